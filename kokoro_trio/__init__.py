@@ -1,0 +1,17 @@
+"""kokoro_trio: a streaming text-to-speech server around Kokoro-82M.
+
+The rooms, from the front door inwards; imports only point downwards:
+
+- `__main__`: command line, wiring, serving
+- `server`: the port, HTTP, and WebSocket sessions with their protocol
+- `client`: a client for that protocol, beside the server
+- `engine`: who is served next, and the one thread that runs the model
+- `model`: weights, voices, the prosody and the vocoder half of Kokoro
+- `text`: sentences and grapheme-to-phoneme
+- `audio`: samples to frames
+- `metrics`: what happened to each request
+- `speech`: the nouns that all of them share
+- `config`, `errors`: what is set, and what can go wrong
+"""
+
+__version__ = "0.1.0"

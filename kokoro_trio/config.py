@@ -1,0 +1,261 @@
+"""What can be set: every knob, its default and its range. The only reader of the environment.
+
+`Config.load` reads the environment over a `.env` file once, at start; everything below is handed its
+part, frozen and checked.
+"""
+
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from attrs import frozen
+from dotenv import dotenv_values
+
+from kokoro_trio.errors import BadKnob
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DEFAULT_WEIGHTS_FOLDER = REPOSITORY / "weights"
+BYTES_PER_SAMPLE = 2
+
+T = TypeVar("T")
+N = TypeVar("N", int, float)
+
+
+@frozen
+class ListenConfig:
+    host: str
+    port: int
+    api_keys: tuple[str, ...]
+    """Any of these opens the door; none: only a loopback address may be served."""
+    max_connections: int
+    max_message_bytes: int
+    handshake_timeout_s: float
+    ping_interval_s: float
+    ping_timeout_s: float
+    shutdown_grace_s: float
+
+
+@frozen
+class ModelConfig:
+    weights: str
+    device: str
+    gpu_memory_fraction: float
+
+
+@frozen
+class VoiceConfig:
+    female: str
+    male: str
+
+
+@frozen
+class EngineConfig:
+    max_concurrent_jobs: int
+    queue_maxsize: int
+
+
+@frozen
+class StreamConfig:
+    """How audio leaves: see `audio/pcm.py` for how the frames are gathered."""
+
+    chunk_seconds: float
+    prime_bytes: int
+    """Zero bytes sent once a session before its first audio; 0: none."""
+    first_chunk_immediate: bool
+    buffer_bytes: int
+    flush_every: int
+    send_timeout_s: float
+
+
+@frozen
+class LogConfig:
+    level: str
+    folder: Path
+    metrics_max_bytes: int
+
+
+@frozen
+class Config:
+    listen: ListenConfig
+    model: ModelConfig
+    voices: VoiceConfig
+    engine: EngineConfig
+    stream: StreamConfig
+    log: LogConfig
+    max_utterance_words: int
+
+    @classmethod
+    def load(
+        cls, *, host: str | None = None, port: int | None = None, env_file: Path = REPOSITORY / ".env"
+    ) -> "Config":
+        """Reads the environment over `env_file`. `host` and `port` come from the command line and win.
+
+        Raises `BadKnob`.
+        """
+        overrides = {"HOST": host, "PORT": None if port is None else str(port)}
+        given = {name: value for name, value in overrides.items() if value is not None}
+        return cls.of(_settings(env_file) | given)
+
+    @classmethod
+    def of(cls, settings: Mapping[str, str]) -> "Config":
+        """The configuration that these settings, by knob name, amount to. Raises `BadKnob`."""
+        knobs = _Knobs(settings)
+        return cls(
+            listen=_listen(knobs),
+            model=ModelConfig(
+                weights=knobs.text("KOKORO_WEIGHTS", "auto"),
+                device=knobs.of("KOKORO_DEVICE", "auto", _device, "auto, cpu, cuda or cuda:N"),
+                gpu_memory_fraction=knobs.number("KOKORO_GPU_MEMORY_FRACTION", 0.95, 0.05, 1.0),
+            ),
+            voices=VoiceConfig(
+                female=knobs.text("DEFAULT_VOICE_FEMALE", "af_aoede"),
+                male=knobs.text("DEFAULT_VOICE_MALE", "am_michael"),
+            ),
+            engine=EngineConfig(
+                max_concurrent_jobs=knobs.whole("MAX_CONCURRENT_JOBS", 4, 1, 1024),
+                queue_maxsize=knobs.whole("QUEUE_MAXSIZE", 128, 1, 100_000),
+            ),
+            stream=_stream(knobs),
+            log=LogConfig(
+                level=knobs.of("LOG_LEVEL", "info", _log_level, f"one of {', '.join(LOG_LEVELS)}"),
+                folder=Path(knobs.text("LOG_FOLDER", str(REPOSITORY / "logs"))),
+                metrics_max_bytes=knobs.whole("METRICS_MAX_BYTES", 50_000_000, 10_000, 10_000_000_000),
+            ),
+            max_utterance_words=knobs.whole("MAX_UTTERANCE_WORDS", 150, 1, 100_000),
+        )
+
+
+@frozen
+class ClientConfig:
+    """Where the client, the warm-up and the bench connect unless their command lines say otherwise."""
+
+    host: str
+    port: int
+    api_key: str | None
+
+    @classmethod
+    def load(cls, env_file: Path = REPOSITORY / ".env") -> "ClientConfig":
+        """Raises `BadKnob`."""
+        knobs = _Knobs(_settings(env_file))
+        local_port = knobs.whole("PORT", 8000, 0, 65_535)
+        keys = knobs.text("API_KEY", "").split(",")
+        return cls(
+            host=knobs.text("RUNPOD_TCP_HOST", "127.0.0.1"),
+            port=knobs.whole("RUNPOD_TCP_PORT", local_port, 1, 65_535),
+            api_key=keys[0].strip() or None,
+        )
+
+
+def _settings(env_file: Path) -> dict[str, str]:
+    in_file = {name: value for name, value in dotenv_values(env_file).items() if value is not None}
+    return in_file | dict(os.environ)
+
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def _listen(knobs: "_Knobs") -> ListenConfig:
+    host = knobs.text("HOST", "0.0.0.0")
+    keys = tuple(key.strip() for key in knobs.text("API_KEY", "").split(",") if key.strip())
+    if not keys and not _is_loopback(host):
+        raise BadKnob("API_KEY", "", f"set, because HOST={host} can be reached from other machines")
+    return ListenConfig(
+        host=host,
+        port=knobs.whole("PORT", 8000, 0, 65_535),
+        api_keys=keys,
+        max_connections=knobs.whole("MAX_CONNECTIONS", 1000, 1, 1_000_000),
+        max_message_bytes=knobs.whole("WS_MAX_MESSAGE_BYTES", 2_097_152, 1024, 1_000_000_000),
+        handshake_timeout_s=knobs.number("HANDSHAKE_TIMEOUT", 10.0, 0.1, 600.0),
+        ping_interval_s=knobs.number("WS_PING_INTERVAL", 20.0, 0.1, 3600.0),
+        ping_timeout_s=knobs.number("WS_PING_TIMEOUT", 20.0, 0.1, 3600.0),
+        shutdown_grace_s=knobs.number("SHUTDOWN_GRACE", 30.0, 0.0, 3600.0),
+    )
+
+
+def _stream(knobs: "_Knobs") -> StreamConfig:
+    prime = knobs.flag("PRIME_STREAM", True)
+    prime_bytes = knobs.whole("PRIME_BYTES", 512, 0, 1_000_000)
+    if prime_bytes % BYTES_PER_SAMPLE:
+        raise BadKnob("PRIME_BYTES", str(prime_bytes), "an even number, a sample has two bytes")
+    return StreamConfig(
+        chunk_seconds=knobs.number("STREAM_CHUNK_SECONDS", 0.02, 0.005, 1.0),
+        prime_bytes=prime_bytes if prime else 0,
+        first_chunk_immediate=knobs.flag("WS_FIRST_CHUNK_IMMEDIATE", True),
+        buffer_bytes=knobs.whole("WS_BUFFER_BYTES", 960, 1, 10_000_000),
+        flush_every=knobs.whole("WS_FLUSH_EVERY", 1, 1, 10_000),
+        send_timeout_s=knobs.number("WS_SEND_TIMEOUT", 3.0, 0.05, 600.0),
+    )
+
+
+@frozen
+class _Knobs:
+    """Settings by name, read as what they must be."""
+
+    settings: Mapping[str, str]
+
+    def of(self, name: str, default: T, parse: Callable[[str], T], allowed: str) -> T:
+        """`parse` raises ValueError for what is not `allowed`. An empty value counts as not set."""
+        value = self.settings.get(name, "").strip()
+        if not value:
+            return default
+        try:
+            return parse(value)
+        except ValueError as error:
+            raise BadKnob(name, value, allowed) from error
+
+    def text(self, name: str, default: str) -> str:
+        return self.of(name, default, str, "text")
+
+    def whole(self, name: str, default: int, minimum: int, maximum: int) -> int:
+        return self.of(
+            name, default, _within(int, minimum, maximum), f"a whole number from {minimum} to {maximum}"
+        )
+
+    def number(self, name: str, default: float, minimum: float, maximum: float) -> float:
+        return self.of(
+            name, default, _within(float, minimum, maximum), f"a number from {minimum} to {maximum}"
+        )
+
+    def flag(self, name: str, default: bool) -> bool:
+        return self.of(name, default, _flag, "0 or 1")
+
+
+def _within(parse: Callable[[str], N], minimum: float, maximum: float) -> Callable[[str], N]:
+    def checked(value: str) -> N:
+        number = parse(value)
+        if not minimum <= number <= maximum:
+            raise ValueError(value)
+        return number
+
+    return checked
+
+
+def _flag(value: str) -> bool:
+    flags = {"0": False, "1": True, "false": False, "true": True}
+    if value.lower() not in flags:
+        raise ValueError(value)
+    return flags[value.lower()]
+
+
+def _log_level(value: str) -> str:
+    if value.lower() not in LOG_LEVELS:
+        raise ValueError(value)
+    return value.lower()
+
+
+def _device(value: str) -> str:
+    kind, _, number = value.partition(":")
+    if value in ("auto", "cpu", "cuda") or (kind == "cuda" and number.isdecimal()):
+        return value
+    raise ValueError(value)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

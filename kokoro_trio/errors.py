@@ -1,0 +1,244 @@
+"""Everything that can go wrong and that somebody has to be told about.
+
+Two branches: a `StartError` stops the process before it serves, with one line for the operator;
+a `RequestError` ends one speak request (or refuses one message) and carries the wire code and the
+facts a client needs. `server/messages.py` is the one place that turns the second kind into JSON.
+"""
+
+from pathlib import Path
+from typing import ClassVar
+
+from attrs import asdict, define
+
+Fact = str | int | float | bool | None | list[str]  # what JSON can carry
+
+
+class KokoroTrioError(Exception):
+    """The root of the tree."""
+
+
+# What stops the start.
+
+
+class StartError(KokoroTrioError):
+    """The process cannot serve; `str(error)` is one line that says what to do about it."""
+
+
+@define
+class BadKnob(StartError):
+    """A knob (environment variable or line in `.env`) holds a value outside its range."""
+
+    knob: str
+    got: str
+    allowed: str
+
+    def __str__(self) -> str:
+        return f"{self.knob}={self.got!r} is not usable: it must be {self.allowed}"
+
+
+@define
+class DeviceUnavailable(StartError):
+    device: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"KOKORO_DEVICE={self.device} is not there: {self.reason}"
+
+
+@define
+class WeightsUnusable(StartError):
+    """A file of the prepared weights is missing, damaged or of another model."""
+
+    path: Path
+    reason: str
+    mend: str = "bash scripts/setup.sh"
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}; to mend it run: {self.mend}"
+
+
+@define
+class AddressUnavailable(StartError):
+    host: str
+    port: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"cannot listen on {self.host} port {self.port}: {self.reason}"
+
+
+# What ends a request or refuses a message.
+
+
+@define
+class RequestError(KokoroTrioError):
+    """One message or one request is refused; the connection and every other request go on.
+
+    The attributes of a subclass are the facts that go to the client beside `code` and `message`.
+    """
+
+    code: ClassVar[str]
+
+    def facts(self) -> dict[str, Fact]:
+        return asdict(self)
+
+
+@define
+class BadJson(RequestError):
+    code: ClassVar[str] = "bad_json"
+    reason: str
+
+    def __str__(self) -> str:
+        return f"a text frame must hold one JSON object: {self.reason}"
+
+
+@define
+class BadMessage(RequestError):
+    code: ClassVar[str] = "bad_message"
+    field: str
+    expected: str
+    got: str
+
+    def __str__(self) -> str:
+        return f"field {self.field!r} must be {self.expected}, got {self.got}"
+
+
+@define
+class UnknownType(RequestError):
+    code: ClassVar[str] = "unknown_type"
+    got: str
+    allowed: list[str]
+
+    def __str__(self) -> str:
+        return f"there is no message type {self.got}; there are {', '.join(self.allowed)}"
+
+
+@define
+class UnexpectedBinary(RequestError):
+    code: ClassVar[str] = "unexpected_binary"
+    got_bytes: int
+
+    def __str__(self) -> str:
+        return f"clients send text frames only, got a binary frame of {self.got_bytes} bytes"
+
+
+@define
+class BadText(RequestError):
+    code: ClassVar[str] = "bad_text"
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the text cannot be used: {self.reason}"
+
+
+@define
+class EmptyText(RequestError):
+    code: ClassVar[str] = "empty_text"
+
+    def __str__(self) -> str:
+        return "the text is empty"
+
+
+@define
+class TooLong(RequestError):
+    code: ClassVar[str] = "too_long"
+    max_words: int
+    got_words: int
+
+    def __str__(self) -> str:
+        return f"the text has {self.got_words} words, an utterance may have {self.max_words}"
+
+
+@define
+class Unpronounceable(RequestError):
+    code: ClassVar[str] = "unpronounceable"
+
+    def __str__(self) -> str:
+        return "the text holds nothing that can be pronounced"
+
+
+@define
+class UnknownVoice(RequestError):
+    code: ClassVar[str] = "unknown_voice"
+    got: str
+    close_matches: list[str]
+
+    def __str__(self) -> str:
+        near = f"; did you mean {' or '.join(self.close_matches)}?" if self.close_matches else ""
+        return f"there is no voice {self.got!r}{near}"
+
+
+@define
+class BadSpeed(RequestError):
+    code: ClassVar[str] = "bad_speed"
+    got: str
+    minimum: float
+    maximum: float
+
+    def __str__(self) -> str:
+        return f"speed must be a number from {self.minimum} to {self.maximum}, got {self.got}"
+
+
+@define
+class BadLanguage(RequestError):
+    code: ClassVar[str] = "bad_language"
+    got: str
+    allowed: list[str]
+
+    def __str__(self) -> str:
+        return f"the language {self.got!r} cannot be spoken; there are {', '.join(self.allowed)}"
+
+
+@define
+class UnsupportedFormat(RequestError):
+    code: ClassVar[str] = "unsupported_format"
+    got: str
+    allowed: list[str]
+
+    def __str__(self) -> str:
+        return f"the audio format {self.got!r} is not supported; there are {', '.join(self.allowed)}"
+
+
+@define
+class UnsupportedSampleRate(RequestError):
+    code: ClassVar[str] = "unsupported_sample_rate"
+    got: int
+    allowed: list[str]
+
+    def __str__(self) -> str:
+        return f"a sample rate of {self.got} Hz is not supported; there are {', '.join(self.allowed)}"
+
+
+@define
+class DuplicateRequest(RequestError):
+    code: ClassVar[str] = "duplicate_request"
+
+    def __str__(self) -> str:
+        return "a request of this id is still outstanding"
+
+
+@define
+class UnknownRequest(RequestError):
+    code: ClassVar[str] = "unknown_request"
+
+    def __str__(self) -> str:
+        return "no request of this id was ever made on this connection"
+
+
+@define
+class Overloaded(RequestError):
+    code: ClassVar[str] = "overloaded"
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the server takes no new request: {self.reason}"
+
+
+@define
+class SynthesisFailed(RequestError):
+    """The model failed on this request. What it said goes to the log, not to the client."""
+
+    code: ClassVar[str] = "synthesis_failed"
+
+    def __str__(self) -> str:
+        return "the audio could not be made; the fault is on the server's side and has been logged"

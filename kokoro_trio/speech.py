@@ -1,0 +1,91 @@
+"""The nouns: what is said, in which pieces, and how far along each piece is.
+
+Kokoro counts time in frames of 600 samples at 24 kHz: 25 ms, 40 to a second.
+"""
+
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+SAMPLE_RATE_HZ = 24_000
+FRAME_SAMPLES = 600
+FRAME_SECONDS = FRAME_SAMPLES / SAMPLE_RATE_HZ
+MAX_SEGMENT_PHONEMES = 510
+"""Kokoro's BERT takes 512 positions, two of which are the padding tokens at both ends."""
+
+Samples = NDArray[np.float32]
+"""Mono audio at `SAMPLE_RATE_HZ`, shape (n,), full scale is ±1."""
+
+
+@frozen
+class Utterance:
+    """What one speak request asks for. `voice` is the resolved name of a voice pack."""
+
+    text: str
+    voice: str
+    speed: float = 1.0
+
+
+@frozen
+class Sentence:
+    """A piece of an utterance's text: `text == utterance.text[start_char:end_char]`."""
+
+    text: str
+    start_char: int
+    end_char: int
+
+
+@frozen
+class Segment:
+    """A sentence, or a piece of one, that goes through the model in one go.
+
+    `phonemes` are at most `MAX_SEGMENT_PHONEMES` characters of Kokoro's alphabet; the characters
+    `start_char` to `end_char` of the utterance's text are what they pronounce.
+    """
+
+    index: int
+    phonemes: str
+    start_char: int
+    end_char: int
+
+
+@frozen
+class Line:
+    """What the prosody half is given: a segment's phonemes, in whose voice, how fast."""
+
+    segment: int
+    phonemes: str
+    voice: str
+    speed: float
+
+
+@frozen
+class Prosody:
+    """A line's melody and timing, and whatever the vocoder needs to make it sound.
+
+    `durations_frames` has one entry a token: the phonemes, and one padding token at each end.
+    `features` belongs to the synthesizer that made it; nobody else looks inside.
+    """
+
+    line: Line
+    durations_frames: NDArray[np.int64]
+    features: Any = field(repr=False, eq=False)
+
+    @property
+    def n_frames(self) -> int:
+        return int(self.durations_frames.sum())
+
+
+@frozen
+class Window:
+    """The frames `start_frame` to `end_frame` (exclusive) of a segment, vocoded in one step."""
+
+    prosody: Prosody
+    start_frame: int
+    end_frame: int
+
+    @property
+    def n_samples(self) -> int:
+        return (self.end_frame - self.start_frame) * FRAME_SAMPLES

@@ -1,0 +1,100 @@
+"""Pure: knobs to configuration, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from kokoro_trio.config import ClientConfig, Config
+from kokoro_trio.errors import BadKnob
+
+KEY = {"API_KEY": "k"}
+
+
+def test_defaults_are_those_of_the_protocol() -> None:
+    config = Config.of(KEY)
+    assert (config.listen.host, config.listen.port) == ("0.0.0.0", 8000)
+    assert (config.engine.max_concurrent_jobs, config.engine.queue_maxsize) == (4, 128)
+    assert (config.voices.female, config.voices.male) == ("af_aoede", "am_michael")
+    assert (config.model.weights, config.model.device, config.model.gpu_memory_fraction) == (
+        "auto",
+        "auto",
+        0.95,
+    )
+    assert (config.stream.chunk_seconds, config.stream.prime_bytes) == (0.02, 512)
+    assert (config.stream.buffer_bytes, config.stream.flush_every) == (960, 1)
+    assert (config.stream.first_chunk_immediate, config.stream.send_timeout_s) == (True, 3.0)
+    assert config.max_utterance_words == 150
+
+
+def test_keys_are_a_list() -> None:
+    assert Config.of({"API_KEY": " one, two ,"}).listen.api_keys == ("one", "two")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_no_key_is_needed_where_nobody_else_can_come(host: str) -> None:
+    assert Config.of({"HOST": host}).listen.api_keys == ()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.1", "example.org", ""])
+def test_no_key_is_refused_elsewhere(host: str) -> None:
+    with pytest.raises(BadKnob, match="API_KEY"):
+        Config.of({"HOST": host})
+
+
+def test_the_primer_can_be_turned_off() -> None:
+    assert Config.of(KEY | {"PRIME_STREAM": "0"}).stream.prime_bytes == 0
+
+
+def test_an_empty_value_counts_as_not_set() -> None:
+    assert Config.of(KEY | {"PORT": " "}).listen.port == 8000
+
+
+@pytest.mark.parametrize(
+    ("knob", "value"),
+    [
+        ("PORT", "eighty"),
+        ("PORT", "70000"),
+        ("MAX_CONCURRENT_JOBS", "0"),
+        ("MAX_CONCURRENT_JOBS", "2.5"),
+        ("QUEUE_MAXSIZE", "-1"),
+        ("KOKORO_DEVICE", "tpu"),
+        ("KOKORO_DEVICE", "cuda:x"),
+        ("KOKORO_GPU_MEMORY_FRACTION", "1.5"),
+        ("KOKORO_GPU_MEMORY_FRACTION", "nan"),
+        ("STREAM_CHUNK_SECONDS", "0"),
+        ("PRIME_STREAM", "maybe"),
+        ("PRIME_BYTES", "511"),
+        ("WS_SEND_TIMEOUT", "inf"),
+        ("LOG_LEVEL", "loud"),
+        ("MAX_UTTERANCE_WORDS", "0"),
+    ],
+)
+def test_a_bad_value_names_its_knob_and_what_is_allowed(knob: str, value: str) -> None:
+    with pytest.raises(BadKnob) as caught:
+        Config.of(KEY | {knob: value})
+    assert caught.value.knob == knob
+    assert value in str(caught.value)
+    assert caught.value.allowed in str(caught.value)
+
+
+def test_the_environment_wins_over_the_file_and_the_command_line_over_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text("API_KEY=of-file\nPORT=1111\nHOST=127.0.0.1\n")
+    monkeypatch.setenv("PORT", "2222")
+    monkeypatch.delenv("HOST", raising=False)
+    monkeypatch.delenv("API_KEY", raising=False)
+    config = Config.load(env_file=env_file)
+    assert (config.listen.api_keys, config.listen.port) == (("of-file",), 2222)
+    assert Config.load(port=3333, env_file=env_file).listen.port == 3333
+
+
+def test_where_clients_connect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for knob in ("RUNPOD_TCP_HOST", "RUNPOD_TCP_PORT", "PORT", "API_KEY"):
+        monkeypatch.delenv(knob, raising=False)
+    env_file = tmp_path / ".env"
+    env_file.write_text("API_KEY=one,two\nPORT=1111\n")
+    assert ClientConfig.load(env_file) == ClientConfig("127.0.0.1", 1111, "one")
+    env_file.write_text("RUNPOD_TCP_HOST=pod.example\nRUNPOD_TCP_PORT=40001\n")
+    assert ClientConfig.load(env_file) == ClientConfig("pod.example", 40001, None)
