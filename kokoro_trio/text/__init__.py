@@ -1,0 +1,1 @@
+"""From the client's text to phonemes: sentences, then grapheme-to-phoneme."""

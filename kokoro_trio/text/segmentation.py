@@ -1,0 +1,183 @@
+"""Where a text may be cut: into sentences, and a sentence's phonemes into what the model takes at once.
+
+Pure functions; all positions count characters (code points), ends are exclusive.
+"""
+
+import math
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+import sentencex  # type: ignore[import-untyped]
+from attrs import frozen
+
+from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Sentence
+
+MAX_SENTENCE_CHARS = 1_000
+"""Longer sentences are cut here already, so that no text makes grapheme-to-phoneme slow: at about one
+phoneme a character this is twice what a segment holds, so they would be cut anyway."""
+
+LETTERS_PER_UNSPACED_WORD = 2
+"""Chinese words have about one and a half characters, Japanese ones (kana included) and Thai ones more."""
+MAX_LETTERS_PER_WORD = 50
+"""Longer than any English word, so that a text without spaces does not count as one word."""
+
+_LIBRARY_LANGUAGES = {"a": "en", "b": "en", "e": "es", "f": "en", "h": "hi", "i": "it", "p": "pt"}
+"""Whose abbreviations sentencex is to know, by the first letter of a voice's name. Its French ones lack
+"M.", "Dr." and "J. Dupont", which the English ones have."""
+
+_BLANK_LINE = re.compile(r"\n\s*\n")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_CLOSERS = re.compile(r"""[)\]}"'”’»]+(?=\s|$)""")
+_CLAUSE_END = re.compile(r"""[;:,.!?—…][)\]"'”’]*\s+""")
+_WHITESPACE = re.compile(r"\s+")
+# Kana, Han (with extensions and compatibility forms), Thai and Lao, Burmese, Khmer.
+_UNSPACED_LETTER = re.compile(
+    r"[\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+    r"\u0e01-\u0eff\u1000-\u109f\u1780-\u17b3]"
+)
+
+Span = tuple[int, int]
+
+
+def sentences(text: str, language: str = "a") -> list[Sentence]:
+    """The sentences of `text` in order; between them, and around them, is only whitespace.
+
+    `language` is the first letter of a voice's name and only decides which abbreviations are known.
+    """
+    return [
+        Sentence(text[start:end], start, end)
+        for paragraph in _paragraphs(text)
+        for sentence in _with_loose_ends(text, _library_spans(text, paragraph, language))
+        for start, end in _short_enough(text, sentence)
+    ]
+
+
+def word_count(text: str) -> int:
+    """How many words a listener would count: pieces between spaces that hold a letter or a digit.
+
+    In scripts without spaces every two characters begun are a word; elsewhere every fifty are, so that
+    nobody gets past the limit by leaving out the spaces.
+    """
+    return sum(map(_words_in, text.split()))
+
+
+@frozen
+class Pronunciation:
+    """What a stretch of a sentence sounds like. `phonemes` may end in a space: the gap to the next word.
+
+    `start_char` and `end_char` count from the start of the sentence.
+    """
+
+    phonemes: str
+    start_char: int
+    end_char: int
+
+
+def split_phonemes(
+    words: Sequence[Pronunciation], max_phonemes: int = MAX_SEGMENT_PHONEMES
+) -> list[Pronunciation]:
+    """Joins `words` into as few pieces of at most `max_phonemes` as their clauses allow.
+
+    The pieces end with a clause, failing that with a word, and where a single word is longer, inside it
+    (its characters are then shared out in proportion). Nothing is dropped but the space at a cut.
+    """
+    phonemes = "".join(word.phonemes for word in words)
+    timeline = _Timeline(words)
+    return [
+        Pronunciation(phonemes[start:end].strip(), timeline.char_at(start), timeline.char_at(end))
+        for start, end in _cuts(phonemes, 0, len(phonemes), max_phonemes)
+        if not phonemes[start:end].isspace()
+    ]
+
+
+def _paragraphs(text: str) -> Iterator[Span]:
+    start = 0
+    for blank in _BLANK_LINE.finditer(text):
+        yield start, blank.start()
+        start = blank.end()
+    yield start, len(text)
+
+
+def _library_spans(text: str, paragraph: Span, language: str) -> Iterator[Span]:
+    start, end = paragraph
+    # A lone surrogate has no UTF-8 form, which is what the library reads.
+    readable = _LONE_SURROGATE.sub("\ufffd", text[start:end])
+    code = _LIBRARY_LANGUAGES.get(language, "en")
+    for boundary in sentencex.get_sentence_boundaries(code, readable):
+        yield start + boundary["start_index"], start + boundary["end_index"]
+
+
+def _with_loose_ends(text: str, spans: Iterator[Span]) -> list[Span]:
+    """Gives closing quotes and brackets, and pieces without a letter or digit, to what comes before them."""
+    joined: list[Span] = []
+    for start, end in spans:
+        if joined:
+            owned = _loose_end(text, start, end)
+            joined[-1] = (joined[-1][0], owned)
+            start = owned
+        if start < end:
+            joined.append((start, end))
+    return joined
+
+
+def _loose_end(text: str, start: int, end: int) -> int:
+    """Where that ends which belongs to the sentence before `start`; `start` if nothing does."""
+    if not any(map(str.isalnum, text[start:end])):
+        return end
+    closers = _CLOSERS.match(text, start, end)
+    return closers.end() if closers else start
+
+
+def _short_enough(text: str, sentence: Span) -> Iterator[Span]:
+    for start, end in _cuts(text, *sentence, MAX_SENTENCE_CHARS):
+        piece = text[start:end]
+        stripped = piece.strip()
+        if stripped:
+            start += len(piece) - len(piece.lstrip())
+            yield start, start + len(stripped)
+
+
+def _cuts(text: str, start: int, end: int, limit: int) -> Iterator[Span]:
+    """Spans that tile `text[start:end]`, each at most `limit` long but for whitespace at its end."""
+    stripped_end = start + len(text[start:end].rstrip())
+    while stripped_end - start > limit:
+        cut = start + _best_cut(text[start : start + limit + 1], limit)
+        yield start, cut
+        start = cut
+    if start < end:
+        yield start, end
+
+
+def _best_cut(window: str, limit: int) -> int:
+    # A clause that fills less than half would leave a fragment: better to go on to a later word.
+    clause_ends = [found.end() for found in _CLAUSE_END.finditer(window, limit // 2)]
+    word_ends = [found.end() for found in _WHITESPACE.finditer(window)]
+    return (clause_ends or word_ends or [limit])[-1]
+
+
+class _Timeline:
+    """Which character of the sentence a position in its phonemes stands for."""
+
+    def __init__(self, words: Sequence[Pronunciation]) -> None:
+        self._words = [word for word in words if word.phonemes]
+        self._ends = list(accumulate(len(word.phonemes) for word in self._words))
+
+    def char_at(self, position: int) -> int:
+        """Exact where a word starts or ends, in proportion inside it."""
+        index = bisect_right(self._ends, position)
+        if index == len(self._words):
+            return self._words[-1].end_char
+        word = self._words[index]
+        into_word = position - (self._ends[index] - len(word.phonemes))
+        return word.start_char + (word.end_char - word.start_char) * into_word // len(word.phonemes)
+
+
+def _words_in(piece: str) -> int:
+    if not any(map(str.isalnum, piece)):
+        return 0
+    spaced = _UNSPACED_LETTER.sub("", piece)
+    n_unspaced = len(piece) - len(spaced)
+    n_spaced = sum(map(str.isalnum, spaced))
+    return math.ceil(n_unspaced / LETTERS_PER_UNSPACED_WORD) + math.ceil(n_spaced / MAX_LETTERS_PER_WORD)

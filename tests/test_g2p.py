@@ -1,0 +1,261 @@
+"""Real misaki, spaCy and espeak, but no Kokoro weights: sentences to phonemes."""
+
+import json
+import subprocess
+import sys
+import time
+from importlib.resources import files
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kokoro_trio.errors import BadLanguage
+from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Segment, Sentence
+from kokoro_trio.text.g2p import LANGUAGES, G2PUnavailable, GraphemeToPhoneme, make_readable
+from kokoro_trio.text.segmentation import sentences
+
+CONFIG = json.loads(files("kokoro_trio.model").joinpath("kokoro-v1_0.json").read_text(encoding="utf-8"))
+ALPHABET = frozenset(CONFIG["vocab"])
+WORDS = [
+    "about",
+    "because",
+    "children",
+    "daughter",
+    "enough",
+    "february",
+    "ghost",
+    "height",
+    "island",
+    "jewelry",
+    "knight",
+    "laugh",
+    "machine",
+    "neighbor",
+    "ocean",
+    "people",
+    "queue",
+    "rhythm",
+    "school",
+    "though",
+    "unique",
+    "vegetable",
+    "women",
+    "xylophone",
+    "yacht",
+    "zebra",
+]
+
+
+@pytest.fixture(scope="module")
+def g2p() -> GraphemeToPhoneme:
+    loaded = GraphemeToPhoneme(ALPHABET)
+    loaded.warm_up()
+    return loaded
+
+
+def whole(text: str) -> Sentence:
+    return Sentence(text, 0, len(text))
+
+
+def phonemes_of(g2p: GraphemeToPhoneme, text: str, language: str = "a") -> str:
+    return " ".join(segment.phonemes for segment in g2p.segments(whole(text), language, 0))
+
+
+def test_a_sentence_becomes_a_segment_with_its_span(g2p: GraphemeToPhoneme) -> None:
+    assert g2p.segments(Sentence("Hello world.", 7, 19), "a", 3) == [Segment(3, "həlˈO wˈɜɹld.", 7, 19)]
+
+
+def test_british_is_not_american(g2p: GraphemeToPhoneme) -> None:
+    for word in ("tomato", "bath", "schedule"):
+        assert phonemes_of(g2p, word, "a") != phonemes_of(g2p, word, "b")
+
+
+@pytest.mark.parametrize("word", ["Kubernetes", "Pipecat", "Groq", "Zürich"])
+def test_espeak_speaks_what_the_dictionary_does_not_know(g2p: GraphemeToPhoneme, word: str) -> None:
+    assert phonemes_of(g2p, word)
+
+
+@pytest.mark.parametrize(
+    ("text", "same_as"),
+    [
+        ("Now: -10 degrees", "Now: minus 10 degrees"),  # spaCy's tagger takes -10 for punctuation here
+        ("It costs $5.", "It costs 5 dollars."),
+        ("ﬁne", "fine"),
+        ("so\u00adft", "soft"),
+        ("a\x00cat", "a cat"),
+        ("nice 😀 cat", "nice cat"),
+        ("one。", "one."),
+        ("[Groq](/ɡɹˈɑk/) is", "[Groq](/gɹˈɑk/) is"),
+    ],
+)
+def test_is_read_like(g2p: GraphemeToPhoneme, text: str, same_as: str) -> None:
+    assert phonemes_of(g2p, text) == phonemes_of(g2p, same_as) != ""
+
+
+def test_markup_is_spoken_as_written(g2p: GraphemeToPhoneme) -> None:
+    assert phonemes_of(g2p, "[Kokoro](/kˈOkəɹO/) is nice.") == "kˈOkəɹO ɪz nˈIs."
+
+
+@pytest.mark.parametrize("language", ["a", "b", "e", "h"])
+@pytest.mark.parametrize("text", ["", "...", "?!", "😀 👍🏽", "\x00\x07", "\ud800", "\u200b", "[[[", "—"])
+def test_what_makes_no_sound_gives_no_segment(g2p: GraphemeToPhoneme, text: str, language: str) -> None:
+    assert g2p.segments(whole(text), language, 0) == []
+
+
+@pytest.mark.parametrize("language", ["a", "e"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9" * 400,  # num2words raises OverflowError
+        "$" + "9" * 400 + ".99",
+        "1.2.1" + "0" * 400,
+        "x" * 1_000,
+        "x-" * 500,
+        "\ud800 hi",
+        "a" + "\u0301" * 200,
+        "مرحبا بالعالم",
+        "1e400 -0 0x1F 1,,2 ½ Ⅻ ٣",
+        "[a]() [b](-2) [](/c/) [d](/" + "k" * 900 + "/)",
+    ],
+)
+def test_odd_texts_are_spoken(g2p: GraphemeToPhoneme, text: str, language: str) -> None:
+    segments = g2p.segments(whole(text), language, 0)
+    assert segments
+    assert all(ALPHABET.issuperset(segment.phonemes) for segment in segments)
+
+
+@pytest.mark.parametrize("unit", ["x-", "a1", "aB", ".", "²", "\u0301", "|-", "कि"])
+def test_no_thousand_characters_take_long(g2p: GraphemeToPhoneme, unit: str) -> None:
+    started = time.process_time()
+    g2p.segments(whole(unit * (1_000 // len(unit))), "a", 0)
+    # At most 0.7 s where this was written; misaki alone took 1.6 s for 120 of these characters.
+    assert time.process_time() - started < 5
+
+
+def test_a_long_number_is_spoken_digit_by_digit(g2p: GraphemeToPhoneme) -> None:
+    assert phonemes_of(g2p, "7" * 16) == " ".join([phonemes_of(g2p, "7")] * 16)
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("e", "Buenos días, señor López: ¿cómo está usted?"),
+        ("f", "Bonjour, où est la gare ? « Là-bas », garçon !"),
+        ("h", "नमस्ते, आप कैसे हैं? मेरा नाम राम है।"),
+        ("i", "Buongiorno, gli gnocchi sono buoni; che ragazzo!"),
+        ("p", "Olá, não há coração sem emoção: o João põe."),
+    ],
+)
+def test_other_languages_speak_in_the_alphabet(g2p: GraphemeToPhoneme, language: str, text: str) -> None:
+    (segment,) = g2p.segments(whole(text), language, 0)
+    assert ALPHABET.issuperset(segment.phonemes)
+    assert (segment.start_char, segment.end_char) == (0, len(text))
+    assert segment.phonemes.count(" ") >= text.count(" ") - 3
+
+
+@pytest.mark.parametrize("language", ["j", "z", "", "en-us"])
+def test_other_languages_still_are_refused(g2p: GraphemeToPhoneme, language: str) -> None:
+    with pytest.raises(BadLanguage) as refused:
+        g2p.segments(whole("hello"), language, 0)
+    assert refused.value.facts() == {"got": language, "allowed": list(LANGUAGES)}
+
+
+@pytest.mark.parametrize("language", ["a", "b", "e"])
+def test_a_long_sentence_is_split_and_loses_nothing(g2p: GraphemeToPhoneme, language: str) -> None:
+    clause = "la casa grande es muy bonita" if language == "e" else "the rain in spain falls on the plain"
+    text = ", ".join([clause] * 25) + "."
+    segments = g2p.segments(Sentence(text, 100, 100 + len(text)), language, 5)
+    assert [segment.index for segment in segments] == list(range(5, 5 + len(segments)))
+    assert all(len(segment.phonemes) <= MAX_SEGMENT_PHONEMES for segment in segments)
+    assert all(segment.phonemes.endswith((",", ".")) for segment in segments)
+    spoken = [text[segment.start_char - 100 : segment.end_char - 100] for segment in segments]
+    assert " ".join(spoken) == text
+    assert "".join(spoken).count(clause) == 25
+    once = phonemes_of(g2p, clause + ",", language)
+    assert " ".join(segment.phonemes for segment in segments) == " ".join([once] * 25)[:-1] + "."
+
+
+def test_spans_are_right_behind_markup(g2p: GraphemeToPhoneme) -> None:
+    clause = "[Kokoro](/kˈOkəɹO/) speaks 12 words of Zürich's don't-know English"
+    text = ", ".join([clause] * 14)
+    segments = g2p.segments(whole(text), "a", 0)
+    assert len(segments) > 1
+    assert " ".join(text[segment.start_char : segment.end_char] for segment in segments) == text
+    assert all(text.startswith("[Kokoro]", segment.start_char) for segment in segments)
+
+
+@given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=12))
+def test_every_word_is_spoken(g2p: GraphemeToPhoneme, words: list[str]) -> None:
+    assert len(phonemes_of(g2p, " ".join(words)).split()) == len(words)
+
+
+PIECES = [
+    "cat",
+    "Kokoro",
+    "5",
+    "-5",
+    "$3.50",
+    "1,000",
+    "5th",
+    "U.S.",
+    "don't",
+    "...",
+    "—",
+    "(",
+    "]",
+    '"',
+    "\n",
+    "@",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=8), st.sampled_from(list(LANGUAGES)))
+def test_any_text_is_spoken_in_order_and_in_the_alphabet(
+    g2p: GraphemeToPhoneme, pieces: list[str], language: str
+) -> None:
+    text = " ".join(pieces)
+    bounds = [0]
+    for sentence in sentences(text):
+        for segment in g2p.segments(sentence, language, 0):
+            assert ALPHABET.issuperset(segment.phonemes)
+            assert 0 < len(segment.phonemes.strip()) == len(segment.phonemes) <= MAX_SEGMENT_PHONEMES
+            bounds += segment.start_char, segment.end_char
+    assert bounds == sorted(bounds)
+    assert bounds[-1] <= len(text)
+
+
+@given(st.text())
+def test_readable_characters_know_where_they_come_from(text: str) -> None:
+    readable, origins = make_readable(text)
+    assert len(readable) == len(origins)
+    assert origins == sorted(origins)
+    assert all(
+        char == text[origin]
+        for char, origin in zip(readable, origins, strict=True)
+        if char.isascii() and char.isalnum()
+    )
+
+
+def test_a_cached_sentence_is_the_same_at_another_place(g2p: GraphemeToPhoneme) -> None:
+    text = "The same words, once more."
+    (first,) = g2p.segments(Sentence(text, 0, len(text)), "a", 0)
+    (again,) = g2p.segments(Sentence(text, 40, 40 + len(text)), "a", 2)
+    assert again == Segment(2, first.phonemes, 40, 40 + len(text))
+    assert g2p.segments(whole(text), "b", 0)[0].phonemes != first.phonemes
+
+
+def test_without_a_spacy_model_it_says_so_and_downloads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(*args: object) -> None:
+        pytest.fail("tried to download")
+
+    monkeypatch.setattr("spacy.util.is_package", lambda name: False)
+    monkeypatch.setattr("spacy.cli.download", download)
+    with pytest.raises(G2PUnavailable, match=r"en_core_web_sm.*setup\.sh"):
+        GraphemeToPhoneme(ALPHABET).warm_up()
+
+
+def test_importing_the_module_is_cheap() -> None:
+    code = "import sys, kokoro_trio.text.g2p; print({'misaki', 'spacy', 'torch'} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ran.stdout.strip() == "set()"
