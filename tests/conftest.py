@@ -1,0 +1,89 @@
+"""Shared by all levels: a model and a text side that run in the event loop."""
+
+from collections.abc import Sequence
+
+import attrs
+import pytest
+import trio
+from hypothesis import HealthCheck, settings
+
+from kokoro_trio.engine.inference import OnOutcome, run_step
+from kokoro_trio.engine.phonemizing import Phonemize
+from kokoro_trio.engine.scheduler import Step
+from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
+from kokoro_trio.speech import Line, Prosody, Segment, Sentence
+
+# How fast an example is made says something about the machine's neighbours, nothing about the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
+
+
+@attrs.define
+class InLoopInference:
+    """Runs steps in the event loop, each taking `step_seconds` of (virtual) time.
+
+    A thread in flight looks idle to `autojump_clock`, so tests on virtual time need this one.
+    """
+
+    synthesizer: Synthesizer = attrs.field(factory=ToneSynthesizer)
+    step_seconds: float = 0.1
+    steps: list[Step] = attrs.field(factory=list)
+    submitted_at: list[float] = attrs.field(factory=list)
+    _nursery: trio.Nursery | None = None
+    _on_outcome: OnOutcome | None = None
+
+    async def run(
+        self, on_outcome: OnOutcome, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        self._on_outcome = on_outcome
+        async with trio.open_nursery() as self._nursery:
+            task_status.started(self.synthesizer)
+            await trio.sleep_forever()
+
+    def submit(self, step: Step) -> None:
+        assert self._nursery is not None
+        self.steps.append(step)
+        self.submitted_at.append(trio.current_time())
+        self._nursery.start_soon(self._run, step)
+
+    async def _run(self, step: Step) -> None:
+        assert self._on_outcome is not None
+        await trio.sleep(self.step_seconds)
+        self._on_outcome(step, run_step(self.synthesizer, step))
+
+
+@attrs.frozen
+class StumblingSynthesizer(ToneSynthesizer):
+    """Tones, but no way to say an x."""
+
+    def prosody(self, lines: Sequence[Line]) -> list[Prosody]:
+        if any("x" in line.phonemes for line in lines):
+            raise RuntimeError("the model has a hole")
+        return super().prosody(lines)
+
+
+def spell(sentence: Sentence, language: str, first_index: int) -> list[Segment]:
+    """Grapheme-to-phoneme for tests: the letters are the phonemes."""
+    phonemes = "".join(char for char in sentence.text.lower() if char.isalpha() or char == " ").strip()
+    if not phonemes:
+        return []
+    return [Segment(first_index, phonemes, sentence.start_char, sentence.end_char)]
+
+
+@attrs.frozen
+class Speller:
+    """A phonemizer in the event loop, for the same reason as the inference."""
+
+    phonemize: Phonemize = spell
+
+    async def load(self, alphabet: frozenset[str]) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def segments(self, sentence: Sentence, language: str, first_index: int) -> list[Segment]:
+        await trio.lowlevel.checkpoint()
+        return self.phonemize(sentence, language, first_index)
+
+
+@pytest.fixture
+def in_loop() -> InLoopInference:
+    return InLoopInference()

@@ -1,0 +1,172 @@
+"""Contract: what every synthesizer promises, held against tones and, with weights, Kokoro itself."""
+
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, Config, ModelConfig
+from kokoro_trio.errors import DeviceUnavailable
+from kokoro_trio.model.kokoro import KokoroSynthesizer, choose_device
+from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
+from kokoro_trio.model.weights import Weights, open_weights
+from kokoro_trio.speech import Line
+
+TEXT = "həlˈO ðˈɛɹ, hˌW ɑɹ ju?"
+LONGER = "ðə kwˈɪk bɹˈWn fˈɑks ʤˈʌmps ˈOvəɹ ðə lˈAzi dˈɔɡ."
+
+
+@pytest.fixture(scope="module")
+def weights() -> Weights:
+    return open_weights(DEFAULT_WEIGHTS_FOLDER)
+
+
+@pytest.fixture(scope="module")
+def kokoro(weights: Weights) -> KokoroSynthesizer:
+    return KokoroSynthesizer(weights, torch.device("cpu"))
+
+
+@pytest.fixture(params=["tones", pytest.param("kokoro", marks=pytest.mark.model)])
+def synthesizer(request: pytest.FixtureRequest) -> Synthesizer:
+    if request.param == "tones":
+        return ToneSynthesizer()
+    kokoro: KokoroSynthesizer = request.getfixturevalue("kokoro")
+    return kokoro
+
+
+def lines(synthesizer: Synthesizer, *texts: str, speed: float = 1.0) -> list[Line]:
+    voice = synthesizer.voice_names[0]
+    return [Line(number, text, voice, speed) for number, text in enumerate(texts)]
+
+
+class TestContract:
+    def test_one_duration_a_phoneme_and_one_for_each_end(self, synthesizer: Synthesizer) -> None:
+        (prosody,) = synthesizer.prosody(lines(synthesizer, TEXT))
+        assert prosody.durations_frames.shape == (len(TEXT) + 2,)
+        assert (prosody.durations_frames >= 1).all()
+
+    def test_windows_tile_the_segment(self, synthesizer: Synthesizer) -> None:
+        (prosody,) = synthesizer.prosody(lines(synthesizer, TEXT))
+        windows = synthesizer.windows(prosody)
+        edges = [(window.start_frame, window.end_frame) for window in windows]
+        assert edges[0][0] == 0
+        assert edges[-1][1] == prosody.n_frames
+        assert all(end == start for (_, end), (start, _) in pairwise(edges))
+
+    def test_each_window_has_its_samples(self, synthesizer: Synthesizer) -> None:
+        (prosody,) = synthesizer.prosody(lines(synthesizer, TEXT))
+        windows = synthesizer.windows(prosody)
+        for window, samples in zip(windows, synthesizer.vocode(windows), strict=True):
+            assert samples.shape == (window.n_samples,)
+            assert samples.dtype == np.float32
+            assert np.isfinite(samples).all()
+
+    def test_it_sounds_and_is_quiet_at_both_ends(self, synthesizer: Synthesizer) -> None:
+        (prosody,) = synthesizer.prosody(lines(synthesizer, TEXT))
+        audio = np.concatenate(synthesizer.vocode(synthesizer.windows(prosody)))
+        level = float(np.sqrt(np.mean(audio**2)))
+        assert 0.01 < level < 0.5
+        assert np.abs(audio[:1200]).max() < level / 5
+        assert np.abs(audio[-1200:]).max() < level / 5
+
+    def test_a_batch_is_its_rows(self, synthesizer: Synthesizer) -> None:
+        both = synthesizer.prosody(lines(synthesizer, TEXT, LONGER))
+        alone = [synthesizer.prosody([line])[0] for line in lines(synthesizer, TEXT, LONGER)]
+        for one, other in zip(both, alone, strict=True):
+            assert (one.durations_frames == other.durations_frames).all()
+
+    def test_speed_shortens_by_about_its_factor(self, synthesizer: Synthesizer) -> None:
+        (normal,) = synthesizer.prosody(lines(synthesizer, LONGER))
+        (fast,) = synthesizer.prosody(lines(synthesizer, LONGER, speed=2.0))
+        assert 0.4 < fast.n_frames / normal.n_frames < 0.75
+
+    def test_a_line_without_phonemes_is_refused(self, synthesizer: Synthesizer) -> None:
+        with pytest.raises(ValueError, match="phonemes"):
+            synthesizer.prosody(lines(synthesizer, ""))
+
+    def test_phonemes_are_of_the_alphabet(self, synthesizer: Synthesizer) -> None:
+        assert set("aeiou .,?") <= synthesizer.alphabet
+
+
+@pytest.mark.model
+class TestKokoro:
+    @pytest.mark.parametrize("text", [TEXT, LONGER])
+    def test_the_halves_together_are_kmodel(
+        self, weights: Weights, kokoro: KokoroSynthesizer, tmp_path: Path, text: str
+    ) -> None:
+        reference = _kmodel(weights, tmp_path)
+        style = weights.voices["bm_george"][len(text) - 1][None]
+        torch.manual_seed(7)
+        expected = reference(text, style, 1.0, return_output=True)
+        torch.manual_seed(7)
+        (prosody,) = kokoro.prosody([Line(0, text, "bm_george", 1.0)])
+        (samples,) = kokoro.vocode(kokoro.windows(prosody))
+        assert (prosody.durations_frames == expected.pred_dur.numpy()).all()
+        np.testing.assert_allclose(samples, expected.audio.numpy(), atol=1e-5)
+
+    def test_all_voices_are_there(self, kokoro: KokoroSynthesizer) -> None:
+        assert len(kokoro.voice_names) == 54
+
+    def test_every_language_letter_has_its_voices(self, kokoro: KokoroSynthesizer) -> None:
+        assert {name[0] for name in kokoro.voice_names} == set("abefhijpz")
+
+    def test_a_segment_of_510_phonemes(self, kokoro: KokoroSynthesizer) -> None:
+        (prosody,) = kokoro.prosody([long_line()])
+        assert prosody.n_frames > 510
+
+    def test_more_phonemes_than_a_segment_holds_are_refused(self, kokoro: KokoroSynthesizer) -> None:
+        with pytest.raises(ValueError, match="510"):
+            kokoro.prosody([Line(0, "a" * 511, "af_heart", 1.0)])
+
+    def test_warm_up(self, kokoro: KokoroSynthesizer) -> None:
+        kokoro.warm_up()
+
+
+def long_line() -> Line:
+    return Line(0, ((LONGER + " ") * 12)[:510], "af_heart", 1.0)
+
+
+class TestDevice:
+    @pytest.fixture
+    def no_cuda(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    @pytest.mark.usefixtures("no_cuda")
+    @pytest.mark.parametrize("device", ["auto", "cpu"])
+    def test_without_cuda(self, device: str) -> None:
+        assert choose_device(model_config(device)) == torch.device("cpu")
+
+    @pytest.mark.usefixtures("no_cuda")
+    @pytest.mark.parametrize("device", ["cuda", "cuda:0"])
+    def test_cuda_that_is_not_there(self, device: str) -> None:
+        with pytest.raises(DeviceUnavailable, match=device):
+            choose_device(model_config(device))
+
+    def test_a_device_number_that_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+        with pytest.raises(DeviceUnavailable, match="there are 2"):
+            choose_device(model_config("cuda:2"))
+
+
+def model_config(device: str) -> ModelConfig:
+    return Config.of({"API_KEY": "k", "KOKORO_DEVICE": device}).model
+
+
+def _kmodel(weights: Weights, folder: Path) -> torch.nn.Module:
+    """kokoro's own model of the same weights, which it only takes as a pickle of its five parts."""
+    from kokoro import KModel  # type: ignore[import-untyped]
+
+    parts: dict[str, dict[str, torch.Tensor]] = {}
+    for name, tensor in weights.model.items():
+        part, _, rest = name.partition(".")
+        parts.setdefault(part, {})[rest] = tensor
+    torch.save(parts, folder / "kokoro.pth")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = KModel("hexgrad/Kokoro-82M", dict(weights.config), str(folder / "kokoro.pth"))
+    reference: torch.nn.Module = model.eval()
+    return reference
