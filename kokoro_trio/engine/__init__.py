@@ -1,0 +1,1 @@
+"""Who is served next, and the one thread that runs the model."""

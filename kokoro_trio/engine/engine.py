@@ -1,0 +1,247 @@
+"""Admission, the way of an utterance through the model, and delivery to whoever asked for it.
+
+The engine never waits for a client: what is made goes into the utterance's own channel, and an
+utterance that is far ahead of its consumer gets no more steps. Two edges lead back: a piece that is
+taken makes its utterance eligible again, and leaving `open` makes the scheduler forget it.
+"""
+
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+
+import numpy as np
+import structlog
+import trio
+from attrs import define, field, frozen
+
+from kokoro_trio.config import EngineConfig
+from kokoro_trio.engine.inference import Inference, Outcome, ProsodyMade, SoundMade, StepFailed
+from kokoro_trio.engine.phonemizing import Phonemizer
+from kokoro_trio.engine.scheduler import Job, Scheduler, Step
+from kokoro_trio.errors import RequestError, SynthesisFailed, Unpronounceable
+from kokoro_trio.model.synthesizer import Synthesizer
+from kokoro_trio.model.voices import language_of
+from kokoro_trio.speech import SAMPLE_RATE_HZ, Line, Samples, Utterance
+from kokoro_trio.text.segmentation import sentences
+
+log = structlog.get_logger()
+
+
+@frozen
+class Piece:
+    """The next stretch of an utterance's audio, and the segment it belongs to."""
+
+    segment: int
+    samples: Samples
+
+
+@frozen
+class EngineStatistics:
+    is_ready: bool
+    sessions: int
+    active: int
+    waiting: int
+    in_step: int
+    steps_run: int
+
+
+@define(eq=False)
+class UtteranceStream:
+    """The audio of one utterance, as it is made. Iterate it inside `Engine.open`.
+
+    Iterating raises `RequestError` where the utterance cannot be spoken (to the end).
+    """
+
+    _engine: "Engine"
+    _job: Job
+    _utterance: Utterance
+    _send: trio.MemorySendChannel[Piece]
+    _receive: trio.MemoryReceiveChannel[Piece]
+    _scope: trio.CancelScope = field(factory=trio.CancelScope)
+    """Around the grapheme-to-phoneme work that is done for this utterance."""
+    _slot_given: trio.Event = field(factory=trio.Event)
+    _error: RequestError | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Every slot is busy: nothing is being made of this utterance yet."""
+        return not self._slot_given.is_set()
+
+    async def wait_for_slot(self) -> None:
+        await self._slot_given.wait()
+
+    def __aiter__(self) -> "UtteranceStream":
+        return self
+
+    async def __anext__(self) -> Piece:
+        try:
+            piece = await self._receive.receive()
+        except trio.EndOfChannel:
+            if self._error is not None:
+                raise self._error from None
+            raise StopAsyncIteration from None
+        self._engine._taken(self._job, len(piece.samples) / SAMPLE_RATE_HZ)
+        return piece
+
+
+class Engine:
+    """`run` it in a nursery; then `open` utterances from any number of tasks."""
+
+    def __init__(self, config: EngineConfig, inference: Inference, phonemizer: Phonemizer) -> None:
+        self._inference = inference
+        self._phonemizer = phonemizer
+        self._scheduler = Scheduler(max_active=config.max_concurrent_jobs, queue_maxsize=config.queue_maxsize)
+        self._streams: dict[Job, UtteranceStream] = {}
+        self._retries: deque[Step] = deque()
+        self._step: Step | None = None
+        self._n_steps = 0
+        self._room_made = trio.lowlevel.ParkingLot()
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED) -> None:
+        """Loads the model and serves until cancelled; reports the model as started when it is ready.
+
+        A fault of the inference itself is raised from here: without it nothing may live on.
+        """
+        async with trio.open_nursery() as nursery:
+            synthesizer = await nursery.start(self._inference.run, self._on_outcome)
+            await self._phonemizer.load(synthesizer.alphabet)
+            self._scheduler.max_batch = synthesizer.max_batch
+            self._nursery = nursery
+            task_status.started(synthesizer)
+
+    @property
+    def is_ready(self) -> bool:
+        return self._nursery is not None
+
+    def statistics(self) -> EngineStatistics:
+        scheduler = self._scheduler.statistics()
+        return EngineStatistics(
+            is_ready=self.is_ready,
+            sessions=scheduler.sessions,
+            active=scheduler.active,
+            waiting=scheduler.waiting,
+            in_step=scheduler.in_step,
+            steps_run=self._n_steps,
+        )
+
+    async def wait_for_room(self, session: Hashable) -> None:
+        """Returns once one more utterance of this session may wait in the queue."""
+        while not self._scheduler.has_room(session):
+            await self._room_made.park()
+
+    @asynccontextmanager
+    async def open(self, utterance: Utterance, session: Hashable) -> AsyncIterator[UtteranceStream]:
+        """Takes an utterance into the engine; leaving the block takes it out, at whatever point it is.
+
+        A step that is in flight runs to its end, and what it brings for this utterance is dropped.
+        """
+        job = self._scheduler.add(session)
+        # What the channel holds is bounded by the scheduler, which stops a few seconds ahead.
+        send, receive = trio.open_memory_channel[Piece](math.inf)
+        self._streams[job] = stream = UtteranceStream(self, job, utterance, send, receive)
+        self._go_on()
+        try:
+            yield stream
+        finally:
+            stream._scope.cancel()
+            receive.close()
+            del self._streams[job]
+            self._scheduler.remove(job)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """After any change in the scheduler: starts what it admitted, and runs its next step."""
+        assert self._nursery is not None, "an utterance was opened before the engine was ready"
+        for job in self._scheduler.pop_admitted():
+            self._streams[job]._slot_given.set()
+            self._nursery.start_soon(self._read_out, self._streams[job])
+        self._room_made.unpark_all()
+        if self._step is None and (step := self._next_step()) is not None:
+            self._step = step
+            self._inference.submit(step)
+
+    async def _read_out(self, stream: UtteranceStream) -> None:
+        """Sentence by sentence from text to lines, so that the first is spoken before the last is read."""
+        with stream._scope:
+            try:
+                await self._add_lines(stream._job, stream._utterance)
+            except RequestError as error:
+                self._fail(stream._job, error)
+            except Exception:
+                # The border of the text side: a fault on one text must cost that utterance only.
+                log.exception("grapheme_to_phoneme_failed")
+                self._fail(stream._job, SynthesisFailed())
+            self._go_on()
+
+    async def _add_lines(self, job: Job, utterance: Utterance) -> None:
+        n_segments = 0
+        language = language_of(utterance.voice)
+        for sentence in sentences(utterance.text, language):
+            segments = await self._phonemizer.segments(sentence, language, n_segments)
+            n_segments += len(segments)
+            lines = [Line(s.index, s.phonemes, utterance.voice, utterance.speed) for s in segments]
+            self._scheduler.add_lines(job, lines)
+            self._go_on()
+        if n_segments == 0:
+            raise Unpronounceable
+        self._scheduler.end_lines(job)
+        self._close_if_made(job)
+
+    def _next_step(self) -> Step | None:
+        while self._retries:
+            step = self._retries.popleft()
+            if all(job in self._streams for job in step.jobs):
+                return step
+        return self._scheduler.next_step(trio.current_time())
+
+    def _on_outcome(self, step: Step, outcome: Outcome) -> None:
+        self._step = None
+        self._n_steps += 1
+        match outcome:
+            case ProsodyMade(windows):
+                self._scheduler.complete_prosody(step, windows)
+            case SoundMade():
+                self._deliver(step, outcome)
+            case StepFailed(error):
+                self._retry_or_fail(step, error)
+        self._go_on()
+
+    def _deliver(self, step: Step, sound: SoundMade) -> None:
+        self._scheduler.complete_vocode(step, trio.current_time())
+        for job, window, samples in zip(step.jobs, step.windows, sound.samples, strict=True):
+            if job not in self._streams:
+                continue
+            if not np.isfinite(samples).all():
+                log.error("not_finite_samples", line=window.prosody.line)
+                self._fail(job, SynthesisFailed())
+                continue
+            self._streams[job]._send.send_nowait(Piece(window.prosody.line.segment, samples))
+            self._close_if_made(job)
+
+    def _retry_or_fail(self, step: Step, error: Exception) -> None:
+        if len(step.jobs) > 1:
+            # One line that the model cannot take must not cost the others of its batch.
+            log.warning("batch_failed", jobs=len(step.jobs), exc_info=error)
+            self._retries.extend(step.singly())
+            return
+        log.error("step_failed", kind=step.kind.value, exc_info=error)
+        self._scheduler.complete_failed(step)
+        for job in step.jobs:
+            self._fail(job, SynthesisFailed())
+
+    def _fail(self, job: Job, error: RequestError) -> None:
+        """Ends an utterance early; its consumer gets what was made before, then the error."""
+        self._scheduler.abandon(job)
+        if (stream := self._streams.get(job)) is not None:
+            stream._error = error
+            stream._send.close()
+
+    def _close_if_made(self, job: Job) -> None:
+        if job.is_made and (stream := self._streams.get(job)) is not None:
+            stream._send.close()
+
+    def _taken(self, job: Job, seconds: float) -> None:
+        self._scheduler.taken(job, seconds)
+        self._go_on()

@@ -1,0 +1,100 @@
+"""The one thread that runs the model.
+
+It lives as long as the engine, so everything that is per thread (inference mode, captured graphs,
+streams) has one home. Steps go in through a queue; what came of them goes back to the event loop.
+"""
+
+import queue
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+import trio
+from attrs import field, frozen
+
+from kokoro_trio.engine.scheduler import Step, StepKind
+from kokoro_trio.model.synthesizer import Synthesizer
+from kokoro_trio.speech import Samples, Window
+
+
+@frozen
+class ProsodyMade:
+    """For each job of the step, the windows its segment is to be vocoded in."""
+
+    windows: Sequence[Sequence[Window]]
+
+
+@frozen
+class SoundMade:
+    samples: Sequence[Samples]
+
+
+@frozen
+class StepFailed:
+    error: Exception = field(eq=False)
+
+
+Outcome = ProsodyMade | SoundMade | StepFailed
+OnOutcome = Callable[[Step, Outcome], None]
+
+
+class Inference(Protocol):
+    """Where steps are run. Exactly one may be in flight."""
+
+    async def run(
+        self, on_outcome: OnOutcome, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Loads the model, reports it as started, and runs until cancelled."""
+
+    def submit(self, step: Step) -> None: ...
+
+
+class InferenceThread:
+    """Runs steps on a thread of its own. `load` is called there too."""
+
+    def __init__(self, load: Callable[[], Synthesizer]) -> None:
+        self._load = load
+        self._steps: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
+
+    async def run(
+        self, on_outcome: OnOutcome, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """A fault of the thread itself, or of `load`, is raised from here."""
+        soon = trio.lowlevel.current_trio_token().run_sync_soon
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._end_with_the_loop)
+            work = partial(self._work, soon, on_outcome, task_status.started)
+            # Not to be abandoned: a thread that is left behind would keep the model and the device.
+            await trio.to_thread.run_sync(work, limiter=trio.CapacityLimiter(1))
+            nursery.cancel_scope.cancel()
+
+    def submit(self, step: Step) -> None:
+        self._steps.put(step)
+
+    async def _end_with_the_loop(self) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            self._steps.put(None)
+
+    def _work(
+        self,
+        soon: Callable[..., None],
+        on_outcome: OnOutcome,
+        on_loaded: Callable[[Synthesizer], None],
+    ) -> None:
+        synthesizer = self._load()
+        synthesizer.warm_up()
+        soon(on_loaded, synthesizer)
+        while (step := self._steps.get()) is not None:
+            soon(on_outcome, step, run_step(synthesizer, step))
+
+
+def run_step(synthesizer: Synthesizer, step: Step) -> Outcome:
+    """What came of a step; a fault of the model costs the jobs of this step and no other."""
+    try:
+        if step.kind is StepKind.PROSODY:
+            return ProsodyMade([synthesizer.windows(p) for p in synthesizer.prosody(step.lines)])
+        return SoundMade(synthesizer.vocode(step.windows))
+    except Exception as error:
+        return StepFailed(error)

@@ -1,0 +1,259 @@
+"""Engine: admission, steps and delivery on virtual time, with the tone synthesizer in the loop."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+import trio
+import trio.testing
+from attrs import evolve
+
+from kokoro_trio.config import EngineConfig
+from kokoro_trio.engine.engine import Engine, EngineStatistics, Piece
+from kokoro_trio.engine.inference import InferenceThread
+from kokoro_trio.engine.phonemizing import PhonemizerThread
+from kokoro_trio.engine.scheduler import StepKind
+from kokoro_trio.errors import BadLanguage, SynthesisFailed, Unpronounceable
+from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
+from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples, Segment, Sentence, Utterance, Window
+from tests.conftest import InLoopInference, Speller, StumblingSynthesizer, spell
+
+CONFIG = EngineConfig(max_concurrent_jobs=4, queue_maxsize=8)
+IDLE = EngineStatistics(is_ready=True, sessions=0, active=0, waiting=0, in_step=0, steps_run=0)
+HELLO = Utterance("Hello there.", "af_aoede")
+LONG = Utterance("This is quite a long sentence, for its kind. And another one. And a third.", "af_aoede")
+
+
+@asynccontextmanager
+async def running(inference: InLoopInference, config: EngineConfig = CONFIG) -> AsyncIterator[Engine]:
+    engine = Engine(config, inference, Speller())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(engine.run)
+        yield engine
+        await trio.testing.wait_all_tasks_blocked()
+        statistics = engine.statistics()
+        assert evolve(statistics, steps_run=0, in_step=0) == IDLE
+        nursery.cancel_scope.cancel()
+
+
+async def speak(engine: Engine, utterance: Utterance = HELLO, session: str = "s") -> list[Piece]:
+    async with engine.open(utterance, session) as stream:
+        return [piece async for piece in stream]
+
+
+def n_samples(pieces: list[Piece]) -> int:
+    return sum(len(piece.samples) for piece in pieces)
+
+
+async def test_an_utterance_comes_out_whole(in_loop: InLoopInference, autojump_clock: None) -> None:
+    async with running(in_loop) as engine:
+        pieces = await speak(engine)
+    frames = 2 * 10 + 3 * len("hello there")
+    assert n_samples(pieces) == frames * FRAME_SAMPLES
+    assert [step.kind for step in in_loop.steps] == [StepKind.PROSODY, StepKind.VOCODE, StepKind.VOCODE]
+
+
+async def test_pieces_say_which_segment_they_are_of(in_loop: InLoopInference, autojump_clock: None) -> None:
+    async with running(in_loop) as engine:
+        segments = [piece.segment for piece in await speak(engine, LONG)]
+    assert segments == sorted(segments)
+    assert set(segments) == {0, 1, 2}
+
+
+async def test_speed_shortens(in_loop: InLoopInference, autojump_clock: None) -> None:
+    async with running(in_loop) as engine:
+        normal = n_samples(await speak(engine))
+        fast = n_samples(await speak(engine, evolve(HELLO, speed=2.0)))
+    assert fast < normal
+
+
+async def test_requests_beyond_the_slots_wait_for_one(autojump_clock: None) -> None:
+    inference = InLoopInference()
+    async with running(inference, EngineConfig(1, 8)) as engine:
+        async with engine.open(HELLO, "a") as first, engine.open(HELLO, "b") as second:
+            assert (first.is_waiting, second.is_waiting) == (False, True)
+            async for _ in first:
+                pass
+            await second.wait_for_slot()
+            assert not second.is_waiting
+            assert n_samples([piece async for piece in second]) > 0
+
+
+async def test_a_full_queue_blocks_only_who_fills_it(in_loop: InLoopInference, autojump_clock: None) -> None:
+    async with running(in_loop, EngineConfig(1, 1)) as engine:
+        async with engine.open(HELLO, "a"), engine.open(HELLO, "a"):
+            with trio.move_on_after(0.01) as blocked:
+                await engine.wait_for_room("a")
+            await engine.wait_for_room("b")
+        await engine.wait_for_room("a")
+    assert blocked.cancelled_caught
+
+
+async def test_a_consumer_that_takes_nothing_holds_up_nobody(
+    in_loop: InLoopInference, autojump_clock: None
+) -> None:
+    endless = Utterance("A sentence of some length to be spoken. " * 20, "af_aoede")
+    async with running(in_loop) as engine, engine.open(endless, "sleepy") as stream:
+        await trio.sleep(60)
+        n_steps = len(in_loop.steps)
+        await speak(engine, session="lively")
+        assert len(in_loop.steps) == n_steps + 3
+        ahead = 0
+        with trio.move_on_after(0.05):
+            async for piece in stream:
+                ahead += len(piece.samples)
+                if ahead > 9 * SAMPLE_RATE_HZ:
+                    break
+        assert ahead / SAMPLE_RATE_HZ < 10.0
+
+
+class TestText:
+    async def test_nothing_to_pronounce(self, in_loop: InLoopInference, autojump_clock: None) -> None:
+        async with running(in_loop) as engine:
+            with pytest.raises(Unpronounceable):
+                await speak(engine, Utterance("... !?", "af_aoede"))
+            assert n_samples(await speak(engine)) > 0
+
+    async def test_a_language_that_is_not_there(self, autojump_clock: None) -> None:
+        def refuse(sentence: Sentence, language: str, first_index: int) -> list[Segment]:
+            raise BadLanguage(got=language, allowed=["a"])
+
+        engine = Engine(CONFIG, InLoopInference(), Speller(refuse))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(engine.run)
+            with pytest.raises(BadLanguage):
+                await speak(engine, Utterance("Konnichiwa.", "jf_alpha"))
+            nursery.cancel_scope.cancel()
+
+    async def test_a_fault_of_the_text_side_costs_its_own_utterance(self, autojump_clock: None) -> None:
+        def stumble(sentence: Sentence, language: str, first_index: int) -> list[Segment]:
+            if "stumble" in sentence.text:
+                raise IndexError("a dictionary has a hole")
+            return spell(sentence, language, first_index)
+
+        engine = Engine(CONFIG, InLoopInference(), Speller(stumble))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(engine.run)
+            with pytest.raises(SynthesisFailed):
+                await speak(engine, Utterance("Now stumble.", "af_aoede"))
+            assert n_samples(await speak(engine)) > 0
+            assert engine.statistics().sessions == 0
+            nursery.cancel_scope.cancel()
+
+
+class TestLeaving:
+    @pytest.mark.parametrize("after_s", [0.0, 0.05, 0.1, 0.15, 0.25, 0.35, 5.0])
+    async def test_at_any_moment_leaves_nothing_behind(
+        self, in_loop: InLoopInference, autojump_clock: None, after_s: float
+    ) -> None:
+        async with running(in_loop) as engine:
+            with trio.move_on_after(after_s):
+                async with engine.open(LONG, "s") as stream:
+                    async for _ in stream:
+                        pass
+                    await trio.sleep_forever()
+            assert evolve(engine.statistics(), steps_run=0) == IDLE
+            await trio.sleep(1)
+            n_steps = len(in_loop.steps)
+            assert n_samples(await speak(engine)) > 0
+            assert len(in_loop.steps) == n_steps + 3
+
+    async def test_frees_the_engine_for_the_next_at_the_end_of_the_step_in_flight(
+        self, autojump_clock: None
+    ) -> None:
+        inference = InLoopInference(step_seconds=1.0)
+        async with running(inference, EngineConfig(1, 8)) as engine:
+            with trio.move_on_after(1.5):
+                async with engine.open(LONG, "a"):
+                    await trio.sleep_forever()
+            begin = trio.current_time()
+            await speak(engine, session="b")
+        assert inference.submitted_at[2] - begin == pytest.approx(0.5)
+
+    async def test_while_waiting_for_a_slot(self, autojump_clock: None) -> None:
+        async with running(InLoopInference(), EngineConfig(1, 8)) as engine:
+            async with engine.open(HELLO, "a") as first:
+                async with engine.open(HELLO, "b"):
+                    assert engine.statistics().waiting == 1
+                assert engine.statistics().waiting == 0
+                assert n_samples([piece async for piece in first]) > 0
+
+
+class TestFaults:
+    async def test_a_step_that_raises_costs_its_own_utterance(self, autojump_clock: None) -> None:
+        async with running(InLoopInference(StumblingSynthesizer())) as engine:
+            with pytest.raises(SynthesisFailed):
+                await speak(engine, Utterance("Xylophone.", "af_aoede"))
+            assert n_samples(await speak(engine)) > 0
+
+    async def test_what_was_made_before_the_fault_is_delivered_first(self, autojump_clock: None) -> None:
+        pieces = []
+        async with running(InLoopInference(StumblingSynthesizer())) as engine:
+            async with engine.open(Utterance("Hello there. Xylophone.", "af_aoede"), "s") as stream:
+                with pytest.raises(SynthesisFailed):
+                    async for piece in stream:
+                        pieces.append(piece)
+        assert {piece.segment for piece in pieces} == {0}
+
+    async def test_a_batch_that_raises_is_retried_one_by_one(self, autojump_clock: None) -> None:
+        inference = InLoopInference(StumblingSynthesizer(max_batch=4))
+        failed, spoken = [], []
+
+        async def try_to_speak(engine: Engine, text: str) -> None:
+            try:
+                spoken.append(n_samples(await speak(engine, Utterance(text, "af_aoede"), session=text)))
+            except SynthesisFailed:
+                failed.append(text)
+
+        async with running(inference) as engine, trio.open_nursery() as nursery:
+            for text in ("Start.", "Hello.", "Xylophone.", "World."):
+                nursery.start_soon(try_to_speak, engine, text)
+        assert failed == ["Xylophone."]
+        assert len(spoken) == 3
+        assert max(len(step.jobs) for step in inference.steps) > 1
+
+    async def test_noise_is_never_delivered(self, autojump_clock: None) -> None:
+        class Broken(ToneSynthesizer):
+            def vocode(self, windows: Sequence[Window]) -> list[Samples]:
+                return [np.full(window.n_samples, np.nan, np.float32) for window in windows]
+
+        async with running(InLoopInference(Broken())) as engine:
+            with pytest.raises(SynthesisFailed):
+                await speak(engine)
+
+    async def test_a_fault_of_the_inference_itself_ends_the_engine(self) -> None:
+        def load() -> Synthesizer:
+            raise OSError("the disk is gone")
+
+        engine = Engine(CONFIG, InferenceThread(load), Speller())
+        with pytest.RaisesGroup(OSError, flatten_subgroups=True):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(engine.run)
+
+
+class TestThread:
+    """The same engine on its real thread, in real time."""
+
+    async def test_speaks_and_ends_with_the_engine(self) -> None:
+        engine = Engine(CONFIG, InferenceThread(ToneSynthesizer), PhonemizerThread(lambda alphabet: spell))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(engine.run)
+            assert n_samples(await speak(engine, LONG)) > 0
+            nursery.cancel_scope.cancel()
+
+    async def test_many_cancels_leave_nothing_behind(self) -> None:
+        engine = Engine(CONFIG, InferenceThread(ToneSynthesizer), PhonemizerThread(lambda alphabet: spell))
+
+        async def open_and_leave(number: int) -> None:
+            with trio.move_on_after(0.001 * (number % 13)):
+                await speak(engine, LONG, session=f"s{number % 8}")
+
+        async with trio.open_nursery() as nursery:
+            await nursery.start(engine.run)
+            async with trio.open_nursery() as requests:
+                for number in range(200):
+                    requests.start_soon(open_and_leave, number)
+            assert evolve(engine.statistics(), steps_run=0) == IDLE
+            assert n_samples(await speak(engine)) > 0
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,249 @@
+"""Pure: which step comes next, on a scheduler that is fed events and the time by hand."""
+
+import numpy as np
+import pytest
+
+from kokoro_trio.engine.scheduler import Job, Scheduler, SchedulerStatistics, Step, StepKind
+from kokoro_trio.speech import Line, Prosody, Window
+
+
+def line(segment: int = 0) -> Line:
+    return Line(segment, "abc", "af_aoede", 1.0)
+
+
+def window(seconds: float) -> Window:
+    frames = round(seconds * 40)
+    return Window(Prosody(line(), np.array([frames]), None), 0, frames)
+
+
+def scheduler(max_active: int = 4, queue_maxsize: int = 8, max_batch: int = 1) -> Scheduler:
+    return Scheduler(max_active=max_active, queue_maxsize=queue_maxsize, max_batch=max_batch, max_ahead_s=8.0)
+
+
+def job_with_lines(schedule: Scheduler, session: str, n_lines: int = 1) -> Job:
+    job = schedule.add(session)
+    schedule.add_lines(job, [line(i) for i in range(n_lines)])
+    schedule.end_lines(job)
+    return job
+
+
+def run(schedule: Scheduler, now: float, seconds: float = 1.0, n_windows: int = 1) -> Step | None:
+    """Takes the next step and completes it: every line becomes `n_windows` windows of `seconds`."""
+    step = schedule.next_step(now)
+    if step is None:
+        return None
+    if step.kind is StepKind.PROSODY:
+        schedule.complete_prosody(step, [[window(seconds)] * n_windows for _ in step.jobs])
+    else:
+        schedule.complete_vocode(step, now)
+    return step
+
+
+def order_of_steps(schedule: Scheduler, now: float = 0.0) -> list[tuple[str, str]]:
+    steps = iter(lambda: run(schedule, now), None)
+    return [(str(step.jobs[0].session), step.kind.value) for step in steps]
+
+
+class TestSteps:
+    def test_nothing_to_do(self) -> None:
+        assert scheduler().next_step(0.0) is None
+
+    def test_a_job_goes_through_prosody_then_its_windows_then_the_next_line(self) -> None:
+        schedule = scheduler()
+        job_with_lines(schedule, "a", n_lines=2)
+        assert order_of_steps(schedule) == [("a", "prosody"), ("a", "vocode")] * 2
+
+    def test_a_job_in_a_step_gets_no_second_one(self) -> None:
+        schedule = scheduler()
+        job_with_lines(schedule, "a", n_lines=2)
+        assert schedule.next_step(0.0) is not None
+        assert schedule.next_step(0.0) is None
+
+    def test_a_newcomer_is_carried_to_its_first_audio_before_the_next_one_begins(self) -> None:
+        schedule = scheduler()
+        job_with_lines(schedule, "a")
+        job_with_lines(schedule, "b")
+        assert order_of_steps(schedule) == [
+            ("a", "prosody"),
+            ("a", "vocode"),
+            ("b", "prosody"),
+            ("b", "vocode"),
+        ]
+
+    def test_first_audio_goes_before_more_audio(self) -> None:
+        schedule = scheduler()
+        speaking = job_with_lines(schedule, "a", n_lines=3)
+        run(schedule, 0.0)
+        run(schedule, 0.0)
+        assert speaking.made_s == 1.0
+        job_with_lines(schedule, "b")
+        assert order_of_steps(schedule)[:2] == [("b", "prosody"), ("b", "vocode")]
+
+    def test_the_listener_who_runs_dry_soonest_is_next(self) -> None:
+        schedule = scheduler()
+        long = job_with_lines(schedule, "long", n_lines=2)
+        run(schedule, 0.0, seconds=5.0)
+        run(schedule, 0.0)
+        short = job_with_lines(schedule, "short", n_lines=2)
+        run(schedule, 0.5, seconds=1.0)
+        run(schedule, 0.5)
+        assert (long.made_s, short.made_s) == (5.0, 1.0)
+        step = schedule.next_step(1.0)
+        assert step is not None
+        assert step.jobs == (short,)
+
+    def test_what_a_session_asked_for_later_comes_after_everybodys_current_utterance(self) -> None:
+        schedule = scheduler()
+        first = job_with_lines(schedule, "a", n_lines=2)
+        second = job_with_lines(schedule, "a")
+        other = job_with_lines(schedule, "b", n_lines=2)
+        steps = [run(schedule, 0.0) for _ in range(10)]
+        jobs = [step.jobs[0] for step in steps if step is not None]
+        assert set(jobs[:8]) == {first, other}
+        assert jobs[8:] == [second, second]
+
+    def test_a_job_far_ahead_of_its_consumer_waits_until_some_is_taken(self) -> None:
+        schedule = scheduler()
+        job = job_with_lines(schedule, "a", n_lines=3)
+        for _ in range(4):
+            run(schedule, 0.0, seconds=5.0)
+        assert job.made_s == 10.0
+        assert schedule.next_step(0.0) is None
+        schedule.taken(job, 5.0)
+        step = schedule.next_step(0.0)
+        assert step is not None
+        assert step.jobs == (job,)
+
+    def test_round_robin_over_sessions_that_wait_for_first_audio(self) -> None:
+        schedule = scheduler(max_active=8)
+        for session in ("a", "b", "c"):
+            job_with_lines(schedule, session)
+        sessions = [session for session, _ in order_of_steps(schedule)]
+        assert sessions == ["a", "a", "b", "b", "c", "c"]
+
+
+class TestBatches:
+    def test_lines_batch_up_to_the_limit(self) -> None:
+        schedule = scheduler(max_batch=2)
+        for session in ("a", "b", "c"):
+            job_with_lines(schedule, session)
+        step = schedule.next_step(0.0)
+        assert step is not None
+        assert len(step.jobs) == len(step.lines) == 2
+
+    def test_only_windows_of_one_length_batch(self) -> None:
+        schedule = scheduler(max_batch=4)
+        jobs = [job_with_lines(schedule, session) for session in ("a", "b", "c")]
+        step = schedule.next_step(0.0)
+        assert step is not None
+        schedule.complete_prosody(step, [[window(1.0)], [window(2.0)], [window(1.0)]])
+        step = schedule.next_step(0.0)
+        assert step is not None
+        assert set(step.jobs) == {jobs[0], jobs[2]}
+
+    def test_a_batch_can_be_taken_apart(self) -> None:
+        schedule = scheduler(max_batch=4)
+        for session in ("a", "b"):
+            job_with_lines(schedule, session)
+        step = schedule.next_step(0.0)
+        assert step is not None
+        singles = step.singly()
+        assert [single.jobs for single in singles] == [(job,) for job in step.jobs]
+        assert [single.lines for single in singles] == [(it,) for it in step.lines]
+
+
+class TestAdmission:
+    def test_slots_are_limited(self) -> None:
+        schedule = scheduler(max_active=2)
+        jobs = [schedule.add(session) for session in "abc"]
+        assert schedule.pop_admitted() == jobs[:2]
+        assert [job.active for job in jobs] == [True, True, False]
+
+    def test_leaving_gives_the_slot_to_the_next(self) -> None:
+        schedule = scheduler(max_active=1)
+        first, second = schedule.add("a"), schedule.add("b")
+        schedule.pop_admitted()
+        schedule.remove(first)
+        assert schedule.pop_admitted() == [second]
+
+    def test_the_last_slot_is_kept_for_a_session_that_has_none(self) -> None:
+        schedule = scheduler(max_active=3)
+        greedy = [schedule.add("greedy") for _ in range(5)]
+        assert [job.active for job in greedy] == [True, True, False, False, False]
+        assert schedule.add("newcomer").active
+
+    def test_a_session_with_no_slot_is_admitted_before_one_that_has_some(self) -> None:
+        schedule = scheduler(max_active=2)
+        running = [schedule.add("a"), schedule.add("b")]
+        waiting_a, waiting_c = schedule.add("a"), schedule.add("c")
+        schedule.pop_admitted()
+        schedule.remove(running[1])
+        assert schedule.pop_admitted() == [waiting_c]
+        assert not waiting_a.active
+
+    def test_a_job_that_is_made_holds_no_slot(self) -> None:
+        schedule = scheduler(max_active=1)
+        first = job_with_lines(schedule, "a")
+        second = schedule.add("b")
+        run(schedule, 0.0)
+        run(schedule, 0.0)
+        assert first.is_made
+        assert second.active
+
+    def test_a_job_that_is_ahead_of_its_consumer_holds_no_slot(self) -> None:
+        schedule = scheduler(max_active=1)
+        job_with_lines(schedule, "a", n_lines=3)
+        waiting = schedule.add("b")
+        run(schedule, 0.0, seconds=9.0)
+        assert not waiting.active
+        run(schedule, 0.0)
+        assert waiting.active
+
+    def test_a_full_queue_has_no_room_for_who_fills_it_and_room_for_others(self) -> None:
+        schedule = scheduler(max_active=1, queue_maxsize=2)
+        for _ in range(3):
+            schedule.add("a")
+        assert not schedule.has_room("a")
+        assert schedule.has_room("b")
+
+
+class TestLeaving:
+    @pytest.mark.parametrize("steps_before", [0, 1, 2, 3])
+    def test_nothing_is_left_behind(self, steps_before: int) -> None:
+        schedule = scheduler()
+        job = job_with_lines(schedule, "a", n_lines=2)
+        for _ in range(steps_before):
+            run(schedule, 0.0)
+        schedule.remove(job)
+        statistics = schedule.statistics()
+        assert statistics == SchedulerStatistics(sessions=0, active=0, waiting=0, in_step=0)
+        assert schedule.next_step(0.0) is None
+
+    def test_a_step_in_flight_for_a_job_that_left_brings_nothing(self) -> None:
+        schedule = scheduler()
+        job = job_with_lines(schedule, "a")
+        step = schedule.next_step(0.0)
+        assert step is not None
+        schedule.remove(job)
+        schedule.complete_prosody(step, [[window(1.0)]])
+        assert schedule.next_step(0.0) is None
+        assert schedule.statistics().sessions == 0
+
+    def test_a_failed_step_abandons_its_jobs(self) -> None:
+        schedule = scheduler(max_active=1)
+        job = job_with_lines(schedule, "a", n_lines=3)
+        waiting = schedule.add("b")
+        step = schedule.next_step(0.0)
+        assert step is not None
+        schedule.complete_failed(step)
+        assert job.is_made
+        assert waiting.active
+
+    def test_an_abandoned_job_ignores_what_its_step_still_brings(self) -> None:
+        schedule = scheduler()
+        job = job_with_lines(schedule, "a")
+        step = schedule.next_step(0.0)
+        assert step is not None
+        schedule.abandon(job)
+        schedule.complete_prosody(step, [[window(1.0)]])
+        assert job.is_made
