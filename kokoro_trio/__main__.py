@@ -1,0 +1,149 @@
+"""`python -m kokoro_trio`: the command line, the wiring, and the life of the process."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+import trio
+
+from kokoro_trio import __version__, log
+from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, Config, LogConfig, ModelConfig
+from kokoro_trio.engine.engine import Engine
+from kokoro_trio.engine.inference import InferenceThread
+from kokoro_trio.engine.phonemizing import Phonemize, PhonemizerThread
+from kokoro_trio.errors import StartError
+from kokoro_trio.metrics import MetricsLog, RequestRecord
+from kokoro_trio.model.synthesizer import Synthesizer
+from kokoro_trio.model.voices import VoiceCatalogue
+from kokoro_trio.server.listener import Listener, Speaker
+from kokoro_trio.text.g2p import GraphemeToPhoneme
+
+logger = structlog.get_logger()
+
+MAX_UNWRITTEN_RECORDS = 10_000
+SWITCH_INTERVAL_S = 0.0005
+"""Python's default of 5 ms is what a busy inference thread may hold the event loop up for, each time;
+at this setting the delay was 0.74 ms."""
+
+
+def main() -> None:
+    options = _command_line().parse_args()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    try:
+        config = Config.load(host=options.host, port=options.port)
+        log.configure(config.log)
+        trio.run(serve, config)
+    except StartError as error:
+        sys.exit(f"error: {error}")
+    except BaseExceptionGroup as group:
+        if (start_error := _first_start_error(group)) is None:
+            raise
+        sys.exit(f"error: {start_error}")
+
+
+def _command_line() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m kokoro_trio", description="Serves Kokoro-82M text-to-speech over WebSockets."
+    )
+    parser.add_argument("--host", help="address to listen on (knob HOST)")
+    parser.add_argument("--port", type=int, help="port to listen on (knob PORT)")
+    parser.add_argument("--version", action="version", version=f"kokoro_trio {__version__}")
+    return parser
+
+
+def _first_start_error(group: BaseExceptionGroup[BaseException]) -> StartError | None:
+    """trio hands on what was raised in a nursery in a group, often of one."""
+    for error in group.exceptions:
+        found = _first_start_error(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, StartError):
+            return found
+    return None
+
+
+async def serve(config: Config) -> None:
+    """Serves until SIGTERM or SIGINT has been carried out."""
+    send, receive = trio.open_memory_channel[RequestRecord](MAX_UNWRITTEN_RECORDS)
+    async with trio.open_nursery() as outlasting:
+        # The writer of the metrics ends last, when nothing can send to it any more.
+        outlasting.start_soon(_write_records, config.log, receive)
+        async with send:
+            await _serve_until_signal(config, partial(_record, send))
+
+
+async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestRecord], None]) -> None:
+    inference = InferenceThread(partial(_load_model, config.model))
+    engine = Engine(config.engine, inference, PhonemizerThread(_load_text))
+    listener = Listener(config.listen, config.stream, engine, on_request_end)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_shut_down_on_signal, config.listen.shutdown_grace_s, listener, nursery)
+        port = await nursery.start(listener.serve)
+        logger.info("listening", host=config.listen.host, port=port)
+        synthesizer = await nursery.start(engine.run)
+        voices = VoiceCatalogue.of(
+            synthesizer.voice_names, female=config.voices.female, male=config.voices.male
+        )
+        listener.open_for(Speaker(voices, config.max_utterance_words, synthesizer.device))
+        logger.info("ready", device=synthesizer.device, voices=len(voices.names))
+
+
+def _load_model(config: ModelConfig) -> Synthesizer:
+    # torch takes seconds to import; a bad knob or a port in use is reported before that.
+    from kokoro_trio.model.kokoro import KokoroSynthesizer, choose_device
+    from kokoro_trio.model.weights import open_weights, prepared_folder
+
+    device = choose_device(config)
+    weights = open_weights(prepared_folder(config.weights, DEFAULT_WEIGHTS_FOLDER))
+    return KokoroSynthesizer(weights, device)
+
+
+def _load_text(alphabet: frozenset[str]) -> Phonemize:
+    g2p = GraphemeToPhoneme(alphabet)
+    g2p.warm_up()
+    return g2p.segments
+
+
+async def _shut_down_on_signal(
+    grace_s: float,
+    listener: Listener,
+    nursery: trio.Nursery,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """The first signal drains, a second one does not wait for that."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            logger.info("shutting_down", signal=signal.Signals(number).name, grace_s=grace_s)
+            break
+        nursery.start_soon(_drain, listener, grace_s, nursery.cancel_scope)
+        async for _ in signals:
+            nursery.cancel_scope.cancel()
+
+
+async def _drain(listener: Listener, grace_s: float, everything: trio.CancelScope) -> None:
+    await listener.drain(grace_s)
+    everything.cancel()
+
+
+def _record(send: trio.MemorySendChannel[RequestRecord], record: RequestRecord) -> None:
+    try:
+        send.send_nowait(record)
+    except trio.WouldBlock:
+        logger.warning("metrics_record_dropped", request_id=record.request_id)
+
+
+async def _write_records(config: LogConfig, receive: trio.MemoryReceiveChannel[RequestRecord]) -> None:
+    metrics = MetricsLog(config.folder, config.metrics_max_bytes)
+    async for record in receive:
+        try:
+            await trio.to_thread.run_sync(metrics.write, record)
+        except OSError as error:
+            # A full disk must not silence anybody.
+            logger.warning("metrics_not_written", reason=str(error))
+
+
+if __name__ == "__main__":
+    main()

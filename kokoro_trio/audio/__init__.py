@@ -1,0 +1,1 @@
+"""From samples to what goes over the wire."""

@@ -1,0 +1,65 @@
+"""Samples to signed 16-bit PCM, and PCM to the frames that go over the wire."""
+
+import numpy as np
+from attrs import define, field
+from numpy.typing import NDArray
+
+from kokoro_trio.config import BYTES_PER_SAMPLE, StreamConfig
+from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
+
+FULL_SCALE = 32767
+
+
+def to_pcm16(samples: Samples) -> NDArray[np.int16]:
+    """float32 at full scale ±1 → int16, shape unchanged; what lies outside is clipped, not wrapped."""
+    return np.rint(np.clip(samples, -1.0, 1.0) * FULL_SCALE).astype("<i2")
+
+
+@define
+class PcmFramer:
+    """Gathers one request's PCM into frames of `chunk_samples`, and frames into messages.
+
+    A message goes out when `buffer_bytes` or `flush_every` frames are gathered, whichever is first;
+    with `first_immediate` the first frame goes out alone, for the sake of the first audio. Frames run
+    on across segments, so only the last frame of a request may be short.
+    """
+
+    chunk_samples: int
+    buffer_bytes: int
+    flush_every: int
+    first_immediate: bool
+    _rest: bytes = b""
+    _n_messages: int = field(default=0)
+
+    @classmethod
+    def of(cls, config: StreamConfig) -> "PcmFramer":
+        return cls(
+            chunk_samples=round(config.chunk_seconds * SAMPLE_RATE_HZ),
+            buffer_bytes=config.buffer_bytes,
+            flush_every=config.flush_every,
+            first_immediate=config.first_chunk_immediate,
+        )
+
+    def push(self, samples: Samples) -> list[bytes]:
+        """The messages that are complete with these samples."""
+        pcm = self._rest + to_pcm16(samples).tobytes()
+        messages = []
+        start = 0
+        while len(pcm) - start >= (size := self._message_bytes()):
+            messages.append(pcm[start : start + size])
+            self._n_messages += 1
+            start += size
+        self._rest = pcm[start:]
+        return messages
+
+    def flush(self) -> list[bytes]:
+        """What is left at the end of the request: the last frames, the very last maybe short."""
+        rest, self._rest = self._rest, b""
+        return [rest] if rest else []
+
+    def _message_bytes(self) -> int:
+        chunk_bytes = self.chunk_samples * BYTES_PER_SAMPLE
+        if self.first_immediate and self._n_messages == 0:
+            return chunk_bytes
+        chunks_to_fill_buffer = -(-self.buffer_bytes // chunk_bytes)
+        return min(chunks_to_fill_buffer, self.flush_every) * chunk_bytes

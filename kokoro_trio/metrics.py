@@ -1,0 +1,342 @@
+"""What happened to each request: one record, one line in the log, and summaries over periods.
+
+`python -m kokoro_trio.metrics --periods "30m,1h,6h,24h,3d"` prints the summaries.
+"""
+
+import argparse
+import json
+import logging
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from attrs import asdict, define, field, fields, frozen
+from attrs.validators import instance_of, optional
+from numpy.typing import NDArray
+
+from kokoro_trio.config import BYTES_PER_SAMPLE, Config
+from kokoro_trio.errors import BadKnob
+from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
+
+AUDIBLE_LEVEL = 10 ** (-40 / 20)
+"""−40 dBFS: the first sample over it is where a listener hears something."""
+INT16_FULL_SCALE = 32_768
+FILE_NAME = "metrics.log"
+KEPT_FILES = 5
+DEFAULT_PERIODS = "30m,1h,6h,24h,3d"
+
+
+@define
+class HeadSilence:
+    """Finds how much silence lies at the head of a request's audio, piece by piece."""
+
+    _n_silent: int = 0
+    _is_over: bool = False
+
+    def feed(self, samples: Samples | NDArray[np.int16]) -> None:
+        """The next samples of the request, shape (n,): float32 at full scale ±1, or int16."""
+        if self._is_over:
+            return
+        level = AUDIBLE_LEVEL * (INT16_FULL_SCALE if samples.dtype.kind == "i" else 1)
+        # Not abs(): that of the lowest int16 is negative.
+        audible = np.flatnonzero((samples > level) | (samples < -level))
+        self._is_over = len(audible) > 0
+        self._n_silent += int(audible[0]) if self._is_over else len(samples)
+
+    @property
+    def seconds(self) -> float | None:
+        """None until something audible came."""
+        return self._n_silent / SAMPLE_RATE_HZ if self._is_over else None
+
+
+_number = instance_of((int, float))
+
+
+@frozen
+class RequestRecord:
+    """One ended request. None where there was nothing to measure.
+
+    `ts`: its end, in UTC. `end`: done, canceled, disconnected or an error code. `ttfb_ms`: from the
+    speak frame received to its first audio frame sent. `ttfa_ms`: that and the silence at the head of
+    the audio. `queue_ms`: until it was given a slot. `rtf`: wall over audio, `xrt` the inverse, `kbps`
+    kilobytes (1000 bytes) of audio a second of wall.
+    """
+
+    ts: datetime = field(validator=instance_of(datetime))
+    request_id: str = field(validator=instance_of(str))
+    voice: str = field(validator=instance_of(str))
+    end: str = field(validator=instance_of(str))
+    canceled: bool = field(validator=instance_of(bool))
+    ttfb_ms: float | None = field(validator=optional(_number))
+    ttfa_ms: float | None = field(validator=optional(_number))
+    queue_ms: float | None = field(validator=optional(_number))
+    wall_s: float = field(validator=_number)
+    audio_s: float = field(validator=_number)
+    rtf: float | None = field(validator=optional(_number))
+    xrt: float | None = field(validator=optional(_number))
+    kbps: float | None = field(validator=optional(_number))
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        request_id: str,
+        voice: str,
+        end: str,
+        received_at: float,
+        slot_at: float | None,
+        first_frame_at: float | None,
+        ended_at: float,
+        head_silence_s: float | None,
+        audio_s: float,
+    ) -> "RequestRecord":
+        """From times in seconds, all on one monotonic clock; the request has just ended."""
+        wall_s = ended_at - received_at
+        audible_at = None
+        if first_frame_at is not None and head_silence_s is not None:
+            audible_at = first_frame_at + head_silence_s
+        audio_kb = audio_s * SAMPLE_RATE_HZ * BYTES_PER_SAMPLE / 1000
+        is_measurable = audio_s > 0 and wall_s > 0
+        return cls(
+            ts=datetime.now(UTC),
+            request_id=request_id,
+            voice=voice,
+            end=end,
+            canceled=end == "canceled",
+            ttfb_ms=_ms(received_at, first_frame_at),
+            ttfa_ms=_ms(received_at, audible_at),
+            queue_ms=_ms(received_at, slot_at),
+            wall_s=round(wall_s, 4),
+            audio_s=round(audio_s, 4),
+            # Six digits: a GPU needs less than a thousandth of the time.
+            rtf=round(wall_s / audio_s, 6) if is_measurable else None,
+            xrt=round(audio_s / wall_s, 3) if is_measurable else None,
+            kbps=round(audio_kb / wall_s, 1) if is_measurable else None,
+        )
+
+    def to_line(self) -> str:
+        return json.dumps(asdict(self) | {"ts": self.ts.isoformat(timespec="milliseconds")})
+
+    @classmethod
+    def from_line(cls, line: str) -> "RequestRecord":
+        """Fields that it does not know are ignored. Raises `DamagedLine`."""
+        try:
+            values = json.loads(line, parse_constant=_refuse_constant)
+            ts = datetime.fromisoformat(values["ts"]).astimezone(UTC)
+            return cls(**{each.name: values[each.name] for each in fields(cls)} | {"ts": ts})
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+            raise DamagedLine from error
+
+
+class DamagedLine(Exception):
+    """A line of the log that is no record."""
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _ms(start: float, end: float | None) -> float | None:
+    return None if end is None else round(1000 * (end - start), 1)
+
+
+class MetricsLog:
+    """Appends records to `folder/metrics.log`, and rotates it at `max_bytes`.
+
+    The file is opened with the first record. Called from one thread at a time.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._path = folder / FILE_NAME
+        self._max_bytes = max_bytes
+        self._handler: _RaisingHandler | None = None
+
+    def write(self, record: RequestRecord) -> None:
+        """Raises OSError where the file cannot be written; the next record tries again."""
+        if self._handler is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._handler = _RaisingHandler(
+                self._path, maxBytes=self._max_bytes, backupCount=KEPT_FILES, encoding="utf-8"
+            )
+        line = record.to_line()
+        self._handler.emit(logging.LogRecord("metrics", logging.INFO, "", 0, line, None, None))
+
+    def close(self) -> None:
+        if self._handler is not None:
+            self._handler.close()
+
+
+class _RaisingHandler(RotatingFileHandler):
+    """logging prints its own faults and goes on; here the caller decides."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        raise  # It is called from where the fault was caught.
+
+
+# Reading it back.
+
+
+@define
+class LogReader:
+    """Reads a metrics log with its rotated files; `n_damaged` counts the lines that are no record."""
+
+    path: Path
+    n_damaged: int = 0
+
+    def records(self) -> Iterator[RequestRecord]:
+        """All of them, oldest first. Raises OSError."""
+        rotated = [Path(f"{self.path}.{n}") for n in range(KEPT_FILES, 0, -1)]
+        for path in [*rotated, self.path]:
+            if path.exists():
+                yield from self._records(path)
+
+    def _records(self, path: Path) -> Iterator[RequestRecord]:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                try:
+                    yield RequestRecord.from_line(line)
+                except DamagedLine:
+                    self.n_damaged += 1
+
+
+@frozen
+class Summary:
+    """Some requests, counted. `ttfb_ms` and `ttfa_ms`: p50, p95 and p99, empty where there is none."""
+
+    n: int
+    n_done: int
+    n_canceled: int
+    n_disconnected: int
+    ttfb_ms: tuple[float, ...]
+    ttfa_ms: tuple[float, ...]
+    xrt_median: float | None
+
+    @classmethod
+    def of(cls, records: Sequence[RequestRecord]) -> "Summary":
+        ends = [record.end for record in records]
+        xrts = [record.xrt for record in records if record.xrt is not None]
+        return cls(
+            n=len(records),
+            n_done=ends.count("done"),
+            n_canceled=ends.count("canceled"),
+            n_disconnected=ends.count("disconnected"),
+            ttfb_ms=_percentiles(record.ttfb_ms for record in records),
+            ttfa_ms=_percentiles(record.ttfa_ms for record in records),
+            xrt_median=float(np.median(xrts)) if xrts else None,
+        )
+
+    @property
+    def n_failed(self) -> int:
+        return self.n - self.n_done - self.n_canceled - self.n_disconnected
+
+    @property
+    def canceled_share(self) -> float | None:
+        return self.n_canceled / self.n if self.n else None
+
+
+def _percentiles(values: Iterable[float | None]) -> tuple[float, ...]:
+    present = [value for value in values if value is not None]
+    return tuple(np.percentile(present, [50, 95, 99]).tolist()) if present else ()
+
+
+# The command.
+
+
+@define
+class BadPeriod(Exception):
+    got: str
+
+    def __str__(self) -> str:
+        return f"{self.got!r} is not a period; --periods is a list like {DEFAULT_PERIODS}"
+
+
+def parse_periods(text: str) -> dict[str, timedelta]:
+    """`"30m,6h"` → the periods by name; s, m, h and d, from 1 to 9999. Raises `BadPeriod`."""
+    return {name: _parse_period(name) for name in (part.strip() for part in text.split(","))}
+
+
+def _parse_period(name: str) -> timedelta:
+    match = re.fullmatch(r"([0-9]{1,4})([smhd])", name)
+    if match is None or int(match[1]) == 0:
+        raise BadPeriod(name)
+    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+    return timedelta(**{units[match[2]]: int(match[1])})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _command_line().parse_args(arguments)
+    try:
+        periods = parse_periods(options.periods)
+        reader = LogReader(options.file or _default_file())
+        now = datetime.now(UTC)
+        longest = max(periods.values())
+        records = [record for record in reader.records() if record.ts >= now - longest]
+    except (BadPeriod, BadKnob, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    print("\n".join(_table(periods, records, now)) if records else _nothing(reader.path, periods))
+    if reader.n_damaged:
+        print(f"left out: {reader.n_damaged} damaged lines", file=sys.stderr)
+
+
+def _command_line() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m kokoro_trio.metrics", description="Sums up the requests that the server has ended."
+    )
+    parser.add_argument("--periods", default=DEFAULT_PERIODS, help="default: %(default)s")
+    parser.add_argument("--file", type=Path, help="default: metrics.log in LOG_FOLDER")
+    return parser
+
+
+def _default_file() -> Path:
+    # Nothing listens here: with a loopback host the configuration asks for no API_KEY.
+    return Config.load(host="127.0.0.1").log.folder / FILE_NAME
+
+
+def _nothing(path: Path, periods: Iterable[str]) -> str:
+    return f"no requests in {path} within {', '.join(periods)}"
+
+
+_ROW = "{:>6} {:>8} {:>6} {:>8} {:>12} {:>6} {:>10} {:>21} {:>21} {:>8}"
+_HEAD = _ROW.format(
+    "period",
+    "requests",
+    "done",
+    "canceled",
+    "disconnected",
+    "failed",
+    "canceled %",
+    "TTFB p50/p95/p99 ms",
+    "TTFA p50/p95/p99 ms",
+    "xRT p50",
+)
+
+
+def _table(periods: dict[str, timedelta], records: Sequence[RequestRecord], now: datetime) -> Iterator[str]:
+    yield _HEAD
+    for name, length in periods.items():
+        yield _row(name, Summary.of([record for record in records if record.ts >= now - length]))
+
+
+def _row(period: str, summary: Summary) -> str:
+    return _ROW.format(
+        period,
+        summary.n,
+        summary.n_done,
+        summary.n_canceled,
+        summary.n_disconnected,
+        summary.n_failed,
+        "-" if summary.canceled_share is None else f"{summary.canceled_share:.1%}",
+        "/".join(f"{value:.0f}" for value in summary.ttfb_ms) or "-",
+        "/".join(f"{value:.0f}" for value in summary.ttfa_ms) or "-",
+        "-" if summary.xrt_median is None else f"{summary.xrt_median:.2f}",
+    )
+
+
+if __name__ == "__main__":
+    main()

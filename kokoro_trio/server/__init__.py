@@ -1,0 +1,1 @@
+"""The port: HTTP on one side, WebSocket sessions and their protocol on the other."""

@@ -1,0 +1,133 @@
+"""What a session needs of its peer, and how trio-websocket gives it."""
+
+import socket
+import struct
+from typing import Protocol
+
+import trio
+import trio_websocket
+from attrs import define
+
+_LINGER_AND_RESET = struct.pack("ii", 1, 0)
+_DISCARD_BYTES = 65_536
+
+
+class ConnectionGone(Exception):
+    """The peer closed, died, or stopped reading."""
+
+
+class Connection(Protocol):
+    """One peer. `send` and `close` are called from one task at a time; a `send` is never cancelled."""
+
+    async def receive(self) -> str | bytes:
+        """The next message. Raises `ConnectionGone`."""
+
+    async def send(self, message: str | bytes) -> None:
+        """Raises `ConnectionGone`."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """Says goodbye with a close code; does nothing where the connection is gone."""
+
+
+class DeadlineStream(trio.abc.HalfCloseableStream):
+    """A TCP stream that was already read from, and whose peer must go on reading.
+
+    A write that takes longer than `send_timeout_s` resets the connection: half a message is out by
+    then, so nothing more can be said on it.
+    """
+
+    def __init__(self, stream: trio.SocketStream, already_read: bytes, send_timeout_s: float) -> None:
+        self.stream = stream
+        self.socket = stream.socket  # hypercorn asks it for the addresses
+        self._already_read = already_read
+        self._send_timeout_s = send_timeout_s
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        with trio.move_on_after(self._send_timeout_s):
+            await self.stream.send_all(data)
+            return
+        await self.abort()
+        raise trio.BrokenResourceError("the peer does not read")
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if self._already_read:
+            n_bytes = len(self._already_read) if max_bytes is None else max_bytes
+            data, self._already_read = self._already_read[:n_bytes], self._already_read[n_bytes:]
+            await trio.lowlevel.checkpoint()
+            return data
+        return await self.stream.receive_some(max_bytes)
+
+    async def send_eof(self) -> None:
+        await self.stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
+
+    async def abort(self) -> None:
+        """Drops the connection now, with whatever the kernel still holds for it."""
+        if self.socket.fileno() != -1:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_AND_RESET)
+        await trio.aclose_forcefully(self.stream)
+
+    async def close_gently(self, timeout_s: float) -> None:
+        """Closes so that what was sent arrives.
+
+        Closing a socket with unread input resets it, and a reset overtakes what was sent; so the rest
+        of an over-long message is read away first, for a while. Nobody else may be reading.
+        """
+        with trio.move_on_after(timeout_s):
+            try:
+                await self.stream.send_eof()
+                while await self.stream.receive_some(_DISCARD_BYTES):
+                    pass
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # The peer was faster.
+        await trio.aclose_forcefully(self.stream)
+
+
+@define
+class WebSocket:
+    """A `Connection` over trio-websocket."""
+
+    _websocket: trio_websocket.WebSocketConnection
+    _stream: DeadlineStream
+    _is_receiving: bool = False
+
+    async def receive(self) -> str | bytes:
+        self._is_receiving = True
+        try:
+            return await self._websocket.get_message()
+        except trio_websocket.ConnectionClosed as closed:
+            raise ConnectionGone(str(closed.reason)) from closed
+        finally:
+            self._is_receiving = False
+
+    async def send(self, message: str | bytes) -> None:
+        # Half a message breaks the framing for good, so a write is finished; the stream bounds it.
+        with trio.CancelScope(shield=True):
+            try:
+                await self._websocket.send_message(message)
+            except trio_websocket.ConnectionClosed as closed:
+                raise ConnectionGone(str(closed.reason)) from closed
+
+    async def close(self, code: int, reason: str, *, timeout_s: float = 1.0) -> None:
+        with trio.move_on_after(timeout_s, shield=True):
+            await self._websocket.aclose(code, reason)
+
+    async def keep_alive(self, interval_s: float, timeout_s: float) -> None:
+        """Pings until the connection is gone, and drops it when a ping is not answered in time."""
+        while True:
+            await trio.sleep(interval_s)
+            with trio.move_on_after(timeout_s):
+                try:
+                    await self._websocket.ping()
+                except trio_websocket.ConnectionClosed:
+                    return
+                continue
+            # A pong waits behind messages that the session has not taken yet: then it says nothing.
+            if self._is_receiving:
+                await self._stream.abort()
+                return

@@ -1,0 +1,232 @@
+"""The one port: reads a request's head, and hands WebSockets to sessions, the rest to HTTP.
+
+WebSockets do not go through hypercorn: it shields its writes, so a client that stops reading holds a
+send for seconds and a shutdown with it, and it costs nearly twice the time per frame.
+"""
+
+import hmac
+import uuid
+from collections.abc import Callable
+from http import HTTPStatus
+from urllib.parse import parse_qs, urlsplit
+
+import h11
+import structlog
+import trio
+import trio_websocket
+from attrs import field, frozen
+
+from kokoro_trio.config import ListenConfig, StreamConfig
+from kokoro_trio.engine.engine import Engine
+from kokoro_trio.errors import AddressUnavailable
+from kokoro_trio.metrics import RequestRecord
+from kokoro_trio.model.voices import VoiceCatalogue
+from kokoro_trio.server.connection import ConnectionGone, DeadlineStream, WebSocket
+from kokoro_trio.server.http import RETRY_AFTER_S, HttpServer, Readiness, make_app
+from kokoro_trio.server.protocol import Protocol
+from kokoro_trio.server.session import Session
+
+log = structlog.get_logger()
+
+WEBSOCKET_PATH = "/v1/audio/speech/stream/ws"
+MAX_HEAD_BYTES = 16_384
+CLOSE_FAULT = 1011
+HANG_UP_S = 2.0
+CLOSE_GENTLY_S = 1.0
+_END_OF_HEAD = b"\r\n\r\n"
+
+
+@frozen
+class Speaker:
+    """What sessions share once the model is loaded."""
+
+    voices: VoiceCatalogue
+    max_words: int
+    device: str
+
+
+class Listener:
+    """Accepts connections from the start; takes WebSockets once it was given a `Speaker`."""
+
+    def __init__(
+        self,
+        config: ListenConfig,
+        stream_config: StreamConfig,
+        engine: Engine,
+        on_request_end: Callable[[RequestRecord], None],
+    ) -> None:
+        self._config = config
+        self._stream_config = stream_config
+        self._engine = engine
+        self._on_request_end = on_request_end
+        self._http = HttpServer(make_app(self.readiness))
+        self._sessions: set[Session] = set()
+        self._sessions_ended = trio.lowlevel.ParkingLot()
+        self._speaker: Speaker | None = None
+        self._is_draining = False
+
+    def open_for(self, speaker: Speaker) -> None:
+        self._speaker = speaker
+
+    async def serve(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serves until cancelled; reports the port as started. Raises `AddressUnavailable`."""
+        try:
+            listeners = await trio.open_tcp_listeners(self._config.port, host=self._config.host)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise AddressUnavailable(self._config.host, self._config.port, reason) from error
+        port: int = listeners[0].socket.getsockname()[1]
+        task_status.started(port)
+        await trio.serve_listeners(self._serve_stream, listeners)
+
+    async def drain(self, grace_s: float) -> None:
+        """Takes no new request, lets outstanding ones finish within `grace_s`, closes every session."""
+        self._is_draining = True
+        for session in list(self._sessions):
+            session.drain()
+        with trio.move_on_after(grace_s):
+            await self._until_no_session()
+        for session in list(self._sessions):
+            session.hang_up()
+        with trio.move_on_after(HANG_UP_S):
+            await self._until_no_session()
+        await self._http.end_idle_connections()
+
+    async def _until_no_session(self) -> None:
+        while self._sessions:
+            await self._sessions_ended.park()
+
+    def readiness(self) -> Readiness:
+        engine = self._engine.statistics()
+        speaker = self._speaker
+        state = "draining" if self._is_draining else "loading" if speaker is None else "ready"
+        return Readiness(
+            is_ready=state == "ready",
+            state=state,
+            engine="kokoro-82m",
+            device=speaker.device if speaker else "",
+            voices=len(speaker.voices.names) if speaker else 0,
+            connections=len(self._sessions),
+            active=engine.active,
+            waiting=engine.waiting,
+        )
+
+    # One connection.
+
+    async def _serve_stream(self, tcp_stream: trio.SocketStream) -> None:
+        """Whatever happens on one connection stays there: an exception here would end the server."""
+        try:
+            with trio.move_on_after(self._config.handshake_timeout_s) as handshake:
+                head = await _read_head(tcp_stream)
+            if handshake.cancelled_caught or head is None:
+                await trio.aclose_forcefully(tcp_stream)
+                return
+            stream = DeadlineStream(tcp_stream, head, self._stream_config.send_timeout_s)
+            await (self._serve_websocket(stream) if _wants_websocket(head) else self._http.serve(stream))
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionGone):
+            pass
+        except* Exception:
+            log.exception("connection_failed")
+        finally:
+            await trio.aclose_forcefully(tcp_stream)
+
+    async def _serve_websocket(self, stream: DeadlineStream) -> None:
+        async with trio.open_nursery() as nursery:
+            with trio.fail_after(self._config.handshake_timeout_s):
+                request = await trio_websocket.wrap_server_stream(
+                    nursery, stream, max_message_size=self._config.max_message_bytes
+                )
+            if (refusal := self._refusal(request)) is not None:
+                await request.reject(
+                    refusal.status, extra_headers=refusal.headers, body=refusal.status.phrase.encode()
+                )
+            else:
+                websocket = WebSocket(await request.accept(), stream)
+                ping = self._config.ping_interval_s, self._config.ping_timeout_s
+                nursery.start_soon(websocket.keep_alive, *ping)
+                await self._serve_session(websocket)
+            nursery.cancel_scope.cancel()
+        await stream.close_gently(CLOSE_GENTLY_S)
+
+    async def _serve_session(self, websocket: WebSocket) -> None:
+        assert self._speaker is not None
+        protocol = Protocol(
+            session_id=uuid.uuid4().hex,
+            voices=self._speaker.voices,
+            max_words=self._speaker.max_words,
+            new_request_id=lambda: uuid.uuid4().hex,
+        )
+        session = Session(websocket, protocol, self._engine, self._stream_config, self._on_request_end)
+        self._sessions.add(session)
+        if self._is_draining:
+            session.drain()
+        try:
+            await session.run()
+        except* Exception:
+            log.exception("session_failed", session_id=protocol.session_id)
+            await websocket.close(CLOSE_FAULT, "the server made a mistake")
+        finally:
+            self._sessions.remove(session)
+            self._sessions_ended.unpark_all()
+
+    def _refusal(self, request: trio_websocket.WebSocketRequest) -> "_Refusal | None":
+        """Why a handshake is refused; a key is asked for before anything is told."""
+        url = urlsplit(request.path)
+        if url.path != WEBSOCKET_PATH:
+            return _Refusal(HTTPStatus.NOT_FOUND)
+        if not _is_allowed(_keys_given(url.query, request.headers), self._config.api_keys):
+            return _Refusal(HTTPStatus.UNAUTHORIZED, [(b"WWW-Authenticate", b"Bearer")])
+        is_full = len(self._sessions) >= self._config.max_connections
+        if is_full or not self.readiness().is_ready:
+            return _Refusal(HTTPStatus.SERVICE_UNAVAILABLE, [(b"Retry-After", b"%d" % RETRY_AFTER_S)])
+        return None
+
+
+@frozen
+class _Refusal:
+    status: HTTPStatus
+    headers: list[tuple[bytes, bytes]] = field(factory=list)
+
+
+async def _read_head(stream: trio.SocketStream) -> bytes | None:
+    """What was received up to the end of the request's head; None where the peer said nothing whole.
+
+    A head that is over the limit is returned as far as it came: hypercorn has an answer for it.
+    """
+    received = b""
+    while _END_OF_HEAD not in received and len(received) <= MAX_HEAD_BYTES:
+        data = await stream.receive_some()
+        if not data:
+            return None
+        received += data
+    return received
+
+
+def _wants_websocket(head: bytes) -> bool:
+    parser = h11.Connection(h11.SERVER)
+    parser.receive_data(head)
+    try:
+        request = parser.next_event()
+    except h11.RemoteProtocolError:
+        return False  # hypercorn says what is wrong with it.
+    if not isinstance(request, h11.Request):
+        return False
+    return any(name == b"upgrade" and value.lower() == b"websocket" for name, value in request.headers)
+
+
+def _keys_given(query: str, headers: list[tuple[bytes, bytes]]) -> list[bytes]:
+    keys = [key.encode() for key in parse_qs(query).get("api_key", [])]
+    for name, value in headers:
+        if name.lower() == b"x-api-key":
+            keys.append(value)
+        elif name.lower() == b"authorization" and value[:7].lower() == b"bearer ":
+            keys.append(value[7:].strip())
+    return keys
+
+
+def _is_allowed(given: list[bytes], allowed: tuple[str, ...]) -> bool:
+    """Every pair is compared, each in constant time: how long it takes tells nothing of the keys."""
+    if not allowed:
+        return True
+    matches = [hmac.compare_digest(key, known.encode()) for key in given for known in allowed]
+    return any(matches)

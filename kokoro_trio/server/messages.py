@@ -1,0 +1,278 @@
+"""The messages of the wire, typed; the only place that knows how they look as JSON.
+
+Both ends use this module: the server decodes `ClientMessage`s and encodes `ServerMessage`s, the
+client the other way round. Unknown fields are ignored, unknown types are an error.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from attrs import asdict, define, field, fields, frozen
+
+from kokoro_trio.errors import (
+    BadJson,
+    BadMessage,
+    BadSpeed,
+    BadText,
+    EmptyText,
+    Fact,
+    RequestError,
+    UnknownType,
+)
+
+MAX_REQUEST_ID_CHARS = 128
+MIN_SPEED, MAX_SPEED = 0.5, 2.0
+_MAX_GOT_CHARS = 100
+"""How much of a value that was refused is sent back."""
+
+
+# Client to server. A field that is None was left out; the session's defaults then hold.
+
+
+@frozen
+class Start:
+    voice: str | None = None
+    format: str | None = None
+    sample_rate: int | None = None
+    timestamps: bool | None = None
+    framing: str | None = None
+
+
+@frozen
+class Speak:
+    text: str
+    request_id: str | None = None
+    voice: str | None = None
+    speed: float | None = None
+
+
+@frozen
+class Cancel:
+    """Ends one request, or every outstanding one where `request_id` is None."""
+
+    request_id: str | None = None
+
+
+@frozen
+class Stop:
+    """No more requests; what is outstanding finishes, then the connection closes."""
+
+
+ClientMessage = Start | Speak | Cancel | Stop
+
+
+# Server to client.
+
+
+@frozen
+class Started:
+    voice: str
+    format: str
+    sample_rate: int
+    timestamps: bool
+    framing: str
+    session_id: str
+
+
+@frozen
+class StartedSpeak:
+    request_id: str
+
+
+@frozen
+class Meta:
+    request_id: str
+    segment: int
+    total_samples: int
+
+
+@frozen
+class Queue:
+    """The request is accepted, but every slot is busy."""
+
+    request_id: str
+
+
+@frozen
+class Done:
+    request_id: str
+    duration_s: float
+
+
+@frozen
+class Canceled:
+    request_id: str
+    duration_s: float
+
+
+@frozen
+class Error:
+    code: str
+    message: str
+    request_id: str | None = None
+    facts: Mapping[str, Fact] = field(factory=dict)
+
+    @classmethod
+    def of(cls, error: RequestError, request_id: str | None = None) -> "Error":
+        return cls(error.code, str(error), request_id, error.facts())
+
+
+ServerMessage = Started | StartedSpeak | Meta | Queue | Done | Canceled | Error
+
+_CLIENT_TYPES: dict[str, type[Any]] = {"start": Start, "speak": Speak, "cancel": Cancel, "stop": Stop}
+_SERVER_TYPES: dict[str, type[Any]] = {
+    "started": Started,
+    "started_speak": StartedSpeak,
+    "meta": Meta,
+    "queue": Queue,
+    "done": Done,
+    "canceled": Canceled,
+    "error": Error,
+}
+_TYPE_NAMES = {kind: name for name, kind in (_CLIENT_TYPES | _SERVER_TYPES).items()}
+
+
+def encode(message: ClientMessage | ServerMessage) -> str:
+    """A text frame. Fields that are None are left out; an error's facts stand beside its code."""
+    values = asdict(message)
+    facts = values.pop("facts", {})
+    known = {name: value for name, value in values.items() if value is not None}
+    # ASCII escapes: a refused value may hold a lone surrogate, which has no UTF-8.
+    return json.dumps({"type": _TYPE_NAMES[type(message)], **facts, **known})
+
+
+@define
+class Refused(Exception):
+    """A frame that is not a usable message, and the request it meant, where that could be read."""
+
+    error: RequestError
+    request_id: str | None = None
+
+
+def decode_client(frame: str) -> ClientMessage:
+    """The message in a text frame from a client. Raises `Refused`."""
+    try:
+        values = _decode_object(frame)
+    except RequestError as error:
+        raise Refused(error) from error
+    request_id: str | None = None
+    try:
+        request_id = _request_id(values)
+        return _decode_fields(values, request_id)
+    except RequestError as error:
+        raise Refused(error, request_id) from error
+
+
+def _decode_fields(values: Mapping[str, Any], request_id: str | None) -> ClientMessage:
+    match values.get("type"):
+        case "start":
+            return Start(
+                voice=_optional(values, "voice", str),
+                format=_optional(values, "format", str),
+                sample_rate=_optional(values, "sample_rate", int),
+                timestamps=_optional(values, "timestamps", bool),
+                framing=_optional(values, "framing", str),
+            )
+        case "speak":
+            return Speak(
+                text=_text(values),
+                request_id=request_id,
+                voice=_optional(values, "voice", str),
+                speed=_speed(values),
+            )
+        case "cancel":
+            return Cancel(request_id)
+        case "stop":
+            return Stop()
+        case kind:
+            raise UnknownType(got=_shown(kind), allowed=list(_CLIENT_TYPES))
+
+
+def decode_server(frame: str) -> ServerMessage:
+    """The message in a text frame from a server. Raises `BadJson`, `UnknownType` or `BadMessage`."""
+    values = _decode_object(frame)
+    kind = values.pop("type", None)
+    message_class = _SERVER_TYPES.get(kind) if isinstance(kind, str) else None
+    if message_class is None:
+        raise UnknownType(got=_shown(kind), allowed=list(_SERVER_TYPES))
+    known = {f.name for f in fields(message_class)} - {"facts"}
+    arguments = {name: value for name, value in values.items() if name in known}
+    if message_class is Error:
+        arguments["facts"] = {name: value for name, value in values.items() if name not in known}
+    try:
+        message: ServerMessage = message_class(**arguments)
+    except TypeError as error:
+        raise BadMessage(field=str(kind), expected="complete", got=str(error)) from error
+    return message
+
+
+def _decode_object(frame: str) -> dict[str, Any]:
+    try:
+        values = json.loads(frame, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise BadJson(reason="it is nested too deeply") from error
+    except ValueError as error:
+        raise BadJson(reason=str(error)) from error
+    if not isinstance(values, dict):
+        raise BadJson(reason=f"it holds {_shown(values)}")
+    return values
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    # NaN and Infinity are Python's extension of JSON, not JSON.
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _optional(values: Mapping[str, Any], name: str, kind: type[Any]) -> Any:  # noqa: ANN401
+    value = values.get(name)
+    # bool is a subclass of int: a field that wants a number must not take true.
+    if value is None or type(value) is kind:
+        return value
+    raise BadMessage(field=name, expected=_KIND_NAMES[kind], got=_shown(value))
+
+
+_KIND_NAMES: dict[type[Any], str] = {str: "a string", int: "a whole number", bool: "true or false"}
+
+
+def _request_id(values: Mapping[str, Any]) -> str | None:
+    request_id: str | None = _optional(values, "request_id", str)
+    if request_id is None or (1 <= len(request_id) <= MAX_REQUEST_ID_CHARS and _is_unicode(request_id)):
+        return request_id
+    raise BadMessage(
+        field="request_id", expected=f"1 to {MAX_REQUEST_ID_CHARS} characters", got=_shown(request_id)
+    )
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    text = values.get("text")
+    if not isinstance(text, str):
+        raise BadText(reason=f"field 'text' must be a string, got {_shown(text)}")
+    if not _is_unicode(text):
+        raise BadText(reason="it holds half a surrogate pair")
+    if not text.strip():
+        raise EmptyText()
+    return text
+
+
+def _speed(values: Mapping[str, Any]) -> float | None:
+    speed = values.get("speed")
+    if speed is None:
+        return None
+    if type(speed) in (int, float) and MIN_SPEED <= speed <= MAX_SPEED:
+        return float(speed)
+    raise BadSpeed(got=_shown(speed), minimum=MIN_SPEED, maximum=MAX_SPEED)
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _shown(value: object) -> str:
+    """A refused value as it stands in an error: as JSON, not all of a long one, nothing nested."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    shown = json.dumps(value)
+    return shown if len(shown) <= _MAX_GOT_CHARS else shown[:_MAX_GOT_CHARS] + "…"

@@ -1,0 +1,265 @@
+"""The state of one connection, without I/O: frames and events in, effects out.
+
+`Protocol` decides what each frame from the client means, which request speaks when, and that every
+accepted request gets exactly one of `done`, `canceled`, `error` and nothing after it. The session
+carries out the effects, in order. Nothing here waits, sends, or reads a clock.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from attrs import asdict, define, evolve, field, frozen
+
+from kokoro_trio.errors import (
+    BadMessage,
+    DuplicateRequest,
+    Overloaded,
+    RequestError,
+    TooLong,
+    UnexpectedBinary,
+    UnknownRequest,
+    UnsupportedFormat,
+    UnsupportedSampleRate,
+)
+from kokoro_trio.model.voices import VoiceCatalogue
+from kokoro_trio.server.messages import (
+    Cancel,
+    Canceled,
+    ClientMessage,
+    Done,
+    Error,
+    Meta,
+    Queue,
+    Refused,
+    ServerMessage,
+    Speak,
+    Start,
+    Started,
+    StartedSpeak,
+    Stop,
+    decode_client,
+)
+from kokoro_trio.speech import SAMPLE_RATE_HZ, Utterance
+from kokoro_trio.text.segmentation import word_count
+
+FORMATS = ["pcm"]
+SAMPLE_RATES_HZ = [SAMPLE_RATE_HZ]
+FRAMINGS = ["plain"]
+DEFAULT_SPEED = 1.0
+FRAMES_PER_META = 10
+REMEMBERED_REQUESTS = 4096
+"""How many ended requests are told apart from ids that were never seen."""
+
+CLOSE_NORMAL, CLOSE_RESTART = 1000, 1012
+
+
+@define(eq=False)
+class Request:
+    """One accepted `speak`. `end` is the wire word or error code it ended with."""
+
+    request_id: str
+    utterance: Utterance
+    n_samples_sent: int = 0
+    n_frames_sent: int = 0
+    end: str | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """Audio sent, in seconds."""
+        return self.n_samples_sent / SAMPLE_RATE_HZ
+
+
+# Effects: what the session is to do, in order.
+
+
+@frozen
+class Send:
+    message: ServerMessage
+
+
+@frozen
+class Begin:
+    """Take this request into the engine."""
+
+    request: Request
+
+
+@frozen
+class GiveTurn:
+    """This request may send its audio now: in plain framing one speaks at a time."""
+
+    request: Request
+
+
+@frozen
+class Silence:
+    """Stop whatever is done for this request."""
+
+    request: Request
+
+
+@frozen
+class Close:
+    code: int
+    reason: str
+
+
+Effect = Send | Begin | GiveTurn | Silence | Close
+
+
+@frozen
+class _Settings:
+    """What holds for the requests of a session until a `start` changes it."""
+
+    voice: str = "female"
+    format: str = "pcm"
+    sample_rate: int = SAMPLE_RATE_HZ
+    timestamps: bool = False
+    framing: str = "plain"
+
+
+@define
+class Protocol:
+    """`new_request_id` names the requests of clients that do not."""
+
+    session_id: str
+    voices: VoiceCatalogue
+    max_words: int
+    new_request_id: Callable[[], str]
+    _defaults: _Settings = field(factory=_Settings)
+    _outstanding: dict[str, Request] = field(factory=dict)
+    _ended: OrderedDict[str, None] = field(factory=OrderedDict)
+    _is_stopping: bool = False
+    _is_draining: bool = False
+
+    @property
+    def outstanding(self) -> list[Request]:
+        return list(self._outstanding.values())
+
+    # From the client.
+
+    def receive(self, frame: str | bytes) -> list[Effect]:
+        """What a frame from the client leads to. Bad input is answered, never raised."""
+        if isinstance(frame, bytes):
+            return [Send(Error.of(UnexpectedBinary(len(frame))))]
+        try:
+            message = decode_client(frame)
+        except Refused as refused:
+            return [Send(Error.of(refused.error, refused.request_id))]
+        try:
+            return self._receive(message)
+        except RequestError as error:
+            return [Send(Error.of(error, getattr(message, "request_id", None)))]
+
+    def _receive(self, message: ClientMessage) -> list[Effect]:
+        match message:
+            case Start():
+                return self._start(message)
+            case Speak():
+                return self._speak(message)
+            case Cancel():
+                return self._cancel(message)
+            case Stop():
+                self._is_stopping = True
+                return self._close_if_idle()
+
+    def _start(self, message: Start) -> list[Effect]:
+        given = {name: value for name, value in asdict(message).items() if value is not None}
+        chosen = evolve(self._defaults, **given)
+        voice = self.voices.resolve(chosen.voice)
+        _check_format(chosen)
+        self._defaults = chosen
+        settings = asdict(chosen) | {"voice": voice}
+        return [Send(Started(**settings, session_id=self.session_id))]
+
+    def _speak(self, message: Speak) -> list[Effect]:
+        if self._is_stopping:
+            raise BadMessage(field="type", expected="cancel, the only one after stop", got="speak")
+        if self._is_draining:
+            raise Overloaded(reason="it is shutting down")
+        if message.request_id in self._outstanding:
+            raise DuplicateRequest
+        if (words := word_count(message.text)) > self.max_words:
+            raise TooLong(max_words=self.max_words, got_words=words)
+        voice = self.voices.resolve(message.voice or self._defaults.voice)
+        utterance = Utterance(message.text, voice, message.speed or DEFAULT_SPEED)
+        request = Request(message.request_id or self.new_request_id(), utterance)
+        self._outstanding[request.request_id] = request
+        is_first = len(self._outstanding) == 1
+        return [Begin(request), *([GiveTurn(request)] if is_first else [])]
+
+    def _cancel(self, message: Cancel) -> list[Effect]:
+        if message.request_id is None:
+            canceled = self.outstanding
+        elif message.request_id in self._outstanding:
+            canceled = [self._outstanding[message.request_id]]
+        elif message.request_id in self._ended:
+            return []  # It crossed the request's own end on the way.
+        else:
+            raise UnknownRequest
+        if not canceled:
+            return []
+        effects: list[Effect] = []
+        for request in canceled:
+            effects += [Silence(request), Send(Canceled(request.request_id, request.duration_s))]
+        return effects + self._end(canceled, "canceled")
+
+    # From the engine's side. Each is ignored for a request that has already ended.
+
+    def waits_for_slot(self, request: Request) -> list[Effect]:
+        return [] if request.end else [Send(Queue(request.request_id))]
+
+    def starts_speaking(self, request: Request) -> list[Effect]:
+        return [] if request.end else [Send(StartedSpeak(request.request_id))]
+
+    def sends_audio(self, request: Request, n_samples: int, segment: int) -> list[Effect]:
+        """To be called as a frame of `n_samples` begins to go out."""
+        request.n_samples_sent += n_samples
+        request.n_frames_sent += 1
+        if request.n_frames_sent % FRAMES_PER_META:
+            return []
+        return [Send(Meta(request.request_id, segment, request.n_samples_sent))]
+
+    def is_done(self, request: Request) -> list[Effect]:
+        if request.end:
+            return []
+        return [Send(Done(request.request_id, request.duration_s)), *self._end([request], "done")]
+
+    def has_failed(self, request: Request, error: RequestError) -> list[Effect]:
+        if request.end:
+            return []
+        return [Send(Error.of(error, request.request_id)), *self._end([request], error.code)]
+
+    def drain(self) -> list[Effect]:
+        """The server is shutting down: what is outstanding finishes, nothing new is taken."""
+        self._is_draining = True
+        return self._close_if_idle()
+
+    def _end(self, requests: list[Request], end: str) -> list[Effect]:
+        speaker = next(iter(self._outstanding.values()))
+        for request in requests:
+            request.end = end
+            del self._outstanding[request.request_id]
+            self._ended[request.request_id] = None
+            self._ended.move_to_end(request.request_id)
+        while len(self._ended) > REMEMBERED_REQUESTS:
+            self._ended.popitem(last=False)
+        following = next(iter(self._outstanding.values()), None)
+        turn = [GiveTurn(following)] if following and following is not speaker else []
+        return [*turn, *self._close_if_idle()]
+
+    def _close_if_idle(self) -> list[Effect]:
+        if self._outstanding:
+            return []
+        if self._is_stopping:
+            return [Close(CLOSE_NORMAL, "all requests are finished")]
+        return [Close(CLOSE_RESTART, "the server is shutting down")] if self._is_draining else []
+
+
+def _check_format(chosen: _Settings) -> None:
+    if chosen.format not in FORMATS:
+        raise UnsupportedFormat(got=chosen.format, allowed=FORMATS)
+    if chosen.sample_rate not in SAMPLE_RATES_HZ:
+        raise UnsupportedSampleRate(got=chosen.sample_rate, allowed=[str(r) for r in SAMPLE_RATES_HZ])
+    if chosen.framing not in FRAMINGS:
+        raise BadMessage(field="framing", expected=" or ".join(FRAMINGS), got=chosen.framing)

@@ -1,0 +1,232 @@
+"""One connection: a reader, a sender, and a task with a cancel scope for every request.
+
+The protocol decides, the session carries out. Effects are applied without waiting, so what the
+protocol decided is in the outbox before anything else can happen. The sender is the only writer: it
+lets messages go before audio, and looks before each frame whether its request still speaks.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+import trio
+from attrs import define, field, frozen
+
+from kokoro_trio.audio.pcm import PcmFramer
+from kokoro_trio.config import BYTES_PER_SAMPLE, StreamConfig
+from kokoro_trio.engine.engine import Engine, UtteranceStream
+from kokoro_trio.errors import RequestError
+from kokoro_trio.metrics import HeadSilence, RequestRecord
+from kokoro_trio.server.connection import Connection, ConnectionGone
+from kokoro_trio.server.messages import ServerMessage, StartedSpeak, encode
+from kokoro_trio.server.protocol import (
+    CLOSE_RESTART,
+    Begin,
+    Close,
+    Effect,
+    GiveTurn,
+    Protocol,
+    Request,
+    Send,
+    Silence,
+)
+
+DISCONNECTED = "disconnected"
+"""How a request ends, for the metrics, that was outstanding when its connection went."""
+MAX_UNSENT_MESSAGES = 64
+"""Replies that may pile up before the session stops reading from a client that does not read."""
+
+
+@define(eq=False)
+class _Speech:
+    """A request with all that belongs to speaking it."""
+
+    request: Request
+    received_at: float
+    framer: PcmFramer
+    scope: trio.CancelScope = field(factory=trio.CancelScope)
+    turn: trio.Event = field(factory=trio.Event)
+    head_silence: HeadSilence = field(factory=HeadSilence)
+    slot_at: float | None = None
+    first_frame_at: float | None = None
+
+
+@frozen
+class _Audio:
+    """Frames of one request that wait for the sender."""
+
+    speech: _Speech
+    segment: int
+    frames: deque[bytes]
+    sent: trio.Event = field(factory=trio.Event)
+
+
+class Session:
+    """`run` serves one connection until it ends; `drain` makes it end when its requests have."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        protocol: Protocol,
+        engine: Engine,
+        config: StreamConfig,
+        on_request_end: Callable[[RequestRecord], None],
+    ) -> None:
+        self._connection = connection
+        self._protocol = protocol
+        self._engine = engine
+        self._config = config
+        self._on_request_end = on_request_end
+        self._speeches: dict[Request, _Speech] = {}
+        self._messages: deque[ServerMessage | Close] = deque()
+        self._audio: deque[_Audio] = deque()
+        self._wake_sender = trio.Event()
+        self._messages_sent = trio.lowlevel.ParkingLot()
+        self._primer = bytes(config.prime_bytes)
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self) -> None:
+        """Returns when the connection has ended, from whichever side. A fault is raised in a group."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._until_gone, self._send_until_closed)
+            nursery.start_soon(self._until_gone, self._receive_until_gone)
+
+    def drain(self) -> None:
+        """Takes no new request; closes when the outstanding ones are finished."""
+        self._apply(self._protocol.drain())
+
+    def hang_up(self) -> None:
+        """Closes now, whatever is outstanding."""
+        self._apply([Close(CLOSE_RESTART, "the server is shutting down")])
+
+    async def _until_gone(self, work: Callable[[], Awaitable[None]]) -> None:
+        assert self._nursery is not None
+        try:
+            await work()
+        except ConnectionGone:
+            self._nursery.cancel_scope.cancel()
+
+    # In.
+
+    async def _receive_until_gone(self) -> None:
+        while True:
+            frame = await self._connection.receive()
+            received_at = trio.current_time()
+            effects = self._protocol.receive(frame)
+            if any(isinstance(effect, Begin) for effect in effects):
+                # A full queue blocks the reading of the session that fills it, and of no other.
+                await self._engine.wait_for_room(self._protocol.session_id)
+            self._apply(effects, received_at)
+            while len(self._messages) > MAX_UNSENT_MESSAGES:
+                await self._messages_sent.park()
+
+    def _apply(self, effects: Sequence[Effect], received_at: float | None = None) -> None:
+        for effect in effects:
+            match effect:
+                case Send(message):
+                    self._messages.append(message)
+                case Begin(request):
+                    self._begin(request, received_at)
+                case GiveTurn(request):
+                    self._speeches[request].turn.set()
+                case Silence(request):
+                    self._speeches[request].scope.cancel()
+                case Close():
+                    self._messages.append(effect)
+        self._wake_sender.set()
+
+    # Speaking.
+
+    def _begin(self, request: Request, received_at: float | None) -> None:
+        assert self._nursery is not None
+        at = trio.current_time() if received_at is None else received_at
+        speech = _Speech(request, at, PcmFramer.of(self._config))
+        self._speeches[request] = speech
+        self._nursery.start_soon(self._speak, speech)
+
+    async def _speak(self, speech: _Speech) -> None:
+        request = speech.request
+        try:
+            with speech.scope:
+                async with self._engine.open(request.utterance, self._protocol.session_id) as stream:
+                    await self._play(stream, speech)
+                self._apply(self._protocol.is_done(request))
+        except RequestError as error:
+            self._apply(self._protocol.has_failed(request, error))
+        finally:
+            del self._speeches[request]
+            self._on_request_end(_record(speech, trio.current_time()))
+
+    async def _play(self, stream: UtteranceStream, speech: _Speech) -> None:
+        if stream.is_waiting:
+            self._apply(self._protocol.waits_for_slot(speech.request))
+            await stream.wait_for_slot()
+        speech.slot_at = trio.current_time()
+        await speech.turn.wait()
+        self._apply(self._protocol.starts_speaking(speech.request))
+        segment = 0
+        async for piece in stream:
+            segment = piece.segment
+            speech.head_silence.feed(piece.samples)
+            await self._hand_over(speech, segment, speech.framer.push(piece.samples))
+        await self._hand_over(speech, segment, speech.framer.flush())
+
+    async def _hand_over(self, speech: _Speech, segment: int, frames: list[bytes]) -> None:
+        """Returns when the sender has sent the frames."""
+        if frames:
+            audio = _Audio(speech, segment, deque(frames))
+            self._audio.append(audio)
+            self._wake_sender.set()
+            await audio.sent.wait()
+
+    # Out.
+
+    async def _send_until_closed(self) -> None:
+        while True:
+            if self._messages:
+                await self._send_message(self._messages.popleft())
+                self._messages_sent.unpark_all()
+            elif self._audio:
+                await self._send_frame(self._audio[0])
+            else:
+                self._wake_sender = trio.Event()
+                await self._wake_sender.wait()
+
+    async def _send_message(self, message: ServerMessage | Close) -> None:
+        if isinstance(message, Close):
+            await self._connection.close(message.code, message.reason)
+            raise ConnectionGone(message.reason)
+        if isinstance(message, StartedSpeak) and self._primer:
+            # Outside of any request's audio, so that nobody takes it for speech.
+            primer, self._primer = self._primer, b""
+            await self._connection.send(primer)
+        await self._connection.send(encode(message))
+
+    async def _send_frame(self, audio: _Audio) -> None:
+        """Sends the next frame of `audio`, unless its request has ended meanwhile."""
+        request = audio.speech.request
+        if request.end is None:
+            frame = audio.frames.popleft()
+            n_samples = len(frame) // BYTES_PER_SAMPLE
+            self._apply(self._protocol.sends_audio(request, n_samples, audio.segment))
+            await self._connection.send(frame)
+            if audio.speech.first_frame_at is None:
+                audio.speech.first_frame_at = trio.current_time()
+        if request.end is not None or not audio.frames:
+            self._audio.popleft()
+            audio.sent.set()
+
+
+def _record(speech: _Speech, ended_at: float) -> RequestRecord:
+    request = speech.request
+    return RequestRecord.of(
+        request_id=request.request_id,
+        voice=request.utterance.voice,
+        end=request.end or DISCONNECTED,
+        received_at=speech.received_at,
+        slot_at=speech.slot_at,
+        first_frame_at=speech.first_frame_at,
+        ended_at=ended_at,
+        head_silence_s=speech.head_silence.seconds,
+        audio_s=request.duration_s,
+    )

@@ -1,0 +1,327 @@
+"""Pure: the state of a connection, with frames and events fed by hand."""
+
+import json
+from itertools import count
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+)
+
+from kokoro_trio.errors import SynthesisFailed
+from kokoro_trio.model.voices import VoiceCatalogue
+from kokoro_trio.server.messages import Canceled, Done, Error, Meta, Queue, Started, StartedSpeak
+from kokoro_trio.server.protocol import (
+    REMEMBERED_REQUESTS,
+    Begin,
+    Close,
+    Effect,
+    GiveTurn,
+    Protocol,
+    Request,
+    Send,
+    Silence,
+)
+
+VOICES = VoiceCatalogue.of(("af_aoede", "af_heart", "am_michael"), female="af_aoede", male="am_michael")
+
+
+@pytest.fixture
+def protocol() -> Protocol:
+    return make_protocol()
+
+
+def make_protocol(max_words: int = 5) -> Protocol:
+    names = (f"made-up-{n}" for n in count())
+    return Protocol("session-1", VOICES, max_words=max_words, new_request_id=lambda: next(names))
+
+
+def frame(kind: str, **fields: object) -> str:
+    return json.dumps({"type": kind, **fields})
+
+
+def speak(protocol: Protocol, request_id: str, text: str = "Hello there.") -> Request:
+    effects = protocol.receive(frame("speak", request_id=request_id, text=text))
+    assert isinstance(effects[0], Begin)
+    return effects[0].request
+
+
+def sent(effects: list[Effect]) -> list[object]:
+    return [effect.message for effect in effects if isinstance(effect, Send)]
+
+
+def error_code(effects: list[Effect]) -> str:
+    (message,) = sent(effects)
+    assert isinstance(message, Error)
+    return message.code
+
+
+class TestStart:
+    def test_defaults(self, protocol: Protocol) -> None:
+        expected = Started("af_aoede", "pcm", 24000, False, "plain", "session-1")
+        assert sent(protocol.receive(frame("start"))) == [expected]
+
+    def test_sets_the_voice_of_later_requests(self, protocol: Protocol) -> None:
+        protocol.receive(frame("start", voice="male"))
+        assert speak(protocol, "r1").utterance.voice == "am_michael"
+
+    def test_a_second_start_keeps_what_it_leaves_out(self, protocol: Protocol) -> None:
+        protocol.receive(frame("start", voice="af_heart"))
+        (started,) = sent(protocol.receive(frame("start", timestamps=True)))
+        assert started == Started("af_heart", "pcm", 24000, True, "plain", "session-1")
+
+    @pytest.mark.parametrize(
+        ("fields", "code"),
+        [
+            ({"voice": "nobody"}, "unknown_voice"),
+            ({"format": "flac"}, "unsupported_format"),
+            ({"sample_rate": 44100}, "unsupported_sample_rate"),
+            ({"framing": "wrapped"}, "bad_message"),
+        ],
+    )
+    def test_a_refused_start_changes_nothing(
+        self, protocol: Protocol, fields: dict[str, object], code: str
+    ) -> None:
+        assert error_code(protocol.receive(frame("start", **{"voice": "male"} | fields))) == code
+        assert speak(protocol, "r1").utterance.voice == "af_aoede"
+
+
+class TestSpeak:
+    def test_needs_no_start(self, protocol: Protocol) -> None:
+        request = speak(protocol, "r1")
+        assert (request.utterance.voice, request.utterance.speed) == ("af_aoede", 1.0)
+
+    def test_an_absent_id_is_made_up_and_used(self, protocol: Protocol) -> None:
+        effects = protocol.receive(frame("speak", text="Hello."))
+        assert isinstance(effects[0], Begin)
+        assert sent(protocol.starts_speaking(effects[0].request)) == [StartedSpeak("made-up-0")]
+
+    def test_its_own_voice_and_speed(self, protocol: Protocol) -> None:
+        effects = protocol.receive(frame("speak", text="Hello.", voice="af_heart", speed=1.5))
+        assert isinstance(effects[0], Begin)
+        assert effects[0].request.utterance.voice == "af_heart"
+        assert effects[0].request.utterance.speed == 1.5
+
+    @pytest.mark.parametrize(
+        ("fields", "code"),
+        [
+            ({"text": "one two three four five six"}, "too_long"),
+            ({"text": ""}, "empty_text"),
+            ({"text": None}, "bad_text"),
+            ({"voice": "af_haert"}, "unknown_voice"),
+            ({"speed": 9}, "bad_speed"),
+        ],
+    )
+    def test_bad_requests_name_themselves_and_cost_nothing_else(
+        self, protocol: Protocol, fields: dict[str, object], code: str
+    ) -> None:
+        effects = protocol.receive(frame("speak", **{"request_id": "bad", "text": "Hello."} | fields))
+        (message,) = sent(effects)
+        assert isinstance(message, Error)
+        assert (message.code, message.request_id) == (code, "bad")
+        assert protocol.outstanding == []
+        speak(protocol, "bad")
+
+    def test_unknown_voice_names_near_ones(self, protocol: Protocol) -> None:
+        (message,) = sent(protocol.receive(frame("speak", text="Hello.", voice="af_haert")))
+        assert isinstance(message, Error)
+        assert message.facts["close_matches"][0] == "af_heart"  # type: ignore[index]
+
+    def test_an_id_that_is_outstanding_is_a_duplicate(self, protocol: Protocol) -> None:
+        request = speak(protocol, "r1")
+        assert (
+            error_code(protocol.receive(frame("speak", request_id="r1", text="Hi."))) == "duplicate_request"
+        )
+        protocol.is_done(request)
+        speak(protocol, "r1")
+
+    def test_binary_is_refused(self, protocol: Protocol) -> None:
+        assert error_code(protocol.receive(b"\x00\x01")) == "unexpected_binary"
+
+
+class TestTurns:
+    def test_the_first_speaks_at_once_the_second_when_the_first_has_ended(self, protocol: Protocol) -> None:
+        effects = protocol.receive(frame("speak", request_id="r1", text="Hi."))
+        first = protocol.outstanding[0]
+        assert effects == [Begin(first), GiveTurn(first)]
+        second = speak(protocol, "r2")
+        assert protocol.is_done(first) == [Send(Done("r1", 0.0)), GiveTurn(second)]
+
+    def test_a_later_request_that_fails_takes_no_turn(self, protocol: Protocol) -> None:
+        speak(protocol, "r1")
+        second = speak(protocol, "r2")
+        assert [type(effect) for effect in protocol.has_failed(second, SynthesisFailed())] == [Send]
+
+    def test_cancelling_the_speaker_gives_the_turn_to_the_next(self, protocol: Protocol) -> None:
+        first, second = speak(protocol, "r1"), speak(protocol, "r2")
+        effects = protocol.receive(frame("cancel", request_id="r1"))
+        assert effects == [Silence(first), Send(Canceled("r1", 0.0)), GiveTurn(second)]
+
+
+class TestAudio:
+    def test_meta_comes_every_ten_frames_with_the_samples_so_far(self, protocol: Protocol) -> None:
+        request = speak(protocol, "r1")
+        messages = [sent(protocol.sends_audio(request, 480, segment=2)) for _ in range(20)]
+        assert messages[9] == [Meta("r1", 2, 4800)]
+        assert messages[19] == [Meta("r1", 2, 9600)]
+        assert sum(len(each) for each in messages) == 2
+
+    def test_done_counts_the_audio(self, protocol: Protocol) -> None:
+        request = speak(protocol, "r1")
+        protocol.sends_audio(request, 36_000, 0)
+        assert sent(protocol.is_done(request)) == [Done("r1", 1.5)]
+
+
+class TestCancel:
+    def test_without_an_id_cancels_everything(self, protocol: Protocol) -> None:
+        first, second = speak(protocol, "r1"), speak(protocol, "r2")
+        protocol.sends_audio(first, 24_000, 0)
+        effects = protocol.receive(frame("cancel"))
+        assert effects == [
+            Silence(first),
+            Send(Canceled("r1", 1.0)),
+            Silence(second),
+            Send(Canceled("r2", 0.0)),
+        ]
+        assert protocol.outstanding == []
+
+    def test_without_an_id_and_nothing_outstanding_says_nothing(self, protocol: Protocol) -> None:
+        assert protocol.receive(frame("cancel")) == []
+
+    def test_of_an_id_never_seen(self, protocol: Protocol) -> None:
+        (message,) = sent(protocol.receive(frame("cancel", request_id="r1")))
+        assert isinstance(message, Error)
+        assert (message.code, message.request_id) == ("unknown_request", "r1")
+
+    def test_that_crosses_the_end_is_ignored(self, protocol: Protocol) -> None:
+        protocol.is_done(speak(protocol, "r1"))
+        assert protocol.receive(frame("cancel", request_id="r1")) == []
+
+    def test_twice_is_answered_once(self, protocol: Protocol) -> None:
+        speak(protocol, "r1")
+        protocol.receive(frame("cancel", request_id="r1"))
+        assert protocol.receive(frame("cancel", request_id="r1")) == []
+
+    def test_ended_requests_are_remembered_up_to_a_limit(self, protocol: Protocol) -> None:
+        for n in range(REMEMBERED_REQUESTS + 1):
+            protocol.is_done(speak(protocol, f"r{n}"))
+        assert error_code(protocol.receive(frame("cancel", request_id="r0"))) == "unknown_request"
+        assert protocol.receive(frame("cancel", request_id="r1")) == []
+
+
+class TestEnding:
+    def test_nothing_follows_an_end(self, protocol: Protocol) -> None:
+        request = speak(protocol, "r1")
+        protocol.receive(frame("cancel", request_id="r1"))
+        assert protocol.is_done(request) == []
+        assert protocol.has_failed(request, SynthesisFailed()) == []
+        assert protocol.waits_for_slot(request) == []
+        assert protocol.starts_speaking(request) == []
+
+    def test_queue_is_said_before_the_end(self, protocol: Protocol) -> None:
+        assert sent(protocol.waits_for_slot(speak(protocol, "r1"))) == [Queue("r1")]
+
+    def test_stop_closes_when_all_have_finished(self, protocol: Protocol) -> None:
+        request = speak(protocol, "r1")
+        assert protocol.receive(frame("stop")) == []
+        effects = protocol.is_done(request)
+        assert isinstance(effects[-1], Close)
+        assert effects[-1].code == 1000
+
+    def test_stop_of_an_idle_connection_closes_at_once(self, protocol: Protocol) -> None:
+        (close,) = protocol.receive(frame("stop"))
+        assert isinstance(close, Close)
+
+    def test_no_speak_after_stop_but_cancel(self, protocol: Protocol) -> None:
+        request = speak(protocol, "r1")
+        protocol.receive(frame("stop"))
+        assert error_code(protocol.receive(frame("speak", text="More."))) == "bad_message"
+        effects = protocol.receive(frame("cancel"))
+        assert effects[0] == Silence(request)
+        assert isinstance(effects[-1], Close)
+
+    def test_draining_finishes_what_is_outstanding_and_takes_no_more(self, protocol: Protocol) -> None:
+        request = speak(protocol, "r1")
+        assert protocol.drain() == []
+        assert error_code(protocol.receive(frame("speak", text="More."))) == "overloaded"
+        effects = protocol.is_done(request)
+        assert isinstance(effects[-1], Close)
+        assert effects[-1].code == 1012
+
+    def test_draining_an_idle_connection_closes_it(self, protocol: Protocol) -> None:
+        (close,) = protocol.drain()
+        assert isinstance(close, Close)
+
+
+class AnyOrderOfEvents(RuleBasedStateMachine):
+    """Whatever order things happen in, each request ends once and speaks only in its turn."""
+
+    requests: Bundle[Request] = Bundle("requests")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.protocol = make_protocol()
+        self.ends: dict[str, int] = {}
+        self.turns: list[str] = []
+        self.accepted: list[str] = []
+
+    def note(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, GiveTurn):
+                assert effect.request.end is None
+                self.turns.append(effect.request.request_id)
+            if isinstance(effect, Send) and isinstance(effect.message, Done | Canceled | Error):
+                request_id = effect.message.request_id or ""
+                self.ends[request_id] = self.ends.get(request_id, 0) + 1
+
+    @rule(target=requests)
+    def speak(self) -> Request:
+        effects = self.protocol.receive(frame("speak", text="Hello."))
+        self.note(effects)
+        assert isinstance(effects[0], Begin)
+        self.accepted.append(effects[0].request.request_id)
+        return effects[0].request
+
+    @rule(request=requests)
+    def cancel(self, request: Request) -> None:
+        self.note(self.protocol.receive(frame("cancel", request_id=request.request_id)))
+
+    @rule()
+    def cancel_all(self) -> None:
+        self.note(self.protocol.receive(frame("cancel")))
+
+    @rule(request=consumes(requests))
+    def done(self, request: Request) -> None:
+        self.note(self.protocol.is_done(request))
+
+    @rule(request=consumes(requests))
+    def failed(self, request: Request) -> None:
+        self.note(self.protocol.has_failed(request, SynthesisFailed()))
+
+    @rule(request=requests, target=requests)
+    def audio(self, request: Request) -> MultipleResults[Request]:
+        if request.end is None:
+            self.protocol.sends_audio(request, 480, 0)
+        return multiple()
+
+    @invariant()
+    def each_ends_once(self) -> None:
+        ended = set(self.accepted) - {request.request_id for request in self.protocol.outstanding}
+        assert {name: 1 for name in ended} == self.ends
+
+    @invariant()
+    def the_oldest_outstanding_has_the_turn(self) -> None:
+        if self.protocol.outstanding:
+            assert self.turns[-1] == self.protocol.outstanding[0].request_id
+        assert self.turns == [name for name in self.accepted if name in self.turns]
+
+
+TestAnyOrderOfEvents = AnyOrderOfEvents.TestCase
+TestAnyOrderOfEvents.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)

@@ -1,0 +1,349 @@
+"""End to end: real sockets, clients that we did not write, tones instead of a model."""
+
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TypeVar
+
+import attrs
+import httpx
+import pytest
+import trio
+import trio.testing
+import websockets.exceptions
+from attrs import evolve
+from websockets.sync.client import ClientConnection, connect
+
+from kokoro_trio.config import Config, EngineConfig, ListenConfig, StreamConfig
+from kokoro_trio.engine.engine import Engine
+from kokoro_trio.engine.inference import InferenceThread
+from kokoro_trio.errors import AddressUnavailable
+from kokoro_trio.metrics import RequestRecord
+from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
+from kokoro_trio.server.listener import Listener, Speaker
+from kokoro_trio.speech import Samples, Window
+from tests.conftest import Speller
+from tests.test_protocol import VOICES
+
+T = TypeVar("T")
+CONFIG = Config.of({"HOST": "127.0.0.1", "PORT": "0", "API_KEY": "first, second", "HANDSHAKE_TIMEOUT": "0.3"})
+SPEAKER = Speaker(VOICES, max_words=1000, device="cpu")
+HELLO = {"type": "speak", "request_id": "r1", "text": "Hello there."}
+
+
+class SlowTones(ToneSynthesizer):
+    def vocode(self, windows: Sequence[Window]) -> list[Samples]:
+        time.sleep(0.2)
+        return super().vocode(windows)
+
+
+@attrs.define
+class Server:
+    listener: Listener
+    engine: Engine
+    port: int
+    records: list[RequestRecord]
+    scope: trio.CancelScope
+
+    def url(self, path: str = "/v1/audio/speech/stream/ws", key: str | None = "first") -> str:
+        query = f"?api_key={key}" if key else ""
+        return f"ws://127.0.0.1:{self.port}{path}{query}"
+
+    async def get(self, path: str) -> httpx.Response:
+        return await in_thread(httpx.get, f"http://127.0.0.1:{self.port}{path}")
+
+
+@asynccontextmanager
+async def running(
+    *,
+    listen: ListenConfig = CONFIG.listen,
+    stream: StreamConfig = CONFIG.stream,
+    load: Callable[[], Synthesizer] = ToneSynthesizer,
+    ready: bool = True,
+) -> AsyncIterator[Server]:
+    records: list[RequestRecord] = []
+    engine = Engine(EngineConfig(4, 8), InferenceThread(load), Speller())
+    listener = Listener(listen, stream, engine, records.append)
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(listener.serve)
+        if ready:
+            await nursery.start(engine.run)
+            listener.open_for(SPEAKER)
+        yield Server(listener, engine, port, records, nursery.cancel_scope)
+        nursery.cancel_scope.cancel()
+
+
+async def in_thread(function: Callable[..., T], *args: object, **options: object) -> T:
+    return await trio.to_thread.run_sync(partial(function, *args, **options), abandon_on_cancel=True)
+
+
+def talk(url: str, *messages: dict[str, object], until: int = 1) -> list[bytes | dict[str, object]]:
+    """Says the messages and hears until so many requests have ended."""
+    with connect(url) as client:
+        for message in messages:
+            client.send(json.dumps(message))
+        return hear(client, until)
+
+
+def hear(client: ClientConnection, until: int = 1) -> list[bytes | dict[str, object]]:
+    heard: list[bytes | dict[str, object]] = []
+    while until:
+        frame = client.recv(timeout=10)
+        heard.append(frame if isinstance(frame, bytes) else json.loads(frame))
+        until -= isinstance(heard[-1], dict) and heard[-1]["type"] in ("done", "canceled", "error")
+    return heard
+
+
+def status_of_handshake(url: str, **headers: str) -> tuple[int, str | None]:
+    try:
+        with connect(url, additional_headers=headers):
+            return 101, None
+    except websockets.exceptions.InvalidStatus as refused:
+        return refused.response.status_code, refused.response.headers.get("Retry-After")
+
+
+def close_code_after(url: str, act: Callable[[ClientConnection], None]) -> int:
+    with connect(url, max_size=None) as client:
+        try:
+            act(client)
+            while True:
+                client.recv(timeout=10)
+        except websockets.exceptions.ConnectionClosed as closed:
+            assert closed.rcvd is not None, "the connection was dropped without a close frame"
+            return closed.rcvd.code
+
+
+def open_raw_websocket(server: Server) -> socket.socket:
+    """A WebSocket client that does nothing by itself: no reading, no pongs."""
+    peer = socket.create_connection(("127.0.0.1", server.port))
+    peer.sendall(
+        b"GET /v1/audio/speech/stream/ws?api_key=first HTTP/1.1\r\nHost: localhost\r\n"
+        b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    assert b"101" in peer.recv(1024)
+    return peer
+
+
+def masked_text_frame(text: str) -> bytes:
+    payload = text.encode()
+    assert len(payload) < 65_536
+    head = bytes([0x81, 0x80 | 126]) + len(payload).to_bytes(2, "big") + bytes(4)
+    return head + payload
+
+
+class TestHttp:
+    async def test_health_and_readiness(self) -> None:
+        async with running() as server:
+            assert (await server.get("/healthz")).status_code == 200
+            ready = await server.get("/readyz")
+            assert ready.status_code == 200
+            assert ready.json()["device"] == "cpu"
+            assert ready.json()["voices"] == 3
+
+    async def test_while_loading(self) -> None:
+        async with running(ready=False) as server:
+            assert (await server.get("/healthz")).status_code == 200
+            answer = await server.get("/readyz")
+            assert (answer.status_code, answer.json()["state"]) == (503, "loading")
+            status, retry_after = await in_thread(status_of_handshake, server.url())
+            assert status == 503
+            assert retry_after is not None
+
+    async def test_unknown_paths(self) -> None:
+        async with running() as server:
+            assert (await server.get("/nowhere")).status_code == 404
+            assert (await in_thread(status_of_handshake, server.url("/nowhere")))[0] == 404
+
+    async def test_two_requests_on_one_connection(self) -> None:
+        def twice(port: int) -> list[int]:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+                return [client.get("/healthz").status_code for _ in range(2)]
+
+        async with running() as server:
+            assert await in_thread(twice, server.port) == [200, 200]
+
+    @pytest.mark.parametrize("head", [b"nonsense\r\n\r\n", b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n"])
+    async def test_bad_requests_are_answered(self, head: bytes) -> None:
+        def send(port: int) -> bytes:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as peer:
+                peer.sendall(head)
+                return peer.recv(1024)
+
+        async with running() as server:
+            assert (await in_thread(send, server.port)).startswith(b"HTTP/1.1 4")
+
+    async def test_a_connection_that_says_nothing_is_closed(self) -> None:
+        def wait(port: int) -> bytes:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as peer:
+                return peer.recv(1024)
+
+        async with running() as server:
+            assert await in_thread(wait, server.port) == b""
+
+    async def test_a_port_in_use(self) -> None:
+        async with running() as server:
+            taken = evolve(CONFIG.listen, port=server.port)
+            with pytest.RaisesGroup(AddressUnavailable):
+                async with running(listen=taken, ready=False):
+                    pass
+
+
+class TestDoor:
+    @pytest.mark.parametrize(
+        ("key", "headers", "status"),
+        [
+            ("first", {}, 101),
+            ("second", {}, 101),
+            (None, {"X-API-Key": "second"}, 101),
+            (None, {"Authorization": "Bearer first"}, 101),
+            (None, {"Authorization": "bearer first"}, 101),
+            (None, {}, 401),
+            ("wrong", {}, 401),
+            ("firs", {}, 401),
+            (None, {"Authorization": "Basic first"}, 401),
+        ],
+    )
+    async def test_keys(self, key: str | None, headers: dict[str, str], status: int) -> None:
+        async with running() as server:
+            assert (await in_thread(status_of_handshake, server.url(key=key), **headers))[0] == status
+
+    async def test_no_key_is_asked_for_where_none_is_set(self) -> None:
+        async with running(listen=evolve(CONFIG.listen, api_keys=())) as server:
+            assert (await in_thread(status_of_handshake, server.url(key=None)))[0] == 101
+
+    async def test_more_connections_than_allowed(self) -> None:
+        async with running(listen=evolve(CONFIG.listen, max_connections=1)) as server:
+            first = await in_thread(open_raw_websocket, server)
+            assert (await in_thread(status_of_handshake, server.url()))[0] == 503
+            first.close()
+
+
+class TestSpeaking:
+    async def test_one_sentence(self) -> None:
+        async with running() as server:
+            heard = await in_thread(talk, server.url(), {"type": "start"}, HELLO)
+        audio = b"".join(each for each in heard[1:] if isinstance(each, bytes))
+        words = [each["type"] for each in heard if isinstance(each, dict) and each["type"] != "meta"]
+        assert words == ["started", "started_speak", "done"]
+        done = heard[-1]
+        assert isinstance(done, dict)
+        assert done["duration_s"] == pytest.approx((len(audio) - CONFIG.stream.prime_bytes) / 48_000)
+        assert [record.end for record in server.records] == ["done"]
+
+    async def test_many_clients_at_once(self) -> None:
+        async with running() as server:
+            heard: list[int] = []
+
+            async def one() -> None:
+                heard.append(
+                    len(await in_thread(talk, server.url(), HELLO, HELLO | {"request_id": "r2"}, until=2))
+                )
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(12):
+                    nursery.start_soon(one)
+            assert len(heard) == 12
+            assert len(server.records) == 24
+            assert server.engine.statistics().sessions == 0
+
+    async def test_stop_closes_normally(self) -> None:
+        def say(client: ClientConnection) -> None:
+            client.send(json.dumps(HELLO))
+            client.send('{"type":"stop"}')
+
+        async with running() as server:
+            assert await in_thread(close_code_after, server.url(), say) == 1000
+
+    async def test_draining_finishes_the_sentence_and_takes_nothing_new(self) -> None:
+        async with running(load=SlowTones) as server:
+            heard: list[bytes | dict[str, object]] = []
+
+            async def listen() -> None:
+                heard.extend(await in_thread(talk, server.url(), HELLO))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(listen)
+                while not server.engine.statistics().sessions:
+                    await trio.sleep(0.001)
+                nursery.start_soon(server.listener.drain, 5)
+                await trio.testing.wait_all_tasks_blocked()
+                ready = await server.get("/readyz")
+                assert (ready.status_code, ready.json()["state"]) == (503, "draining")
+                assert (await in_thread(status_of_handshake, server.url()))[0] == 503
+        last = heard[-1]
+        assert isinstance(last, dict)
+        assert last["type"] == "done"
+
+    async def test_draining_closes_idle_sessions_at_once(self) -> None:
+        async with running() as server:
+            codes: list[int] = []
+
+            async def idle() -> None:
+                codes.append(await in_thread(close_code_after, server.url(), lambda client: None))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(idle)
+                while not server.listener.readiness().connections:
+                    await trio.sleep(0.001)
+                await server.listener.drain(grace_s=5)
+            assert codes == [1012]
+
+
+class TestBadPeers:
+    async def test_a_message_over_the_limit(self) -> None:
+        def say(client: ClientConnection) -> None:
+            client.send(json.dumps(HELLO | {"text": "x" * 100_000}))
+
+        async with running(listen=evolve(CONFIG.listen, max_message_bytes=10_000)) as server:
+            assert await in_thread(close_code_after, server.url(), say) == 1009
+
+    async def test_text_that_is_not_utf8_costs_its_own_connection(self) -> None:
+        def say(url: str) -> None:
+            with connect(url) as client, pytest.raises(websockets.exceptions.ConnectionClosed):
+                client.send(b"\xff\xfe", text=True)
+                client.recv(timeout=10)
+
+        async with running() as server:
+            await in_thread(say, server.url())
+            assert len(await in_thread(talk, server.url(), HELLO)) > 2
+
+    async def test_one_client_never_reads_and_another_notices_nothing(self) -> None:
+        async with running(stream=evolve(CONFIG.stream, send_timeout_s=0.3)) as server:
+            deaf = await in_thread(open_raw_websocket, server)
+            long = json.dumps(HELLO | {"text": "A sentence that goes on for quite a while. " * 80})
+            for _ in range(4):
+                deaf.sendall(masked_text_frame(long.replace("r1", f"r{_}")))
+            heard = await in_thread(talk, server.url(), HELLO)
+            assert isinstance(heard[-1], dict)
+            assert heard[-1]["type"] == "done"
+            with trio.fail_after(10):
+                while server.listener.readiness().connections:
+                    await trio.sleep(0.01)
+            assert server.engine.statistics().sessions == 0
+            deaf.close()
+
+    async def test_a_peer_that_answers_no_ping_is_dropped(self) -> None:
+        listen = evolve(CONFIG.listen, ping_interval_s=0.05, ping_timeout_s=0.1)
+        async with running(listen=listen) as server:
+            dead = await in_thread(open_raw_websocket, server)
+            with trio.fail_after(5):
+                while server.listener.readiness().connections:
+                    await trio.sleep(0.01)
+            dead.close()
+
+    async def test_a_peer_that_resets_in_mid_speech(self) -> None:
+        async with running() as server:
+            peer = await in_thread(open_raw_websocket, server)
+            peer.sendall(masked_text_frame(json.dumps(HELLO | {"text": "On and on it goes. " * 50})))
+            await in_thread(peer.recv, 1024)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+            peer.close()
+            with trio.fail_after(5):
+                while server.listener.readiness().connections:
+                    await trio.sleep(0.01)
+            assert server.engine.statistics().sessions == 0
+            assert [record.end for record in server.records] == ["disconnected"]

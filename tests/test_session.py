@@ -1,0 +1,328 @@
+"""Session: one connection over memory channels, on virtual time, with tones in the loop."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+import trio.testing
+from attrs import evolve
+
+from kokoro_trio.config import Config, EngineConfig, StreamConfig
+from kokoro_trio.engine.engine import Engine
+from kokoro_trio.metrics import RequestRecord
+from kokoro_trio.server.connection import ConnectionGone
+from kokoro_trio.server.session import Session
+from tests.conftest import InLoopInference, Speller, StumblingSynthesizer
+from tests.test_protocol import make_protocol
+
+STREAM = evolve(Config.of({"API_KEY": "k"}).stream, prime_bytes=0)
+Message = dict[str, object]
+Channel = tuple[trio.MemorySendChannel[str | bytes], trio.MemoryReceiveChannel[str | bytes]]
+
+
+@attrs.define
+class MemoryConnection:
+    """A connection whose peer is the test. Each send takes `send_seconds`."""
+
+    _to_server: Channel = attrs.field(factory=lambda: trio.open_memory_channel[str | bytes](1000))
+    _to_client: Channel = attrs.field(factory=lambda: trio.open_memory_channel[str | bytes](100_000))
+    closed_with: int | None = None
+    send_seconds: float = 0.0
+
+    async def receive(self) -> str | bytes:
+        try:
+            return await self._to_server[1].receive()
+        except trio.EndOfChannel:
+            raise ConnectionGone("the test hung up") from None
+
+    async def send(self, message: str | bytes) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(self.send_seconds)
+        await self._to_client[0].send(message)
+
+    async def close(self, code: int, reason: str) -> None:
+        self.closed_with = code
+        self._to_client[0].close()
+
+    # The test's end.
+
+    def say(self, kind: str, **fields: object) -> None:
+        self.say_raw(json.dumps({"type": kind, **fields}))
+
+    def say_raw(self, frame: str | bytes) -> None:
+        self._to_server[0].send_nowait(frame)
+
+    def hang_up(self) -> None:
+        self._to_server[0].close()
+
+    async def hear(self) -> Message | bytes:
+        frame = await self._to_client[1].receive()
+        return frame if isinstance(frame, bytes) else dict(json.loads(frame))
+
+    async def hear_until(self, kind: str, **fields: object) -> list[Message | bytes]:
+        """All that comes up to the message of this type, that one included."""
+        heard: list[Message | bytes] = []
+        with trio.fail_after(1000):
+            while True:
+                heard.append(last := await self.hear())
+                if isinstance(last, dict) and {"type": kind, **fields}.items() <= last.items():
+                    return heard
+
+    def hear_rest(self) -> list[Message | bytes]:
+        heard: list[Message | bytes] = []
+        while True:
+            try:
+                frame = self._to_client[1].receive_nowait()
+            except (trio.WouldBlock, trio.EndOfChannel):
+                return heard
+            heard.append(frame if isinstance(frame, bytes) else dict(json.loads(frame)))
+
+
+@attrs.define
+class Stage:
+    connection: MemoryConnection
+    engine: Engine
+    session: Session
+    records: list[RequestRecord]
+
+
+@asynccontextmanager
+async def stage(
+    inference: InLoopInference | None = None,
+    engine_config: EngineConfig = EngineConfig(4, 8),  # noqa: B008  (frozen)
+    stream: StreamConfig = STREAM,
+    send_seconds: float = 0.0,
+) -> AsyncIterator[Stage]:
+    records: list[RequestRecord] = []
+    connection = MemoryConnection(send_seconds=send_seconds)
+    engine = Engine(engine_config, inference or InLoopInference(), Speller())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(engine.run)
+        session = Session(connection, make_protocol(max_words=10), engine, stream, records.append)
+        nursery.start_soon(session.run)
+        yield Stage(connection, engine, session, records)
+        connection.hang_up()
+        await trio.testing.wait_all_tasks_blocked()
+        statistics = engine.statistics()
+        assert (statistics.sessions, statistics.active, statistics.waiting) == (0, 0, 0)
+        nursery.cancel_scope.cancel()
+
+
+def kinds(heard: list[Message | bytes]) -> list[str]:
+    """The types of the messages, runs of audio folded into one word."""
+    names: list[str] = []
+    for each in heard:
+        name = "audio" if isinstance(each, bytes) else str(each["type"])
+        if not (name == "audio" and names[-1:] == ["audio"]) and name != "meta":
+            names.append(name)
+    return names
+
+
+def audio_seconds(heard: list[Message | bytes]) -> float:
+    return sum(len(each) for each in heard if isinstance(each, bytes)) / 48_000
+
+
+class TestSpeaking:
+    async def test_the_example_of_the_protocol(self, autojump_clock: None) -> None:
+        async with stage() as it:
+            it.connection.say("start", voice="female", format="pcm", sample_rate=24000)
+            it.connection.say("speak", request_id="uuid-1", text="Okay, let's go.")
+            it.connection.say("stop")
+            heard = await it.connection.hear_until("done")
+            await trio.testing.wait_all_tasks_blocked()
+            assert it.connection.closed_with == 1000
+        assert kinds(heard) == ["started", "started_speak", "audio", "done"]
+        done = heard[-1]
+        assert isinstance(done, dict)
+        assert done["duration_s"] == pytest.approx(audio_seconds(heard))
+        frames = [len(each) for each in heard if isinstance(each, bytes)]
+        assert set(frames[:-1]) == {960}
+
+    async def test_meta_counts_samples(self, autojump_clock: None) -> None:
+        async with stage() as it:
+            it.connection.say("speak", request_id="r", text="Okay, let's go.")
+            heard = await it.connection.hear_until("done")
+        metas = [each for each in heard if isinstance(each, dict) and each["type"] == "meta"]
+        assert [meta["total_samples"] for meta in metas] == [4800 * (n + 1) for n in range(len(metas))]
+        assert len(metas) == sum(isinstance(each, bytes) for each in heard) // 10
+
+    async def test_requests_are_spoken_in_order_one_at_a_time(self, autojump_clock: None) -> None:
+        async with stage() as it:
+            for request_id in ("r1", "r2", "r3"):
+                it.connection.say("speak", request_id=request_id, text="Hello there.")
+            heard = await it.connection.hear_until("done", request_id="r3")
+        messages = [each for each in heard if isinstance(each, dict) and each["type"] != "meta"]
+        assert [(each["type"], each["request_id"]) for each in messages] == [
+            (kind, request_id) for request_id in ("r1", "r2", "r3") for kind in ("started_speak", "done")
+        ]
+
+    async def test_the_next_request_is_made_while_the_first_is_sent(self, autojump_clock: None) -> None:
+        inference = InLoopInference()
+        async with stage(inference, send_seconds=0.1) as it:
+            it.connection.say("speak", request_id="r1", text="Hello there.")
+            it.connection.say("speak", request_id="r2", text="Hello there.")
+            await it.connection.hear_until("done", request_id="r1")
+            assert len(inference.steps) == 6
+
+    async def test_the_primer_comes_once_and_before_any_request_speaks(self, autojump_clock: None) -> None:
+        async with stage(stream=evolve(STREAM, prime_bytes=512)) as it:
+            for request_id in ("r1", "r2"):
+                it.connection.say("speak", request_id=request_id, text="Hello.")
+            heard = await it.connection.hear_until("done", request_id="r2")
+        assert heard[0] == bytes(512)
+        assert kinds(heard[1:]) == ["started_speak", "audio", "done"] * 2
+
+    async def test_waiting_for_a_slot_is_said(self, autojump_clock: None) -> None:
+        async with stage(engine_config=EngineConfig(1, 8)) as it:
+            it.connection.say("speak", request_id="r1", text="Hello.")
+            it.connection.say("speak", request_id="r2", text="Hello.")
+            heard = await it.connection.hear_until("done", request_id="r2")
+        queued = [each["request_id"] for each in heard if isinstance(each, dict) and each["type"] == "queue"]
+        assert queued == ["r2"]
+
+    async def test_each_request_leaves_one_record(self, autojump_clock: None) -> None:
+        async with stage() as it:
+            it.connection.say("speak", request_id="r1", text="Hello.")
+            it.connection.say("speak", request_id="r2", text="...")
+            it.connection.say("speak", request_id="r3", text="Hello.")
+            await it.connection.hear_until("error", request_id="r2")
+            it.connection.say("cancel", request_id="r3")
+            await it.connection.hear_until("canceled")
+            await trio.testing.wait_all_tasks_blocked()
+        assert {record.request_id: record.end for record in it.records} == {
+            "r1": "done",
+            "r2": "unpronounceable",
+            "r3": "canceled",
+        }
+        done = it.records[0]
+        assert done.ttfb_ms == pytest.approx(200)
+        assert done.ttfa_ms == pytest.approx(200 + 250, abs=5)
+
+
+class TestCancelling:
+    @pytest.mark.parametrize("after_s", [0.0, 0.05, 0.15, 0.2, 0.25, 0.35, 0.45])
+    async def test_at_each_moment_of_a_request(self, autojump_clock: None, after_s: float) -> None:
+        async with stage(send_seconds=0.001) as it:
+            it.connection.say("speak", request_id="r", text="This is quite a long sentence. Another.")
+            await trio.sleep(after_s)
+            it.connection.say("cancel", request_id="r")
+            heard = await it.connection.hear_until("canceled")
+            await trio.sleep(5)
+            assert it.connection.hear_rest() == []
+            canceled = heard[-1]
+            assert isinstance(canceled, dict)
+            assert canceled["duration_s"] == pytest.approx(audio_seconds(heard))
+            it.connection.say("speak", request_id="next", text="Hello.")
+            assert kinds(await it.connection.hear_until("done")) == ["started_speak", "audio", "done"]
+
+    async def test_is_answered_while_the_engine_is_inside_a_step(self, autojump_clock: None) -> None:
+        async with stage(InLoopInference(step_seconds=10.0)) as it:
+            it.connection.say("speak", request_id="r", text="Hello.")
+            await trio.sleep(1)
+            it.connection.say("cancel", request_id="r")
+            before = trio.current_time()
+            await it.connection.hear_until("canceled")
+            assert trio.current_time() == before
+
+    async def test_everything(self, autojump_clock: None) -> None:
+        async with stage() as it:
+            for n in range(3):
+                it.connection.say("speak", request_id=f"r{n}", text="Hello there.")
+            await trio.sleep(0.15)
+            it.connection.say("cancel")
+            for n in range(3):
+                await it.connection.hear_until("canceled", request_id=f"r{n}")
+            await trio.sleep(5)
+            assert it.connection.hear_rest() == []
+
+    async def test_no_frame_follows_canceled_even_when_sends_are_slow(self, autojump_clock: None) -> None:
+        async with stage(send_seconds=0.5) as it:
+            it.connection.say("speak", request_id="r", text="Hello there.")
+            await trio.sleep(3.2)
+            it.connection.say("cancel", request_id="r")
+            heard = await it.connection.hear_until("canceled")
+            assert any(isinstance(each, bytes) for each in heard)
+            await trio.sleep(20)
+            assert it.connection.hear_rest() == []
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("frame", "code"),
+        [
+            ("{", "bad_json"),
+            ('{"type":"speak","text":"Hi","request_id":3}', "bad_message"),
+            ('{"type":"sing"}', "unknown_type"),
+            (b"\x00", "unexpected_binary"),
+            ('{"type":"speak","text":7}', "bad_text"),
+            ('{"type":"speak","text":""}', "empty_text"),
+            ('{"type":"speak","text":"a b c d e f g h i j k"}', "too_long"),
+            ('{"type":"speak","text":"?!"}', "unpronounceable"),
+            ('{"type":"speak","text":"Hi","voice":"nobody"}', "unknown_voice"),
+            ('{"type":"speak","text":"Hi","speed":7}', "bad_speed"),
+            ('{"type":"start","format":"flac"}', "unsupported_format"),
+            ('{"type":"start","sample_rate":1}', "unsupported_sample_rate"),
+            ('{"type":"cancel","request_id":"never"}', "unknown_request"),
+        ],
+    )
+    async def test_is_answered_and_the_connection_lives(
+        self, autojump_clock: None, frame: str | bytes, code: str
+    ) -> None:
+        async with stage() as it:
+            it.connection.say_raw(frame)
+            error = (await it.connection.hear_until("error"))[-1]
+            assert isinstance(error, dict)
+            assert error["code"] == code
+            it.connection.say("speak", text="Hello.")
+            assert kinds(await it.connection.hear_until("done"))[-1] == "done"
+
+    async def test_a_failing_step_costs_its_own_request(self, autojump_clock: None) -> None:
+        async with stage(InLoopInference(StumblingSynthesizer())) as it:
+            it.connection.say("speak", request_id="bad", text="Xylophone.")
+            it.connection.say("speak", request_id="good", text="Hello.")
+            error = (await it.connection.hear_until("error"))[-1]
+            assert isinstance(error, dict)
+            assert (error["code"], error["request_id"]) == ("synthesis_failed", "bad")
+            await it.connection.hear_until("done", request_id="good")
+
+    async def test_a_flood_of_bad_messages_stops_being_read_when_replies_pile_up(
+        self, autojump_clock: None
+    ) -> None:
+        async with stage(send_seconds=10.0) as it:
+            for _ in range(500):
+                it.connection.say_raw("{")
+            await trio.sleep(1)
+            assert it.connection._to_server[1].statistics().current_buffer_used > 400
+
+
+class TestEnding:
+    async def test_a_client_that_hangs_up_frees_everything(self, autojump_clock: None) -> None:
+        async with stage() as it:
+            it.connection.say("speak", request_id="r", text="Hello there.")
+            await trio.sleep(0.15)
+            it.connection.hang_up()
+            await trio.testing.wait_all_tasks_blocked()
+            assert it.engine.statistics().sessions == 0
+        assert [record.end for record in it.records] == ["disconnected"]
+
+    async def test_draining_finishes_then_closes(self, autojump_clock: None) -> None:
+        async with stage() as it:
+            it.connection.say("speak", request_id="r", text="Hello there.")
+            await trio.sleep(0.15)
+            it.session.drain()
+            it.connection.say("speak", request_id="late", text="Hello.")
+            heard = await it.connection.hear_until("done", request_id="r")
+            assert "error" in kinds(heard)
+            await trio.testing.wait_all_tasks_blocked()
+            assert it.connection.closed_with == 1012
+
+    async def test_hanging_up_closes_at_once(self, autojump_clock: None) -> None:
+        async with stage(InLoopInference(step_seconds=100)) as it:
+            it.connection.say("speak", request_id="r", text="Hello there.")
+            await trio.sleep(0.15)
+            it.session.hang_up()
+            await trio.testing.wait_all_tasks_blocked()
+            assert it.connection.closed_with == 1012
