@@ -26,6 +26,8 @@ from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
 AUDIBLE_LEVEL = 10 ** (-40 / 20)
 """−40 dBFS: the first sample over it is where a listener hears something."""
 INT16_FULL_SCALE = 32_768
+DISCONNECTED = "disconnected"
+"""How a request ended that was outstanding when its connection went."""
 FILE_NAME = "metrics.log"
 KEPT_FILES = 5
 DEFAULT_PERIODS = "30m,1h,6h,24h,3d"
@@ -224,7 +226,7 @@ class Summary:
             n=len(records),
             n_done=ends.count("done"),
             n_canceled=ends.count("canceled"),
-            n_disconnected=ends.count("disconnected"),
+            n_disconnected=ends.count(DISCONNECTED),
             ttfb_ms=_percentiles(record.ttfb_ms for record in records),
             ttfa_ms=_percentiles(record.ttfa_ms for record in records),
             xrt_median=float(np.median(xrts)) if xrts else None,

@@ -71,8 +71,9 @@ class Started:
     format: str
     sample_rate: int
     timestamps: bool
-    framing: str
-    session_id: str
+    # Older servers of this protocol say neither.
+    framing: str = "plain"
+    session_id: str = ""
 
 
 @frozen
@@ -103,7 +104,7 @@ class Done:
 @frozen
 class Canceled:
     request_id: str
-    duration_s: float
+    duration_s: float = 0.0
 
 
 @frozen

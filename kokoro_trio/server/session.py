@@ -15,7 +15,7 @@ from kokoro_trio.audio.pcm import PcmFramer
 from kokoro_trio.config import BYTES_PER_SAMPLE, StreamConfig
 from kokoro_trio.engine.engine import Engine, UtteranceStream
 from kokoro_trio.errors import RequestError
-from kokoro_trio.metrics import HeadSilence, RequestRecord
+from kokoro_trio.metrics import DISCONNECTED, HeadSilence, RequestRecord
 from kokoro_trio.server.connection import Connection, ConnectionGone
 from kokoro_trio.server.messages import ServerMessage, StartedSpeak, encode
 from kokoro_trio.server.protocol import (
@@ -30,8 +30,6 @@ from kokoro_trio.server.protocol import (
     Silence,
 )
 
-DISCONNECTED = "disconnected"
-"""How a request ends, for the metrics, that was outstanding when its connection went."""
 MAX_UNSENT_MESSAGES = 64
 """Replies that may pile up before the session stops reading from a client that does not read."""
 

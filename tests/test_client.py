@@ -1,0 +1,551 @@
+"""End to end: the client on real sockets, against a server that plays a script."""
+
+import json
+import ssl
+import wave
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pytest
+import trio
+import trio.testing
+import trio_websocket
+from numpy.typing import NDArray
+
+from kokoro_trio import client
+from kokoro_trio.client import (
+    Arrival,
+    ConnectFailed,
+    ConnectionLost,
+    HandshakeRejected,
+    RequestFailed,
+    Session,
+    Timing,
+    connect,
+    save_wav,
+)
+
+FRAME = 480
+"""Samples in 20 ms."""
+
+
+@attrs.define
+class Peer:
+    """The server's end of one connection, and what the client has said on it."""
+
+    websocket: trio_websocket.WebSocketConnection
+    heard: list[dict[str, object]] = attrs.field(factory=list)
+
+    async def hear(self, kind: str) -> dict[str, object]:
+        """The next message, which must be of this kind."""
+        self.heard.append(json.loads(await self.websocket.get_message()))
+        assert self.heard[-1]["type"] == kind
+        return self.heard[-1]
+
+    async def say(self, kind: str, **fields: object) -> None:
+        await self.websocket.send_message(json.dumps({"type": kind, **fields}))
+
+    async def play(self, *levels: int) -> None:
+        """A frame of 20 ms for each level."""
+        for level in levels:
+            await self.websocket.send_message(np.full(FRAME, level, "<i2").tobytes())
+
+    async def speak(self, request_id: object, *levels: int) -> None:
+        await self.say("started_speak", request_id=request_id)
+        await self.play(*levels)
+        await self.say("done", request_id=request_id, duration_s=len(levels) * 0.02)
+
+
+Script = Callable[[Peer], Awaitable[None]]
+
+
+@asynccontextmanager
+async def serving(script: Script) -> AsyncIterator[int]:
+    """Plays the script to each who connects, until it hangs up; gives the port."""
+
+    async def handle(request: trio_websocket.WebSocketRequest) -> None:
+        with suppress(trio_websocket.ConnectionClosed):
+            await script(Peer(await request.accept()))
+
+    async with serving_requests(handle) as port:
+        yield port
+
+
+@asynccontextmanager
+async def serving_requests(
+    handle: Callable[[trio_websocket.WebSocketRequest], Awaitable[None]],
+) -> AsyncIterator[int]:
+    async with trio.open_nursery() as nursery:
+        serve = partial(trio_websocket.serve_websocket, handle, "127.0.0.1", 0, None)
+        server = await nursery.start(serve)
+        yield server.port
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def talking(script: Script) -> AsyncIterator[Session]:
+    """A session with a server that plays the script. A test that hangs fails after five seconds."""
+    with trio.fail_after(5):
+        async with serving(script) as port, connect("127.0.0.1", port) as session:
+            yield session
+
+
+def levels(samples: NDArray[np.int16]) -> list[int]:
+    """The level of each frame."""
+    return [int(level) for level in samples[::FRAME]]
+
+
+async def say_hello(peer: Peer) -> None:
+    speak = await peer.hear("speak")
+    await peer.websocket.send_message(bytes(512))
+    await peer.speak(speak["request_id"], 0, 0, 1000, 2000)
+    await trio.sleep_forever()
+
+
+class TestSpeaking:
+    async def test_the_audio_comes_as_it_was_sent(self) -> None:
+        async with talking(say_hello) as session, session.speak("Hello.") as speech:
+            frames = [samples async for samples in speech]
+        assert [frame.tolist() for frame in frames] == [[level] * FRAME for level in (0, 0, 1000, 2000)]
+        assert (speech.end, speech.duration_s) == ("done", 0.08)
+
+    async def test_the_primer_is_no_audio(self) -> None:
+        async with talking(say_hello) as session, session.speak("Hello.") as speech:
+            await speech.wait_until_over()
+        assert [arrival.n_samples for arrival in speech.arrivals] == [FRAME] * 4
+        assert speech.timing.audio_s == 0.08
+
+    async def test_what_is_asked_for_goes_over_the_wire(self) -> None:
+        asked = {}
+
+        async def script(peer: Peer) -> None:
+            asked.update(await peer.hear("speak"))
+            await peer.speak(asked["request_id"], 1)
+            await trio.sleep_forever()
+
+        async with (
+            talking(script) as session,
+            session.speak("Hé.", voice="male", speed=1.5, request_id="r1") as speech,
+        ):
+            await speech.wait_until_over()
+        assert asked == {"type": "speak", "text": "Hé.", "voice": "male", "speed": 1.5, "request_id": "r1"}
+
+    async def test_what_the_server_tells_on_the_way(self) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.hear("speak")
+            await peer.say("queue", request_id="r")
+            await peer.say("started_speak", request_id="r")
+            await peer.play(1)
+            await peer.say("meta", request_id="r", segment=3, total_samples=FRAME, unheard_of=1)
+            await peer.say("a_type_of_tomorrow", request_id="r")
+            await peer.say("done", request_id="r", duration_s=0.02)
+            await trio.sleep_forever()
+
+        async with talking(script) as session, session.speak("Hello.", request_id="r") as speech:
+            assert levels(await speech.read_all()) == [1]
+        assert speech.was_queued
+        assert speech.segment == 3
+        assert speech.started_at is not None
+        assert speech.requested_at <= speech.started_at <= speech.arrivals[0].at
+
+    async def test_frames_are_timed_as_they_arrive_and_not_as_they_are_read(self) -> None:
+        async with talking(say_hello) as session, session.speak("Hello.") as speech:
+            await speech.wait_until_over()
+            timing = speech.timing
+            await trio.sleep(0.02)
+            assert levels(await speech.read_all()) == [0, 0, 1000, 2000]
+            assert speech.timing == timing
+
+
+class TestSeveralRequests:
+    async def test_outstanding_at_once_and_read_in_the_other_order(self) -> None:
+        async def script(peer: Peer) -> None:
+            first, second = await peer.hear("speak"), await peer.hear("speak")
+            await peer.speak(first["request_id"], 1, 2)
+            await peer.speak(second["request_id"], 3)
+            await trio.sleep_forever()
+
+        async with (
+            talking(script) as session,
+            session.speak("One.") as first,
+            session.speak("Two.") as second,
+        ):
+            assert levels(await second.read_all()) == [3]
+            assert levels(await first.read_all()) == [1, 2]
+
+    async def test_one_after_the_other(self) -> None:
+        async def script(peer: Peer) -> None:
+            for level in (1, 2):
+                await peer.speak((await peer.hear("speak"))["request_id"], level)
+            await trio.sleep_forever()
+
+        async with talking(script) as session:
+            for level in (1, 2):
+                async with session.speak("Hello.", request_id="the same") as speech:
+                    assert levels(await speech.read_all()) == [level]
+
+    async def test_an_id_cannot_be_outstanding_twice(self) -> None:
+        async with talking(say_hello) as session, session.speak("One.", request_id="r"):
+            with pytest.raises(ValueError, match="still outstanding"):
+                async with session.speak("Two.", request_id="r"):
+                    pass
+
+    async def test_that_another_was_canceled_leaves_the_one_that_speaks_alone(self) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.hear("speak")
+            await peer.hear("speak")
+            await peer.say("started_speak", request_id="first")
+            await peer.hear("cancel")
+            await peer.say("canceled", request_id="second", duration_s=0.0)
+            await peer.play(1)
+            await peer.say("done", request_id="first", duration_s=0.02)
+            await trio.sleep_forever()
+
+        async with talking(script) as session, session.speak("One.", request_id="first") as first:
+            async with session.speak("Two.", request_id="second") as second:
+                await second.cancel()
+                await second.wait_until_over()
+            assert levels(await first.read_all()) == [1]
+
+
+async def speak_until_canceled(peer: Peer) -> None:
+    """Sends a frame after the cancel, as one that was on its way, and then speaks the next request."""
+    speak = await peer.hear("speak")
+    await peer.say("started_speak", request_id=speak["request_id"])
+    await peer.play(1)
+    cancel = await peer.hear("cancel")
+    await peer.play(2)
+    assert cancel.get("request_id") in (speak["request_id"], None)
+    await peer.say("canceled", request_id=speak["request_id"], duration_s=0.04)
+    await peer.speak((await peer.hear("speak"))["request_id"], 3)
+    await trio.sleep_forever()
+
+
+class TestCanceling:
+    async def test_ends_the_iteration_at_once(self) -> None:
+        async with talking(speak_until_canceled) as session:
+            async with session.speak("Hello.") as speech:
+                heard = []
+                async for samples in speech:
+                    heard.append(levels(samples))
+                    await speech.cancel()
+                await speech.wait_until_over()
+            assert heard == [[1]]
+            assert (speech.end, speech.duration_s) == ("canceled", 0.04)
+            assert len(speech.arrivals) == 2
+            async with session.speak("And on.") as following:
+                assert levels(await following.read_all()) == [3]
+
+    async def test_leaving_early_cancels(self) -> None:
+        async with talking(speak_until_canceled) as session:
+            async with session.speak("Hello.") as left:
+                await anext(left)
+            async with session.speak("And on.") as following:
+                assert levels(await following.read_all()) == [3]
+            assert left.end == "canceled"
+
+    async def test_a_canceled_task_still_tells_the_server(self) -> None:
+        async with talking(speak_until_canceled) as session:
+            with trio.CancelScope() as scope:
+                async with session.speak("Hello.") as left:
+                    await anext(left)
+                    scope.cancel()
+                    await trio.sleep_forever()
+            await left.wait_until_over()
+            assert left.end == "canceled"
+
+    async def test_wakes_a_reader_that_waits(self) -> None:
+        async with talking(speak_until_canceled) as session, session.speak("Hello.") as speech:
+            await anext(speech)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(speech.read_all)
+                await trio.testing.wait_all_tasks_blocked()
+                await speech.cancel()
+
+    async def test_all_at_once(self) -> None:
+        async with talking(speak_until_canceled) as session, session.speak("Hello.") as speech:
+            await anext(speech)
+            await session.cancel()
+            assert levels(await speech.read_all()) == []
+            await speech.wait_until_over()
+
+    async def test_what_is_over_is_not_canceled(self) -> None:
+        peers = []
+
+        async def script(peer: Peer) -> None:
+            peers.append(peer)
+            for _ in range(2):
+                await peer.speak((await peer.hear("speak"))["request_id"], 1)
+            await trio.sleep_forever()
+
+        async with talking(script) as session:
+            for _ in range(2):
+                async with session.speak("Hello.") as speech:
+                    await speech.read_all()
+                    await speech.cancel()
+        assert [message["type"] for message in peers[0].heard] == ["speak", "speak"]
+
+
+class TestErrors:
+    async def test_of_a_request(self) -> None:
+        async def script(peer: Peer) -> None:
+            speak = await peer.hear("speak")
+            facts = {"max_words": 150, "got_words": 200}
+            await peer.say(
+                "error", request_id=speak["request_id"], code="too_long", message="so long", **facts
+            )
+            await peer.speak((await peer.hear("speak"))["request_id"], 1)
+            await trio.sleep_forever()
+
+        async with talking(script) as session:
+            with pytest.raises(RequestFailed, match="too_long: so long") as failure:
+                async with session.speak("Hello.") as speech:
+                    await speech.read_all()
+            assert failure.value.facts == {"max_words": 150, "got_words": 200}
+            assert failure.value.request_id == speech.request_id
+            assert speech.end == "too_long"
+            async with session.speak("Shorter.") as shorter:
+                assert levels(await shorter.read_all()) == [1]
+
+    async def test_come_after_the_audio_before_them(self) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.hear("speak")
+            await peer.say("started_speak", request_id="r")
+            await peer.play(1)
+            await peer.say("error", request_id="r", code="synthesis_failed", message="")
+            await trio.sleep_forever()
+
+        async with talking(script) as session, session.speak("Hello.", request_id="r") as speech:
+            with pytest.raises(RequestFailed):
+                await speech.wait_until_over()
+            assert levels(await anext(speech)) == [1]
+            with pytest.raises(RequestFailed):
+                await anext(speech)
+
+    async def test_without_an_id_fail_what_is_outstanding(self) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.hear("speak")
+            await peer.say("error", code="bad_json", message="NaN is not JSON")
+            await trio.sleep_forever()
+
+        async with talking(script) as session, session.speak("Hello.", speed=float("nan")) as speech:
+            with pytest.raises(RequestFailed, match="bad_json"):
+                await speech.read_all()
+
+    async def test_of_the_block_come_out_as_they_are(self) -> None:
+        error = KeyError("mine")
+        async with serving(say_hello) as port:
+            with pytest.raises(KeyError) as raised:
+                async with connect("127.0.0.1", port) as session, session.speak("Hello."):
+                    raise error
+        assert raised.value is error
+        assert raised.value.__context__ is None
+
+
+STARTED = {
+    "voice": "am_michael",
+    "format": "pcm",
+    "sample_rate": 24000,
+    "timestamps": False,
+    "framing": "plain",
+    "session_id": "s",
+}
+
+
+class TestStarting:
+    async def test_tells_what_the_voice_amounts_to(self) -> None:
+        async def script(peer: Peer) -> None:
+            assert (await peer.hear("start"))["voice"] == "male"
+            await peer.say("started", **STARTED)
+            await trio.sleep_forever()
+
+        async with talking(script) as session:
+            assert (await session.start(voice="male")).voice == "am_michael"
+
+    async def test_an_unknown_voice(self) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.hear("start")
+            await peer.say("error", code="unknown_voice", message="no voice 'x'", got="x", close_matches=[])
+            await peer.hear("start")
+            await peer.say("started", **STARTED)
+            await trio.sleep_forever()
+
+        async with talking(script) as session:
+            with pytest.raises(RequestFailed, match="unknown_voice"):
+                await session.start(voice="x")
+            await session.start(voice="male")
+
+    async def test_the_connection_goes(self) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.hear("start")
+
+        async with talking(script) as session:
+            with pytest.raises(ConnectionLost):
+                await session.start(voice="male")
+
+
+class TestLosingTheConnection:
+    async def test_in_mid_audio(self) -> None:
+        async def script(peer: Peer) -> None:
+            speak = await peer.hear("speak")
+            await peer.say("started_speak", request_id=speak["request_id"])
+            await peer.play(1)
+            await peer.websocket.aclose(1012, "the server is shutting down")
+
+        async with talking(script) as session:
+            with pytest.raises(ConnectionLost, match=r"1012.*shutting down"):
+                async with session.speak("Hello.") as speech:
+                    assert levels(await anext(speech)) == [1]
+                    await anext(speech)
+            assert speech.end == "connection_lost"
+            with pytest.raises(ConnectionLost):
+                async with session.speak("Hello."):
+                    pass
+
+    async def test_without_a_goodbye(self) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.hear("speak")
+            await trio.aclose_forcefully(peer.websocket)
+
+        async with talking(script) as session, session.speak("Hello.") as speech:
+            with pytest.raises(ConnectionLost, match="1006"):
+                await speech.wait_until_over()
+
+    @pytest.mark.parametrize("nonsense", ["{", '{"type": "done"}', b"\x00"])
+    async def test_a_server_that_breaks_the_protocol(self, nonsense: str | bytes) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.hear("speak")
+            await peer.say("started_speak", request_id="r")
+            await peer.websocket.send_message(nonsense)
+            await trio.sleep_forever()
+
+        async with talking(script) as session, session.speak("Hello.", request_id="r") as speech:
+            with pytest.raises(ConnectionLost, match="broke the protocol"):
+                await speech.read_all()
+
+    async def test_a_server_that_does_not_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(client, "SEND_TIMEOUT_S", 0.1)
+
+        async def script(peer: Peer) -> None:
+            await trio.sleep_forever()
+
+        async with talking(script) as session:
+            with pytest.raises(ConnectionLost, match="does not read"):
+                while True:  # until the buffers on the way are full
+                    async with session.speak("word " * 200_000):
+                        pass
+
+    async def test_leaving_the_connection_wakes_who_still_waits(self) -> None:
+        async def script(peer: Peer) -> None:
+            await trio.sleep_forever()
+
+        async def wait(session: Session, *, task_status: trio.TaskStatus[None]) -> None:
+            with pytest.raises(ConnectionLost, match="1000"):
+                async with session.speak("Hello.") as speech:
+                    task_status.started()
+                    await speech.wait_until_over()
+
+        async with trio.open_nursery() as nursery, talking(script) as session:
+            await nursery.start(wait, session)
+
+
+class TestConnecting:
+    async def test_the_key_and_the_path(self) -> None:
+        paths = []
+
+        async def handle(request: trio_websocket.WebSocketRequest) -> None:
+            paths.append(request.path)
+            await request.accept()
+
+        async with serving_requests(handle) as port:
+            async with connect("127.0.0.1", port, api_key="ä &1"):
+                pass
+            async with connect("127.0.0.1", port, path="/elsewhere"):
+                pass
+        assert paths == ["/v1/audio/speech/stream/ws?api_key=%C3%A4+%261", "/elsewhere"]
+
+    @pytest.mark.parametrize(
+        ("status", "headers", "expected"),
+        [
+            (401, [], HandshakeRejected(401, None)),
+            (503, [(b"Retry-After", b"5")], HandshakeRejected(503, 5.0)),
+            (503, [(b"Retry-After", b"Wed, 21 Oct 2026 07:28:00 GMT")], HandshakeRejected(503, None)),
+            (404, [], HandshakeRejected(404, None)),
+        ],
+    )
+    async def test_a_rejected_handshake(
+        self, status: int, headers: list[tuple[bytes, bytes]], expected: HandshakeRejected
+    ) -> None:
+        async def handle(request: trio_websocket.WebSocketRequest) -> None:
+            await request.reject(status, extra_headers=headers, body=b"no")
+
+        async with serving_requests(handle) as port:
+            with pytest.raises(HandshakeRejected) as rejected:
+                async with connect("127.0.0.1", port):
+                    pass
+        assert attrs.astuple(rejected.value) == attrs.astuple(expected)
+        assert f"HTTP {status}" in str(rejected.value)
+
+    async def test_nobody_there(self) -> None:
+        free_port = await find_free_port()
+        with pytest.raises(ConnectFailed, match=rf"127\.0\.0\.1 port {free_port}: nobody listens"):
+            async with connect("127.0.0.1", free_port):
+                pass
+
+    @pytest.mark.parametrize("tls", [False, True])
+    async def test_a_server_that_says_nothing(self, tls: bool) -> None:
+        listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+        async with listener:
+            port = listener.socket.getsockname()[1]
+            with pytest.raises(ConnectFailed, match=r"within 0\.1 s"):
+                async with connect("127.0.0.1", port, tls=tls, timeout_s=0.1):
+                    pass
+
+    async def test_tls_with_a_server_that_has_none(self) -> None:
+        async with serving(say_hello) as port:
+            with pytest.raises(ConnectFailed, match="no TLS"):
+                async with connect("127.0.0.1", port, tls=ssl.create_default_context()):
+                    pass
+
+    async def test_a_canceled_block_closes_at_once(self) -> None:
+        async def script(peer: Peer) -> None:
+            await trio.sleep_forever()
+
+        async with serving(script) as port:
+            with trio.fail_after(client.CLOSE_TIMEOUT_S / 2):
+                with trio.move_on_after(0.02) as scope:
+                    async with connect("127.0.0.1", port):
+                        await trio.sleep_forever()
+                assert scope.cancelled_caught
+
+
+async def find_free_port() -> int:
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+    async with listener:
+        port: int = listener.socket.getsockname()[1]
+        return port
+
+
+class TestTiming:
+    def test_what_a_request_amounts_to(self) -> None:
+        arrivals = [Arrival(10.25, 480), Arrival(10.26, 24_000 - 480)]
+        timing = Timing.of(10.0, arrivals, 0.3, 10.5)
+        assert timing == Timing(ttfb_s=0.25, ttfa_s=0.55, wall_s=0.5, audio_s=1.0)
+        assert (timing.rtf, timing.xrt) == (0.5, 2.0)
+        assert str(timing) == ("TTFB 250 ms, TTFA 550 ms, time 0.50 s, audio 1.00 s, RTF 0.500, xRT 2.00")
+
+    def test_of_a_request_without_audio(self) -> None:
+        timing = Timing.of(10.0, [], None, 10.5)
+        assert str(timing) == "TTFB - ms, TTFA - ms, time 0.50 s, audio 0.00 s, RTF -, xRT -"
+
+
+def test_a_wav_file_holds_the_samples(tmp_path: Path) -> None:
+    samples = np.array([0, 1, -32768, 32767], np.int16)
+    save_wav(tmp_path / "x.wav", samples)
+    with wave.open(str(tmp_path / "x.wav")) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 24_000)
+        assert np.frombuffer(file.readframes(10), "<i2").tolist() == samples.tolist()

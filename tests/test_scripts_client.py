@@ -1,0 +1,136 @@
+"""End to end: scripts/client.py and scripts/warmup.py as processes, against a server that plays a script."""
+
+import os
+import re
+import sys
+import wave
+from pathlib import Path
+
+import trio
+import trio_websocket
+from attrs import frozen
+
+from kokoro_trio.config import REPOSITORY
+from tests.test_client import Peer, find_free_port, serving, serving_requests
+
+TIMING = r"TTFB \d+ ms, TTFA \d+ ms, time [\d.]+ s, audio 0\.04 s, RTF [\d.]+, xRT [\d.]+"
+
+
+@frozen
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+async def run(script: str, port: int, *arguments: str, standard_input: bytes = b"") -> Ran:
+    """Runs it as a user would who stands in another folder and has the project installed."""
+    ran = await trio.run_process(
+        [
+            sys.executable,
+            str(REPOSITORY / "scripts" / script),
+            *("--host", "127.0.0.1", "--port", str(port)),
+            *arguments,
+        ],
+        stdin=standard_input,
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+        cwd="/",
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "LC_ALL": "C"},
+    )
+    return Ran(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
+
+
+async def refuse_nobody(peer: Peer) -> None:
+    """Says every text back as 40 ms, but has no voice x."""
+    while True:
+        speak = await peer.hear("speak")
+        if speak.get("voice") == "x":
+            message = "there is no voice 'x'"
+            await peer.say("error", request_id=speak["request_id"], code="unknown_voice", message=message)
+        else:
+            await peer.speak(speak["request_id"], 0, 1000)
+
+
+class TestClient:
+    async def test_writes_a_wav_file_and_says_how_fast_it_went(self, tmp_path: Path) -> None:
+        out = tmp_path / "x.wav"
+        async with serving(refuse_nobody) as port:
+            ran = await run("client.py", port, "--text", "Hello.", "--out", str(out))
+        assert (ran.code, ran.err) == (0, "")
+        assert re.fullmatch(f"{out}: {TIMING}\n", ran.out)
+        with wave.open(str(out)) as file:
+            assert file.getnframes() == 960
+
+    async def test_reads_standard_input(self) -> None:
+        asked: list[dict[str, object]] = []
+
+        async def script(peer: Peer) -> None:
+            asked.append(await peer.hear("speak"))
+            await peer.speak(asked[-1]["request_id"], 0, 1000)
+            await trio.sleep_forever()
+
+        async with serving(script) as port:
+            ran = await run(
+                "client.py", port, "--voice", "male", "--speed", "1.5", standard_input="Hé.\n".encode()
+            )
+        assert re.fullmatch(f"{TIMING}\n", ran.out)
+        assert (asked[0]["text"], asked[0]["voice"], asked[0]["speed"]) == ("Hé.\n", "male", 1.5)
+
+    async def test_text_that_is_not_utf_8(self) -> None:
+        ran = await run("client.py", 1, "--text", "-", standard_input=b"\xff")
+        assert_one_line_of_error(ran, "utf-8")
+
+    async def test_nobody_there(self) -> None:
+        free_port = await find_free_port()
+        ran = await run("client.py", free_port, "--text", "Hello.")
+        assert_one_line_of_error(ran, f"127.0.0.1 port {free_port}")
+
+    async def test_the_wrong_key(self) -> None:
+        async def handle(request: trio_websocket.WebSocketRequest) -> None:
+            assert "wrong-key" in request.path
+            await request.reject(401)
+
+        async with serving_requests(handle) as port:
+            ran = await run("client.py", port, "--text", "Hello.", "--api-key", "wrong-key")
+        assert_one_line_of_error(ran, "the API key is wrong or missing")
+
+    async def test_an_error_of_the_server_leaves_no_file(self, tmp_path: Path) -> None:
+        async with serving(refuse_nobody) as port:
+            out = tmp_path / "x.wav"
+            ran = await run("client.py", port, "--text", "Hello.", "--voice", "x", "--out", str(out))
+        assert_one_line_of_error(ran, "unknown_voice: there is no voice 'x'")
+        assert not await trio.Path(out).exists()
+
+    async def test_a_file_that_cannot_be_written(self, tmp_path: Path) -> None:
+        async with serving(refuse_nobody) as port:
+            ran = await run("client.py", port, "--text", "Hello.", "--out", str(tmp_path / "no" / "x.wav"))
+        assert_one_line_of_error(ran, "no/x.wav")
+
+
+class TestWarmup:
+    async def test_a_line_and_a_file_for_each_voice(self, tmp_path: Path) -> None:
+        async with serving(refuse_nobody) as port:
+            ran = await run("warmup.py", port, "--save", "--folder", str(tmp_path / "here"))
+        assert (ran.code, ran.err) == (0, "")
+        assert re.fullmatch(f"female: {TIMING}\nmale: {TIMING}\n", ran.out)
+        files = sorted(file.name for file in (tmp_path / "here").iterdir())
+        assert files == ["warmup_female.wav", "warmup_male.wav"]
+
+    async def test_a_voice_that_is_not_there_does_not_silence_the_others(self) -> None:
+        async with serving(refuse_nobody) as port:
+            ran = await run("warmup.py", port, "--voices", "x,female")
+        assert ran.code == 1
+        assert ran.err == "x: unknown_voice: there is no voice 'x'\n"
+        assert re.fullmatch(f"female: {TIMING}\n", ran.out)
+
+    async def test_nobody_there(self) -> None:
+        free_port = await find_free_port()
+        assert_one_line_of_error(await run("warmup.py", free_port), f"127.0.0.1 port {free_port}")
+
+
+def assert_one_line_of_error(ran: Ran, part: str) -> None:
+    assert (ran.code, ran.out) == (1, "")
+    assert re.fullmatch(r"error: .*\n", ran.err)
+    assert part in ran.err
