@@ -183,6 +183,15 @@ class TestSpeaking:
         queued = [each["request_id"] for each in heard if isinstance(each, dict) and each["type"] == "queue"]
         assert queued == ["r2"]
 
+    async def test_a_full_queue_stops_the_reading_until_there_is_room(self, autojump_clock: None) -> None:
+        async with stage(engine_config=EngineConfig(1, 1)) as it:
+            for n in range(5):
+                it.connection.say("speak", request_id=f"r{n}", text="Hello.")
+            await trio.sleep(0.05)
+            # One speaks, one waits, one is in the reader's hand.
+            assert it.connection._to_server[1].statistics().current_buffer_used == 2
+            await it.connection.hear_until("done", request_id="r4")
+
     async def test_each_request_leaves_one_record(self, autojump_clock: None) -> None:
         async with stage() as it:
             it.connection.say("speak", request_id="r1", text="Hello.")
@@ -318,6 +327,14 @@ class TestEnding:
             assert "error" in kinds(heard)
             await trio.testing.wait_all_tasks_blocked()
             assert it.connection.closed_with == 1012
+
+    async def test_draining_before_the_session_runs_closes_it(self, autojump_clock: None) -> None:
+        connection = MemoryConnection()
+        engine = Engine(EngineConfig(4, 8), InLoopInference(), Speller())
+        session = Session(connection, make_protocol(), engine, STREAM, lambda record: None)
+        session.drain()
+        await session.run()
+        assert connection.closed_with == 1012
 
     async def test_hanging_up_closes_at_once(self, autojump_clock: None) -> None:
         async with stage(InLoopInference(step_seconds=100)) as it:

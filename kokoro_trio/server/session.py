@@ -108,23 +108,23 @@ class Session:
 
     async def _receive_until_gone(self) -> None:
         while True:
-            frame = await self._connection.receive()
-            received_at = trio.current_time()
-            effects = self._protocol.receive(frame)
-            if any(isinstance(effect, Begin) for effect in effects):
+            effects = self._protocol.receive(await self._connection.receive())
+            for request in (effect.request for effect in effects if isinstance(effect, Begin)):
+                # Before anything is awaited: its turn, or its end, may come at any time.
+                self._speeches[request] = _Speech(request, trio.current_time(), PcmFramer.of(self._config))
                 # A full queue blocks the reading of the session that fills it, and of no other.
                 await self._engine.wait_for_room(self._protocol.session_id)
-            self._apply(effects, received_at)
+            self._apply(effects)
             while len(self._messages) > MAX_UNSENT_MESSAGES:
                 await self._messages_sent.park()
 
-    def _apply(self, effects: Sequence[Effect], received_at: float | None = None) -> None:
+    def _apply(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
             match effect:
                 case Send(message):
                     self._messages.append(message)
                 case Begin(request):
-                    self._begin(request, received_at)
+                    self._begin(self._speeches[request])
                 case GiveTurn(request):
                     self._speeches[request].turn.set()
                 case Silence(request):
@@ -135,11 +135,8 @@ class Session:
 
     # Speaking.
 
-    def _begin(self, request: Request, received_at: float | None) -> None:
-        assert self._nursery is not None
-        at = trio.current_time() if received_at is None else received_at
-        speech = _Speech(request, at, PcmFramer.of(self._config))
-        self._speeches[request] = speech
+    def _begin(self, speech: _Speech) -> None:
+        assert self._nursery is not None, "a frame was received before `run`"
         self._nursery.start_soon(self._speak, speech)
 
     async def _speak(self, speech: _Speech) -> None:
