@@ -185,12 +185,12 @@ class TestSpeaking:
 
     async def test_a_full_queue_stops_the_reading_until_there_is_room(self, autojump_clock: None) -> None:
         async with stage(engine_config=EngineConfig(1, 1)) as it:
-            for n in range(5):
+            for n in range(9):
                 it.connection.say("speak", request_id=f"r{n}", text="Hello.")
             await trio.sleep(0.05)
-            # One speaks, one waits, one is in the reader's hand.
-            assert it.connection._to_server[1].statistics().current_buffer_used == 2
-            await it.connection.hear_until("done", request_id="r4")
+            # One speaks, one waits, one or two are on the way from the reader to the engine.
+            assert it.connection._to_server[1].statistics().current_buffer_used in (5, 6)
+            await it.connection.hear_until("done", request_id="r8")
 
     async def test_each_request_leaves_one_record(self, autojump_clock: None) -> None:
         async with stage() as it:
