@@ -10,7 +10,7 @@ import structlog
 import trio
 
 from kokoro_trio import __version__, log
-from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, Config, LogConfig, ModelConfig
+from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, Config, LogConfig, ModelConfig, WindowConfig
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.engine.inference import InferenceThread
 from kokoro_trio.engine.phonemizing import Phonemize, PhonemizerThread
@@ -74,7 +74,7 @@ async def serve(config: Config) -> None:
 
 
 async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestRecord], None]) -> None:
-    inference = InferenceThread(partial(_load_model, config.model))
+    inference = InferenceThread(partial(_load_model, config.model, config.windows))
     engine = Engine(config.engine, inference, PhonemizerThread(_load_text))
     listener = Listener(config.listen, config.stream, engine, on_request_end)
     async with trio.open_nursery() as nursery:
@@ -89,14 +89,14 @@ async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestR
         logger.info("ready", device=synthesizer.device, voices=len(voices.names))
 
 
-def _load_model(config: ModelConfig) -> Synthesizer:
+def _load_model(config: ModelConfig, windows: WindowConfig) -> Synthesizer:
     # torch takes seconds to import; a bad knob or a port in use is reported before that.
-    from kokoro_trio.model.kokoro import KokoroSynthesizer, choose_device
+    from kokoro_trio.model.kokoro import KokoroSynthesizer, choose_device, load_predictor
     from kokoro_trio.model.weights import open_weights, prepared_folder
 
     device = choose_device(config)
     weights = open_weights(prepared_folder(config.weights, DEFAULT_WEIGHTS_FOLDER))
-    return KokoroSynthesizer(weights, device)
+    return KokoroSynthesizer(weights, device, windows, load_predictor(weights, device))
 
 
 def _load_text(alphabet: frozenset[str]) -> Phonemize:

@@ -45,6 +45,15 @@ class ModelConfig:
 
 
 @frozen
+class WindowConfig:
+    """Where the first piece of an utterance's audio ends. `first_max_words` 0: no pieces at all."""
+
+    first_max_words: int
+    first_boundaries: str
+    trims_leading_silence: bool
+
+
+@frozen
 class VoiceConfig:
     female: str
     male: str
@@ -80,6 +89,7 @@ class LogConfig:
 class Config:
     listen: ListenConfig
     model: ModelConfig
+    windows: WindowConfig
     voices: VoiceConfig
     engine: EngineConfig
     stream: StreamConfig
@@ -108,6 +118,11 @@ class Config:
                 weights=knobs.text("KOKORO_WEIGHTS", "auto"),
                 device=knobs.of("KOKORO_DEVICE", "auto", _device, "auto, cpu, cuda or cuda:N"),
                 gpu_memory_fraction=knobs.number("KOKORO_GPU_MEMORY_FRACTION", 0.95, 0.05, 1.0),
+            ),
+            windows=WindowConfig(
+                first_max_words=knobs.whole("FIRST_SEGMENT_MAX_WORDS", 2, 0, 1000),
+                first_boundaries=knobs.text("FIRST_SEGMENT_BOUNDARIES", ".,?!;:"),
+                trims_leading_silence=knobs.flag("TRIM_LEADING_SILENCE", True),
             ),
             voices=VoiceConfig(
                 female=knobs.text("DEFAULT_VOICE_FEMALE", "af_aoede"),

@@ -191,6 +191,12 @@ API_KEY=dev-key
 #QUEUE_MAXSIZE=128
 #MAX_UTTERANCE_WORDS=150
 
+# Where the first piece of an utterance's audio ends: after so many words (0: no pieces), or earlier at
+# one of these marks. And whether the silence before the first word is left out.
+#FIRST_SEGMENT_MAX_WORDS=2
+#FIRST_SEGMENT_BOUNDARIES=.,?!;:
+#TRIM_LEADING_SILENCE=1
+
 # How audio leaves.
 #STREAM_CHUNK_SECONDS=0.02
 #PRIME_STREAM=1

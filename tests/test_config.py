@@ -1,10 +1,12 @@
 """Pure: knobs to configuration, and what is refused."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from kokoro_trio.config import ClientConfig, Config
+from kokoro_trio import config as config_module
+from kokoro_trio.config import REPOSITORY, ClientConfig, Config
 from kokoro_trio.errors import BadKnob
 
 KEY = {"API_KEY": "k"}
@@ -88,6 +90,13 @@ def test_the_environment_wins_over_the_file_and_the_command_line_over_both(
     config = Config.load(env_file=env_file)
     assert (config.listen.api_keys, config.listen.port) == (("of-file",), 2222)
     assert Config.load(port=3333, env_file=env_file).listen.port == 3333
+
+
+def test_the_readme_names_every_knob() -> None:
+    knobs = set(re.findall(r'"([A-Z_]{4,})",', Path(config_module.__file__).read_text()))
+    assert len(knobs) > 30
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert {knob for knob in knobs if f"`{knob}`" not in readme} == set()
 
 
 def test_where_clients_connect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

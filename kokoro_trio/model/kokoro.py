@@ -1,19 +1,25 @@
 """Kokoro behind the `Synthesizer` interface: both halves, the voice packs and the device."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
+import structlog
 import torch
 from attrs import frozen
 from torch import Tensor
 
-from kokoro_trio.config import ModelConfig
+from kokoro_trio.config import ModelConfig, WindowConfig
 from kokoro_trio.errors import DeviceUnavailable
 from kokoro_trio.model.network import KokoroNetwork
 from kokoro_trio.model.prosody import PADDING_TOKEN, ProsodyHalf, SegmentFeatures
-from kokoro_trio.model.vocoder import VocoderHalf
+from kokoro_trio.model.statistics import STATISTICS_FILE, StatisticsOfAnotherModel, StatisticsPredictor
+from kokoro_trio.model.vocoder import CONTEXT_FRAMES, Affine, Statistics, VocoderHalf, cut
 from kokoro_trio.model.voices import VoicePacks
 from kokoro_trio.model.weights import Weights
-from kokoro_trio.speech import Line, Prosody, Samples, Window
+from kokoro_trio.model.windowing import window_edges
+from kokoro_trio.speech import FRAME_SAMPLES, Line, Prosody, Samples, Window
+
+log = structlog.get_logger()
 
 WARM_UP_PHONEMES = (20, 60, 120)
 """From a word to a long sentence: torch picks its kernels by shape the first time it sees one."""
@@ -21,10 +27,15 @@ WARM_UP_PHONEMES = (20, 60, 120)
 
 @frozen
 class _Sounding:
-    """The features of a segment with its excitation, which is made once for all its windows."""
+    """The features of a segment with what is made of them once for all its windows.
+
+    `affine` is None where the vocoder's statistics cannot be known beforehand: then only the whole
+    segment at once sounds right.
+    """
 
     features: SegmentFeatures
     source: Tensor
+    affine: Affine | None
 
 
 class KokoroSynthesizer:
@@ -32,13 +43,22 @@ class KokoroSynthesizer:
 
     max_batch = 1
 
-    def __init__(self, weights: Weights, device: torch.device) -> None:
+    def __init__(
+        self,
+        weights: Weights,
+        device: torch.device,
+        config: WindowConfig,
+        predictor: StatisticsPredictor | None,
+    ) -> None:
+        """Without a predictor every segment is one window."""
         network = KokoroNetwork(weights.config, weights.model).to(device)
         self._prosody_half = ProsodyHalf(network)
         self._vocoder_half = VocoderHalf(network)
         self._voices = VoicePacks({name: pack.to(device) for name, pack in weights.voices.items()})
         self._token_ids: Mapping[str, int] = weights.config["vocab"]
         self._device = device
+        self._config = config
+        self._predictor = predictor
 
     @property
     def voice_names(self) -> tuple[str, ...]:
@@ -64,28 +84,76 @@ class KokoroSynthesizer:
         return [self._prosody(line) for line in lines]
 
     def windows(self, prosody: Prosody) -> list[Window]:
-        """One window over everything: instance norm in the vocoder needs the whole segment."""
-        return [Window(prosody, 0, prosody.n_frames)]
+        edges = window_edges(prosody.line, prosody.durations_frames.tolist(), self._config)
+        if _sounding(prosody).affine is None:
+            edges = [edges[0], edges[-1]]
+        return [Window(prosody, start, end) for start, end in pairwise(edges)]
 
     @torch.inference_mode()
     def vocode(self, windows: Sequence[Window]) -> list[Samples]:
         return [self._vocode(window) for window in windows]
+
+    @torch.inference_mode()
+    def vocode_exactly(self, prosody: Prosody) -> Samples:
+        """The whole segment with its own statistics: what windows are measured against."""
+        samples, _ = self._whole(_sounding(prosody))
+        exact: Samples = samples[0].float().cpu().numpy()
+        return exact
+
+    @torch.inference_mode()
+    def statistics_of(self, line: Line) -> tuple[Tensor, Statistics]:
+        """The decoder's features of a line, and the vocoder's statistics over the whole of it."""
+        sounding = _sounding(self._prosody(line))
+        _, statistics = self._whole(sounding)
+        return sounding.features.decoded, statistics
 
     def _prosody(self, line: Line) -> Prosody:
         ids = [PADDING_TOKEN, *(self._token_ids[phoneme] for phoneme in line.phonemes), PADDING_TOKEN]
         style = self._voices.style_vector(line.voice, len(line.phonemes))
         features = self._prosody_half(torch.tensor(ids, device=self._device), style, line.speed)
         source = self._vocoder_half.source(features.f0_hz)
-        return Prosody(line, features.durations_frames.cpu().numpy(), _Sounding(features, source))
+        affine = self._affine(line.voice, features)
+        return Prosody(line, features.durations_frames.cpu().numpy(), _Sounding(features, source, affine))
+
+    def _affine(self, voice: str, features: SegmentFeatures) -> Affine | None:
+        if self._predictor is None or self._config.first_max_words == 0:
+            return None
+        statistics = self._predictor.predict(voice, features.decoded)
+        if statistics is None:
+            return None
+        return self._vocoder_half.affine(features.decoder_style, statistics)
 
     def _vocode(self, window: Window) -> Samples:
-        if (window.start_frame, window.end_frame) != (0, window.prosody.n_frames):
-            raise ValueError(f"the vocoder takes whole segments only, not {window}")
-        sounding: _Sounding = window.prosody.features
-        features = sounding.features
-        samples = self._vocoder_half(features.decoded, sounding.source, features.decoder_style)
-        vocoded: Samples = samples.float().cpu().numpy()
+        sounding = _sounding(window.prosody)
+        if sounding.affine is None:
+            samples, _ = self._whole(sounding)
+            start = 0
+        else:
+            start = max(0, window.start_frame - CONTEXT_FRAMES)
+            end = min(window.prosody.n_frames, window.end_frame + CONTEXT_FRAMES)
+            pieces = cut(sounding.features.decoded, sounding.source, start, end)
+            samples = self._vocoder_half.windows(*pieces, sounding.affine)
+        first = (window.start_frame - start) * FRAME_SAMPLES
+        vocoded: Samples = samples[0, first : first + window.n_samples].float().cpu().numpy()
         return vocoded
+
+    def _whole(self, sounding: _Sounding) -> tuple[Tensor, Statistics]:
+        features = sounding.features
+        return self._vocoder_half.whole(features.decoded, sounding.source, features.decoder_style)
+
+
+def _sounding(prosody: Prosody) -> _Sounding:
+    sounding: _Sounding = prosody.features
+    return sounding
+
+
+def load_predictor(weights: Weights, device: torch.device) -> StatisticsPredictor | None:
+    """None, and a warning, where the coefficients at hand are not for this model."""
+    try:
+        return StatisticsPredictor.load(STATISTICS_FILE, weights.checksum, device)
+    except StatisticsOfAnotherModel:
+        log.warning("whole_segments_only", reason="the vocoder's statistics were fitted on another model")
+        return None
 
 
 def choose_device(config: ModelConfig) -> torch.device:

@@ -1,0 +1,362 @@
+"""Fits the predictor of the vocoder's statistics: `python bench/fit_statistics.py`.
+
+Every voice speaks some of the sentences below, each segment is vocoded whole, and the mean and
+variance that come up at the AdaIN sites of the generator are kept beside the features of the decoder's
+output. From these pairs the slopes (shared by all voices, of reduced rank) and the means of each voice
+are fitted by ridge regression and written to `kokoro_trio/model/statistics.safetensors`, tied to the
+checksum of the model they were made with.
+
+    --collect FILE   where the pairs are kept between runs (default: .cache/statistics.npz)
+    --report         also hold out voices and texts, and print how far the predictions are off
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from attrs import frozen
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+from tqdm import tqdm
+
+from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, REPOSITORY, ModelConfig, WindowConfig
+from kokoro_trio.model.kokoro import KokoroSynthesizer, choose_device
+from kokoro_trio.model.statistics import STATISTICS_FILE, features_of
+from kokoro_trio.model.voices import language_of
+from kokoro_trio.model.weights import open_weights
+from kokoro_trio.speech import Line, Sentence
+from kokoro_trio.text.g2p import ENGLISH as ENGLISH_ACCENTS
+from kokoro_trio.text.g2p import GraphemeToPhoneme
+
+RANK = 64
+RIDGE = 0.3
+DISTANCE_MARGIN = 1.25
+"""How much further than anything in the fit a segment may lie."""
+SENTENCES_PER_VOICE = 10
+SPEEDS = (1.0, 1.0, 0.8, 1.0, 1.25, 1.0, 1.0, 1.6, 1.0, 0.9)
+
+ENGLISH = (
+    "Yes.",
+    "Good morning.",
+    "I am not sure.",
+    "Could you say that again, please?",
+    "Thanks, that is all I needed to know.",
+    "The train leaves at a quarter past nine.",
+    "No, wait, I meant the blue one on the left!",
+    "Your table is ready, and the kitchen sends its regards.",
+    "What would you like to drink with your supper tonight?",
+    "She opened the window and listened to the rain for a while.",
+    "If you press the green button twice, the machine will start again.",
+    "Nobody had told him that the shop on the corner was closed on Mondays.",
+    "Most of the money went into new roofs, and the rest was spent on the garden.",
+    "Please hold the line while I look for the letter you sent us in the spring.",
+    "It is three degrees below zero, the wind blows from the north, and snow is on its way.",
+    "We walked along the river until the lights of the village came up behind the last hill.",
+    "The doctor says that you should drink a lot of water, sleep well, and come back in two weeks.",
+    "When the music stopped, everybody looked at the old man in the doorway, but he only smiled and "
+    "waved his hat.",
+    "I have booked a room with two beds for the nights of the fourth and the fifth, breakfast included, "
+    "and you can cancel until the evening before.",
+    "Although the first experiment had failed in front of the whole committee, she repaired the pump, "
+    "changed the mixture a little, and tried again the following day, this time with the door locked.",
+    "Really? How wonderful!",
+    "My father grows beans, onions, and a few strange kinds of squash.",
+    "Turn right after the bridge, then keep going straight for half a mile.",
+    "That joke was terrible, and you know it.",
+    "The children built a boat out of cardboard, and to everyone's surprise it floated.",
+    "Sign here, here, and on the last page.",
+    "He whispered something that I could not understand.",
+    "In the end, the question is not whether we can afford to wait, but whether anybody else will.",
+    "Seven, eight, nine, ten.",
+    "Let me check that for you, it will only take a moment.",
+)
+OTHERS = {
+    "e": (
+        "Buenos días.",
+        "¿Dónde está la estación de tren?",
+        "Mañana vamos a comer pescado cerca del puerto.",
+        "No sé si la tienda abre los domingos, pero puedo llamar y preguntar.",
+        "Mi abuela decía que la lluvia de abril vale más que todo el oro del rey.",
+        "Gracias, hasta luego.",
+    ),
+    "f": (
+        "Bonjour, madame.",
+        "Est-ce que vous avez une table près de la fenêtre ?",
+        "Le bateau part à midi, il faut se dépêcher.",
+        "Je ne savais pas que ton frère jouait aussi bien du violon.",
+        "Nous avons marché toute la journée dans la forêt sans rencontrer personne.",
+        "Merci, à demain.",
+    ),
+    "h": (
+        "नमस्ते।",
+        "आप कहाँ जा रहे हैं?",
+        "आज मौसम बहुत अच्छा है।",
+        "मेरी बहन हर सुबह बगीचे में चाय पीती है।",
+        "कृपया थोड़ी देर रुकिए, मैं अभी देखकर बताता हूँ।",
+        "धन्यवाद, फिर मिलेंगे।",
+    ),
+    "i": (
+        "Buongiorno.",
+        "A che ora apre il mercato?",
+        "Il gatto dorme sempre sulla sedia vicino alla porta.",
+        "Domani prendiamo il treno delle otto e pranziamo dai nonni.",
+        "Non pensavo che una città così piccola avesse un teatro tanto grande.",
+        "Grazie mille, arrivederci.",
+    ),
+    "p": (
+        "Bom dia.",
+        "Onde fica a farmácia mais próxima?",
+        "A chuva começou logo depois do almoço.",
+        "Meu vizinho toca violão todas as noites na varanda.",
+        "Se você quiser, podemos ir à praia no sábado e voltar no domingo de manhã.",
+        "Obrigado, até logo.",
+    ),
+}
+
+TEXTS = (*ENGLISH, *(text for texts in OTHERS.values() for text in texts))
+
+HELD_OUT: dict[str, Callable[[str], bool]] = {
+    "six voices, one whispering": lambda voice: (
+        voice in ("af_nicole", "am_onyx", "bf_lily", "ff_siwis", "jm_kumo", "zf_xiaoyi")
+    ),
+    "Hindi, its voices and texts": lambda voice: voice.startswith("h"),
+    "all British voices": lambda voice: voice.startswith("b"),
+}
+
+
+@frozen
+class Pairs:
+    """One row for each utterance: who spoke which text, its features, and what is to be predicted.
+
+    `features`: shape (n, 1024), `targets`: (n, 18432), means and then log variances.
+    """
+
+    voices: NDArray[np.str_]
+    texts: NDArray[np.int64]
+    features: NDArray[np.float32]
+    targets: NDArray[np.float32]
+
+    def where(self, rows: NDArray[np.bool_]) -> "Pairs":
+        return Pairs(self.voices[rows], self.texts[rows], self.features[rows], self.targets[rows])
+
+    @classmethod
+    def load(cls, path: Path, model_checksum: str) -> "Pairs":
+        with np.load(path) as file:
+            if str(file["checksum"]) != model_checksum:
+                sys.exit(f"error: {path} was collected with another model; remove it")
+            return cls(file["voices"], file["texts"], file["features"], file["targets"])
+
+    def save(self, path: Path, model_checksum: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(
+            path,
+            checksum=model_checksum,
+            voices=self.voices,
+            texts=self.texts,
+            features=self.features,
+            targets=self.targets,
+        )
+
+
+@frozen
+class Means:
+    """Of one voice: its features, shape (1024,), and targets, (18432,)."""
+
+    features: NDArray[np.float32]
+    targets: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> "Means":
+        return cls(pairs.features.mean(0), pairs.targets.mean(0))
+
+
+@frozen
+class Slopes:
+    """`inner`: shape (1024, rank), `outer`: (rank, 18432), `spread`: (1024,), within a voice."""
+
+    inner: NDArray[np.float32]
+    outer: NDArray[np.float32]
+    spread: NDArray[np.float32]
+
+    def predict(self, means: Means, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """`features`: shape (n, 1024). Returns shape (n, 18432)."""
+        deviations = features - means.features
+        return np.asarray(means.targets + deviations @ self.inner @ self.outer, dtype=np.float32)
+
+    def distances(self, means: Means, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As `StatisticsPredictor.distance`, for each row."""
+        deviations = np.square((features - means.features) / self.spread)
+        distances: NDArray[np.float32] = np.sqrt(deviations.mean(axis=1, dtype=np.float32))
+        return distances
+
+
+def lines_of(voice: str, number: int, g2p: GraphemeToPhoneme) -> Iterator[tuple[int, Line]]:
+    """What this voice speaks, and the number of each text: its own language first, then English."""
+    language = language_of(voice)
+    texts = [(language, text) for text in OTHERS.get(language, ())]
+    english = language if language in ENGLISH_ACCENTS else "a"
+    # Every voice begins elsewhere in the list, so that all lengths and speeds come up with all voices.
+    for n in range(SENTENCES_PER_VOICE - len(texts)):
+        texts.append((english, ENGLISH[(7 * number + n) % len(ENGLISH)]))
+    for n, (reads, text) in enumerate(texts):
+        (segment,) = g2p.segments(Sentence(text, 0, len(text)), reads, 0)
+        yield TEXTS.index(text), Line(0, segment.phonemes, voice, SPEEDS[(n + number) % len(SPEEDS)])
+
+
+@torch.inference_mode()
+def collect(synthesizer: KokoroSynthesizer) -> Pairs:
+    g2p = GraphemeToPhoneme(synthesizer.alphabet)
+    rows: list[tuple[str, int, NDArray[np.float32], NDArray[np.float32]]] = []
+    voices = sorted(synthesizer.voice_names)
+    with tqdm(total=len(voices) * SENTENCES_PER_VOICE, unit="utterance") as progress:
+        for number, voice in enumerate(voices):
+            for text, line in lines_of(voice, number, g2p):
+                decoded, statistics = synthesizer.statistics_of(line)
+                features = features_of(decoded)[0].cpu().numpy()
+                rows.append((voice, text, features, statistics.as_targets()[0].cpu().numpy()))
+                progress.update()
+    voice_column, text_column, features_column, targets_column = zip(*rows, strict=True)
+    return Pairs(
+        np.array(voice_column), np.array(text_column), np.stack(features_column), np.stack(targets_column)
+    )
+
+
+def fit(pairs: Pairs, means: Mapping[str, Means], rank: int = RANK, ridge: float = RIDGE) -> Slopes:
+    """Ridge regression, in its kernel form because there are fewer rows than features.
+
+    Only deviations from each voice's own mean are fitted. The rank is reduced where it hurts least, an
+    error of a mean being counted in standard deviations of its channel, as the vocoder hears it.
+    """
+    deviations: NDArray[np.float32] = pairs.features - np.stack(
+        [means[voice].features for voice in pairs.voices]
+    )
+    wanted = pairs.targets - np.stack([means[voice].targets for voice in pairs.voices])
+    spread = (deviations.std(axis=0) + 1e-6).astype(np.float32)
+    rows = deviations / spread / np.sqrt(deviations.shape[1])
+    kernel = rows @ rows.T
+    weights = rows.T @ np.linalg.inv(kernel + ridge * np.eye(len(kernel), dtype=np.float32))
+    importance = _importance(pairs.targets)
+    fitted = rows @ weights @ (wanted * importance)
+    _, _, directions = np.linalg.svd(fitted, full_matrices=False)
+    kept = directions[:rank]
+    inner = (weights @ (wanted * importance) @ kept.T) / spread[:, None] / np.sqrt(deviations.shape[1])
+    return Slopes(inner.astype(np.float32), (kept / importance).astype(np.float32), spread)
+
+
+def _importance(targets: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How much an error of one counts: means in standard deviations, log variances as log deviations."""
+    _, log_variances = np.split(targets, 2, axis=1)
+    n_channels = log_variances.shape[1]
+    importance: NDArray[np.float32] = np.concatenate(
+        [np.exp(-log_variances.mean(axis=0) / 2), np.full(n_channels, 0.5, np.float32)]
+    )
+    return importance
+
+
+def error(predicted: NDArray[np.float32], targets: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of each row, root mean square over channels, in standard deviations and their logarithms."""
+    errors: NDArray[np.float32] = np.sqrt(
+        np.square((predicted - targets) * _importance(targets)).mean(axis=1)
+    )
+    return errors
+
+
+def means_of_voices(pairs: Pairs) -> dict[str, Means]:
+    return {str(voice): Means.of(pairs.where(pairs.voices == voice)) for voice in np.unique(pairs.voices)}
+
+
+# Holding out.
+
+
+def report(pairs: Pairs) -> None:
+    """How far predictions are off on texts, voices and a language that the fit has not seen."""
+    print(f"{'held out':<34}{'rows':>6}{'error p50':>11}{'p95':>8}{'worst':>8}")
+    _report_row("nothing (the fit itself)", _errors_on(pairs, pairs))
+    folds = [pairs.texts % 5 == fold for fold in range(5)]
+    by_text = [_errors_on(pairs.where(~fold), pairs.where(fold)) for fold in folds]
+    _report_row("texts, in five folds", np.concatenate(by_text))
+    for name, is_out in HELD_OUT.items():
+        out = np.array([is_out(str(voice)) for voice in pairs.voices])
+        _report_row(name, _errors_on_new_voices(pairs.where(~out), pairs.where(out)))
+
+
+def _report_row(name: str, errors: NDArray[np.float32]) -> None:
+    p50, p95 = np.percentile(errors, [50, 95])
+    print(f"{name:<34}{len(errors):>6}{p50:>11.3f}{p95:>8.3f}{errors.max():>8.3f}")
+
+
+def _errors_on(known: Pairs, new: Pairs) -> NDArray[np.float32]:
+    means = means_of_voices(known)
+    slopes = fit(known, means)
+    rows = np.array([voice in means for voice in new.voices])
+    return _errors(slopes, means, new.where(rows))
+
+
+def _errors_on_new_voices(known: Pairs, new: Pairs) -> NDArray[np.float32]:
+    """The means of a new voice come from the first half of what it says, the errors from the rest."""
+    slopes = fit(known, means_of_voices(known))
+    calibrates = np.zeros(len(new.voices), dtype=bool)
+    for voice in np.unique(new.voices):
+        its_rows = np.flatnonzero(new.voices == voice)
+        calibrates[its_rows[::2]] = True
+    return _errors(slopes, means_of_voices(new.where(calibrates)), new.where(~calibrates))
+
+
+def _errors(slopes: Slopes, means: Mapping[str, Means], pairs: Pairs) -> NDArray[np.float32]:
+    predicted = [
+        slopes.predict(means[str(voice)], features[None])[0]
+        for voice, features in zip(pairs.voices, pairs.features, strict=True)
+    ]
+    return error(np.stack(predicted), pairs.targets)
+
+
+def save(path: Path, pairs: Pairs, model_checksum: str) -> None:
+    means = means_of_voices(pairs)
+    slopes = fit(pairs, means)
+    voices = sorted(means)
+    distances = [
+        slopes.distances(means[str(voice)], features[None])[0]
+        for voice, features in zip(pairs.voices, pairs.features, strict=True)
+    ]
+    tensors = {
+        "feature_means": np.stack([means[voice].features for voice in voices]),
+        "target_means": np.stack([means[voice].targets for voice in voices]),
+        "slopes_in": slopes.inner,
+        "slopes_out": slopes.outer,
+        "feature_spread": slopes.spread,
+    }
+    about = {
+        "model_checksum": model_checksum,
+        "voices": json.dumps(voices),
+        "max_distance": f"{DISTANCE_MARGIN * max(distances):.3f}",
+    }
+    save_file({name: tensor.astype(np.float16) for name, tensor in tensors.items()}, path, about)
+    size_mb = path.stat().st_size / 1e6
+    print(f"{path}: {size_mb:.1f} MB; segments beyond {about['max_distance']} are vocoded whole")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--collect", type=Path, default=REPOSITORY / ".cache" / "statistics.npz")
+    parser.add_argument("--report", action="store_true")
+    options = parser.parse_args(arguments)
+    weights = open_weights(DEFAULT_WEIGHTS_FOLDER)
+    if not options.collect.exists():
+        device = choose_device(ModelConfig(weights="auto", device="auto", gpu_memory_fraction=0.95))
+        whole = WindowConfig(first_max_words=0, first_boundaries="", trims_leading_silence=False)
+        synthesizer = KokoroSynthesizer(weights, device, whole, predictor=None)
+        collect(synthesizer).save(options.collect, weights.checksum)
+    pairs = Pairs.load(options.collect, weights.checksum)
+    save(STATISTICS_FILE, pairs, weights.checksum)
+    if options.report:
+        report(pairs)
+
+
+if __name__ == "__main__":
+    main()

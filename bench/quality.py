@@ -1,0 +1,154 @@
+"""How much is lost by windows: windowed against whole, on a fixed list: `python bench/quality.py`.
+
+The reference is the same segment with the same excitation, vocoded at once with its own statistics, so
+what differs is the prediction of the statistics alone. LSD: log-spectral distance over 80 mel bands.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from attrs import frozen
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, WindowConfig
+from kokoro_trio.model.kokoro import KokoroSynthesizer, load_predictor
+from kokoro_trio.model.weights import open_weights
+from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Line, Samples, Sentence
+from kokoro_trio.text.g2p import GraphemeToPhoneme
+
+N_FFT, HOP = 1024, 256
+N_MELS = 80
+POWER_FLOOR = 1e-8
+"""−80 dB of a full-scale bin: below it differences are not heard."""
+DEFAULT_VOICES = "af_heart,am_michael,bf_emma,af_nicole,bm_george,ef_dora,ff_siwis,hm_omega,jf_alpha,zm_yunxi"
+WINDOWS = WindowConfig(first_max_words=2, first_boundaries=".,?!;:", trims_leading_silence=True)
+
+# None of them is in the list that the predictor is fitted on.
+SENTENCES = (
+    "Sure.",
+    "Where have you been all day?",
+    "The parcel came back because nobody was at home.",
+    "I would rather walk, if it is all the same to you, than wait another hour for the bus.",
+    "There are two ways to get to the lighthouse: over the beach when the tide is out, or, if you do not "
+    "mind climbing, along the old wall behind the church.",
+)
+
+
+@frozen
+class Comparison:
+    """One utterance. Distances and levels in dB; `first` is the first window alone."""
+
+    voice: str
+    lsd: float
+    lsd_first: float
+    level: float
+    level_first: float
+    worst_join: float
+    """How much further the level jumps at a join than it does in the reference there."""
+
+
+def mel_filters() -> NDArray[np.float64]:
+    """Triangles on the mel scale 2595·log10(1 + f/700), shape (80, 513)."""
+    top_mel = 2595 * np.log10(1 + SAMPLE_RATE_HZ / 2 / 700)
+    edges_hz = 700 * (10 ** (np.linspace(0, top_mel, N_MELS + 2) / 2595) - 1)
+    bins_hz = np.linspace(0, SAMPLE_RATE_HZ / 2, N_FFT // 2 + 1)
+    rising = (bins_hz - edges_hz[:-2, None]) / (edges_hz[1:-1] - edges_hz[:-2])[:, None]
+    falling = (edges_hz[2:, None] - bins_hz) / (edges_hz[2:] - edges_hz[1:-1])[:, None]
+    filters: NDArray[np.float64] = np.clip(np.minimum(rising, falling), 0, None)
+    return filters
+
+
+def log_mel_db(samples: Samples) -> NDArray[np.float64]:
+    """Shape (frames, 80)."""
+    padded = np.pad(samples.astype(np.float64), N_FFT // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP] * np.hanning(N_FFT)
+    power = np.abs(np.fft.rfft(frames) / N_FFT) ** 2
+    decibels: NDArray[np.float64] = 10 * np.log10(power @ mel_filters().T + POWER_FLOOR)
+    return decibels
+
+
+def log_spectral_distance_db(one: Samples, other: Samples) -> float:
+    """Root mean square over bands, mean over time."""
+    difference = log_mel_db(one) - log_mel_db(other)
+    return float(np.sqrt(np.square(difference).mean(axis=1)).mean())
+
+
+def level_db(samples: Samples) -> float:
+    return float(10 * np.log10(np.mean(samples.astype(np.float64) ** 2) + 1e-12))
+
+
+def level_step_db(samples: Samples, join: int, n_samples: int = SAMPLE_RATE_HZ // 50) -> float:
+    """From the 20 ms before a join to the 20 ms after it."""
+    return level_db(samples[join : join + n_samples]) - level_db(samples[max(0, join - n_samples) : join])
+
+
+def compare(synthesizer: KokoroSynthesizer, line: Line) -> Comparison | None:
+    """None where the engine itself knows that the segment has to be vocoded whole."""
+    (prosody,) = synthesizer.prosody([line])
+    windows = synthesizer.windows(prosody)
+    if len(windows) == 1 and windows[0].end_frame - windows[0].start_frame > 2 * 24:
+        return None
+    pieces = synthesizer.vocode(windows)
+    got = np.concatenate(pieces)
+    exact = synthesizer.vocode_exactly(prosody)[windows[0].start_frame * FRAME_SAMPLES :]
+    n_first = len(pieces[0])
+    joins = np.cumsum([len(piece) for piece in pieces])[:-1]
+    steps = [abs(level_step_db(got, join) - level_step_db(exact, join)) for join in joins]
+    return Comparison(
+        voice=line.voice,
+        lsd=log_spectral_distance_db(got, exact),
+        lsd_first=log_spectral_distance_db(got[:n_first], exact[:n_first]),
+        level=level_db(got) - level_db(exact),
+        level_first=level_db(got[:n_first]) - level_db(exact[:n_first]),
+        worst_join=max(steps, default=0.0),
+    )
+
+
+def comparisons(synthesizer: KokoroSynthesizer, voices: Sequence[str]) -> Iterator[Comparison | None]:
+    g2p = GraphemeToPhoneme(synthesizer.alphabet)
+    with tqdm(total=len(voices) * len(SENTENCES), unit="utterance") as progress:
+        for voice in voices:
+            reads = voice[0] if voice[0] in "ab" else "a"
+            for text in SENTENCES:
+                (segment,) = g2p.segments(Sentence(text, 0, len(text)), reads, 0)
+                yield compare(synthesizer, Line(0, segment.phonemes, voice, 1.0))
+                progress.update()
+
+
+def row(name: str, of: Sequence[Comparison]) -> str:
+    if not of:
+        return f"{name:<12}{0:>4}"
+    lsd = np.array([each.lsd for each in of])
+    first = np.array([each.lsd_first for each in of])
+    level = np.sqrt(np.mean([each.level**2 for each in of]))
+    level_first = np.sqrt(np.mean([each.level_first**2 for each in of]))
+    joins = np.median([each.worst_join for each in of])
+    return (
+        f"{name:<12}{len(of):>4}{lsd.mean():>10.2f}{lsd.max():>8.2f}{first.mean():>10.2f}{first.max():>8.2f}"
+        f"{level:>10.2f}{level_first:>10.2f}{joins:>10.2f}"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--voices", default=DEFAULT_VOICES)
+    options = parser.parse_args(arguments)
+    weights, cpu = open_weights(DEFAULT_WEIGHTS_FOLDER), torch.device("cpu")
+    synthesizer = KokoroSynthesizer(weights, cpu, WINDOWS, load_predictor(weights, cpu))
+    results = list(comparisons(synthesizer, options.voices.split(",")))
+    done = [each for each in results if each is not None]
+    head = ("n", "LSD mean", "worst", "1st mean", "worst", "level rms", "1st rms", "join p50")
+    print("{:<12}{:>4}{:>10}{:>8}{:>10}{:>8}{:>10}{:>10}{:>10}   (dB)".format("voice", *head))
+    for voice in options.voices.split(","):
+        print(row(voice, [each for each in done if each.voice == voice]))
+    print(row("all", done))
+    print(f"vocoded whole: {len(results) - len(done)}")
+
+
+if __name__ == "__main__":
+    main()

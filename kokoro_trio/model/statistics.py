@@ -1,0 +1,78 @@
+"""What the vocoder's statistics of a segment will be, predicted from the decoder's features of it.
+
+Ridge regression: ŷ = ȳ + (φ − φ̄)·A·B, where φ are the features of the segment, y the statistics, the
+means φ̄ and ȳ are those of the voice, and the slopes A·B, of reduced rank, are shared by all voices. The
+coefficients are data: `bench/fit_statistics.py` makes them, from one model, for that model only.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from attrs import frozen
+from safetensors import safe_open
+from torch import Tensor
+
+from kokoro_trio.model.vocoder import Statistics
+
+STATISTICS_FILE = Path(__file__).with_name("statistics.safetensors")
+STD_FLOOR = 1e-4
+
+
+def features_of(decoded: Tensor) -> Tensor:
+    """Mean and log standard deviation over time of the decoder's features (batch, 512, 2T).
+
+    Returns shape (batch, 1024).
+    """
+    std, mean = torch.std_mean(decoded, dim=2, correction=0)
+    return torch.cat([mean, torch.log(std + STD_FLOOR)], dim=1)
+
+
+class StatisticsOfAnotherModel(Exception):
+    """The coefficients were fitted on a model with another checksum."""
+
+
+@frozen
+class StatisticsPredictor:
+    """`feature_means[voice]`: (1024,), `target_means[voice]`: (18432,), `slopes_in`: (1024, rank),
+    `slopes_out`: (rank, 18432), `feature_spread`: (1024,), the standard deviation within a voice."""
+
+    feature_means: Mapping[str, Tensor]
+    target_means: Mapping[str, Tensor]
+    slopes_in: Tensor
+    slopes_out: Tensor
+    feature_spread: Tensor
+    max_distance: float
+    """Beyond this the fit knows nothing about a segment."""
+
+    @classmethod
+    def load(cls, path: Path, model_checksum: str, device: torch.device) -> "StatisticsPredictor":
+        """Raises `StatisticsOfAnotherModel`."""
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata()
+            if about["model_checksum"] != model_checksum:
+                raise StatisticsOfAnotherModel(about["model_checksum"])
+            tensors = {name: file.get_tensor(name).to(device, torch.float32) for name in file.keys()}  # noqa: SIM118
+        voices = json.loads(about["voices"])
+        return cls(
+            feature_means=dict(zip(voices, tensors["feature_means"], strict=True)),
+            target_means=dict(zip(voices, tensors["target_means"], strict=True)),
+            slopes_in=tensors["slopes_in"],
+            slopes_out=tensors["slopes_out"],
+            feature_spread=tensors["feature_spread"],
+            max_distance=float(about["max_distance"]),
+        )
+
+    def predict(self, voice: str, decoded: Tensor) -> Statistics | None:
+        """The statistics of one segment (1, 512, 2T); None where the fit cannot know them."""
+        if voice not in self.feature_means:
+            return None
+        deviation = features_of(decoded) - self.feature_means[voice]
+        if self.distance(deviation) > self.max_distance:
+            return None
+        return Statistics.of_targets(self.target_means[voice] + deviation @ self.slopes_in @ self.slopes_out)
+
+    def distance(self, deviation: Tensor) -> float:
+        """How far features are from their voice's mean, in its standard deviations, rms over features."""
+        return float((deviation / self.feature_spread).square().mean().sqrt())

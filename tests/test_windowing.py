@@ -1,0 +1,96 @@
+"""Pure: where a segment is cut into windows."""
+
+from itertools import pairwise
+
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kokoro_trio.config import WindowConfig
+from kokoro_trio.model.windowing import (
+    KEPT_SILENCE_FRAMES,
+    LATER_FRAMES,
+    MAX_FIRST_FRAMES,
+    MIN_FIRST_FRAMES,
+    MIN_REST_FRAMES,
+    SNAP_FRAMES,
+    window_edges,
+)
+from kokoro_trio.speech import Line
+
+CONFIG = WindowConfig(first_max_words=2, first_boundaries=".,?!;:", trims_leading_silence=True)
+
+
+def edges(phonemes: str, frames_each: int = 3, segment: int = 0, config: WindowConfig = CONFIG) -> list[int]:
+    durations = [15, *[frames_each] * len(phonemes), 12]
+    return window_edges(Line(segment, phonemes, "af_heart", 1.0), durations, config)
+
+
+def test_the_first_window_holds_as_many_words_as_it_may() -> None:
+    start, first, *_ = edges("abcde fghij klmno pqrst")
+    assert start == 15 - KEPT_SILENCE_FRAMES
+    assert first == 15 + 3 * len("abcde fghij")
+
+
+def test_it_ends_earlier_at_a_boundary() -> None:
+    _, first, *_ = edges("abcdefgh, ijklm nopqr", config=evolve(CONFIG, first_max_words=5))
+    assert first == 15 + 3 * len("abcdefgh")
+
+
+def test_it_is_never_too_short() -> None:
+    start, first, *_ = edges("a b cdefghi jklmnop qrstuvw")
+    assert first - start == MIN_FIRST_FRAMES
+
+
+def test_long_words_do_not_make_it_long() -> None:
+    start, first, *_ = edges("abcdefghijklmnopqrst abcdefghijklmnopqrst")
+    assert first - start == MAX_FIRST_FRAMES
+
+
+def test_zero_words_means_one_window() -> None:
+    assert edges("abcde " * 50, config=evolve(CONFIG, first_max_words=0)) == [12, 15 + 900 + 12]
+
+
+def test_silence_is_kept_where_asked() -> None:
+    assert edges("abcde", config=evolve(CONFIG, trims_leading_silence=False))[0] == 0
+
+
+def test_a_short_silence_is_kept() -> None:
+    assert window_edges(Line(0, "ab", "v", 1.0), [2, 30, 30, 5], CONFIG)[0] == 0
+
+
+def test_later_segments_keep_their_pause_and_have_no_short_window() -> None:
+    later = edges("abcde " * 60, segment=1)
+    assert later[0] == 0
+    assert later[1] >= 70
+
+
+def test_edges_lie_between_words_where_those_are_near() -> None:
+    all_edges = edges("abcde " * 60)
+    word_ends = {15 + 3 * (6 * n + 5) for n in range(60)}
+    assert set(all_edges[1:-1]) <= word_ends
+
+
+def test_a_text_without_spaces_is_cut_all_the_same() -> None:
+    lengths = [end - start for start, end in pairwise(edges("a" * 300))]
+    assert len(lengths) > 4
+    assert max(lengths) <= LATER_FRAMES + MIN_REST_FRAMES
+
+
+configs = st.builds(WindowConfig, st.integers(0, 6), st.sampled_from(["", ",.", ".,?!;:"]), st.booleans())
+phoneme_texts = st.text("ab ,.", min_size=1, max_size=200)
+
+
+@given(phoneme_texts, st.data(), st.integers(0, 2), configs)
+def test_windows_tile_what_is_spoken(
+    phonemes: str, data: st.DataObject, segment: int, config: WindowConfig
+) -> None:
+    n_tokens = len(phonemes) + 2
+    durations = data.draw(st.lists(st.integers(1, 50), min_size=n_tokens, max_size=n_tokens))
+    result = window_edges(Line(segment, phonemes, "v", 1.0), durations, config)
+    assert result[-1] == sum(durations)
+    assert 0 <= result[0] <= max(0, durations[0] - KEPT_SILENCE_FRAMES)
+    lengths = [end - start for start, end in pairwise(result)]
+    assert all(length > 0 for length in lengths)
+    if config.first_max_words:
+        assert max(lengths) <= LATER_FRAMES + SNAP_FRAMES + MIN_REST_FRAMES
