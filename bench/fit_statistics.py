@@ -348,7 +348,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     weights = open_weights(DEFAULT_WEIGHTS_FOLDER)
     if not options.collect.exists():
-        device = choose_device(ModelConfig(weights="auto", device="auto", gpu_memory_fraction=0.95))
+        device = choose_device(ModelConfig("auto", "auto", "float32", gpu_memory_fraction=0.95))
         whole = WindowConfig(first_max_words=0, first_boundaries="", trims_leading_silence=False)
         synthesizer = KokoroSynthesizer(weights, device, whole, predictor=None)
         collect(synthesizer).save(options.collect, weights.checksum)

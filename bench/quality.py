@@ -24,6 +24,9 @@ N_MELS = 80
 POWER_FLOOR = 1e-8
 """−80 dB of a full-scale bin: below it differences are not heard."""
 DEFAULT_VOICES = "af_heart,am_michael,bf_emma,af_nicole,bm_george,ef_dora,ff_siwis,hm_omega,jf_alpha,zm_yunxi"
+SEED = 7
+"""For the noise in the excitation, which is to be the same on both sides."""
+WHOLE = WindowConfig(first_max_words=0, first_boundaries="", trims_leading_silence=False)
 WINDOWS = WindowConfig(first_max_words=2, first_boundaries=".,?!;:", trims_leading_silence=True)
 
 # None of them is in the list that the predictor is fitted on.
@@ -85,15 +88,18 @@ def level_step_db(samples: Samples, join: int, n_samples: int = SAMPLE_RATE_HZ /
     return level_db(samples[join : join + n_samples]) - level_db(samples[max(0, join - n_samples) : join])
 
 
-def compare(synthesizer: KokoroSynthesizer, line: Line) -> Comparison | None:
+def compare(synthesizer: KokoroSynthesizer, reference: KokoroSynthesizer, line: Line) -> Comparison | None:
     """None where the engine itself knows that the segment has to be vocoded whole."""
+    torch.manual_seed(SEED)
     (prosody,) = synthesizer.prosody([line])
-    windows = synthesizer.windows(prosody)
+    torch.manual_seed(SEED)
+    (same,) = reference.prosody([line])
+    windows = synthesizer.windows(prosody, 1)
     if len(windows) == 1 and windows[0].end_frame - windows[0].start_frame > 2 * 24:
         return None
     pieces = synthesizer.vocode(windows)
     got = np.concatenate(pieces)
-    exact = synthesizer.vocode_exactly(prosody)[windows[0].start_frame * FRAME_SAMPLES :]
+    exact = reference.vocode_exactly(same)[windows[0].start_frame * FRAME_SAMPLES :]
     n_first = len(pieces[0])
     joins = np.cumsum([len(piece) for piece in pieces])[:-1]
     steps = [abs(level_step_db(got, join) - level_step_db(exact, join)) for join in joins]
@@ -107,14 +113,16 @@ def compare(synthesizer: KokoroSynthesizer, line: Line) -> Comparison | None:
     )
 
 
-def comparisons(synthesizer: KokoroSynthesizer, voices: Sequence[str]) -> Iterator[Comparison | None]:
+def comparisons(
+    synthesizer: KokoroSynthesizer, reference: KokoroSynthesizer, voices: Sequence[str]
+) -> Iterator[Comparison | None]:
     g2p = GraphemeToPhoneme(synthesizer.alphabet)
     with tqdm(total=len(voices) * len(SENTENCES), unit="utterance") as progress:
         for voice in voices:
             reads = voice[0] if voice[0] in "ab" else "a"
             for text in SENTENCES:
                 (segment,) = g2p.segments(Sentence(text, 0, len(text)), reads, 0)
-                yield compare(synthesizer, Line(0, segment.phonemes, voice, 1.0))
+                yield compare(synthesizer, reference, Line(0, segment.phonemes, voice, 1.0))
                 progress.update()
 
 
@@ -137,10 +145,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--voices", default=DEFAULT_VOICES)
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the windows")
     options = parser.parse_args(arguments)
     weights, cpu = open_weights(DEFAULT_WEIGHTS_FOLDER), torch.device("cpu")
-    synthesizer = KokoroSynthesizer(weights, cpu, WINDOWS, load_predictor(weights, cpu))
-    results = list(comparisons(synthesizer, options.voices.split(",")))
+    dtype: torch.dtype = getattr(torch, options.dtype)
+    synthesizer = KokoroSynthesizer(weights, cpu, WINDOWS, load_predictor(weights, cpu), dtype)
+    reference = KokoroSynthesizer(weights, cpu, WHOLE, predictor=None)
+    results = list(comparisons(synthesizer, reference, options.voices.split(",")))
     done = [each for each in results if each is not None]
     head = ("n", "LSD mean", "worst", "1st mean", "worst", "level rms", "1st rms", "join p50")
     print("{:<12}{:>4}{:>10}{:>8}{:>10}{:>8}{:>10}{:>10}{:>10}   (dB)".format("voice", *head))

@@ -6,7 +6,7 @@ part, frozen and checked.
 
 import ipaddress
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,6 +41,7 @@ class ListenConfig:
 class ModelConfig:
     weights: str
     device: str
+    dtype: str
     gpu_memory_fraction: float
 
 
@@ -117,6 +118,7 @@ class Config:
             model=ModelConfig(
                 weights=knobs.text("KOKORO_WEIGHTS", "auto"),
                 device=knobs.of("KOKORO_DEVICE", "auto", _device, "auto, cpu, cuda or cuda:N"),
+                dtype=knobs.of("KOKORO_DTYPE", "auto", _one_of(DTYPES), f"one of {', '.join(DTYPES)}"),
                 gpu_memory_fraction=knobs.number("KOKORO_GPU_MEMORY_FRACTION", 0.95, 0.05, 1.0),
             ),
             windows=WindowConfig(
@@ -134,7 +136,7 @@ class Config:
             ),
             stream=_stream(knobs),
             log=LogConfig(
-                level=knobs.of("LOG_LEVEL", "info", _log_level, f"one of {', '.join(LOG_LEVELS)}"),
+                level=knobs.of("LOG_LEVEL", "info", _one_of(LOG_LEVELS), f"one of {', '.join(LOG_LEVELS)}"),
                 folder=Path(knobs.text("LOG_FOLDER", str(REPOSITORY / "logs"))),
                 metrics_max_bytes=knobs.whole("METRICS_MAX_BYTES", 50_000_000, 10_000, 10_000_000_000),
             ),
@@ -168,6 +170,7 @@ def _settings(env_file: Path) -> dict[str, str]:
     return in_file | dict(os.environ)
 
 
+DTYPES = ("auto", "float32", "bfloat16")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -254,10 +257,13 @@ def _flag(value: str) -> bool:
     return flags[value.lower()]
 
 
-def _log_level(value: str) -> str:
-    if value.lower() not in LOG_LEVELS:
-        raise ValueError(value)
-    return value.lower()
+def _one_of(allowed: Sequence[str]) -> Callable[[str], str]:
+    def checked(value: str) -> str:
+        if value.lower() not in allowed:
+            raise ValueError(value)
+        return value.lower()
+
+    return checked
 
 
 def _device(value: str) -> str:

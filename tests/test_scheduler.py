@@ -114,6 +114,14 @@ class TestSteps:
         assert step is not None
         assert step.jobs == (job,)
 
+    def test_a_prosody_step_says_how_many_listen(self) -> None:
+        schedule = scheduler()
+        for session in ("a", "b", "c"):
+            job_with_lines(schedule, session)
+        step = schedule.next_step(0.0)
+        assert step is not None
+        assert step.listeners == 3
+
     def test_round_robin_over_sessions_that_wait_for_first_audio(self) -> None:
         schedule = scheduler(max_active=8)
         for session in ("a", "b", "c"):

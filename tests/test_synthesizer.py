@@ -12,7 +12,7 @@ from attrs import evolve
 from bench.quality import log_spectral_distance_db
 from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, Config, ModelConfig, WindowConfig
 from kokoro_trio.errors import DeviceUnavailable
-from kokoro_trio.model.kokoro import KokoroSynthesizer, choose_device, load_predictor
+from kokoro_trio.model.kokoro import KokoroSynthesizer, choose_device, choose_dtype, load_predictor
 from kokoro_trio.model.statistics import (
     STATISTICS_FILE,
     StatisticsOfAnotherModel,
@@ -77,7 +77,7 @@ class TestContract:
 
     def test_windows_tile_the_segment(self, synthesizer: Synthesizer) -> None:
         (prosody,) = synthesizer.prosody(lines(synthesizer, TEXT))
-        windows = synthesizer.windows(prosody)
+        windows = synthesizer.windows(prosody, 1)
         edges = [(window.start_frame, window.end_frame) for window in windows]
         assert edges[0][0] < prosody.durations_frames[0]
         assert edges[-1][1] == prosody.n_frames
@@ -85,7 +85,7 @@ class TestContract:
 
     def test_each_window_has_its_samples(self, synthesizer: Synthesizer) -> None:
         (prosody,) = synthesizer.prosody(lines(synthesizer, TEXT))
-        windows = synthesizer.windows(prosody)
+        windows = synthesizer.windows(prosody, 1)
         for window, samples in zip(windows, synthesizer.vocode(windows), strict=True):
             assert samples.shape == (window.n_samples,)
             assert samples.dtype == np.float32
@@ -93,7 +93,7 @@ class TestContract:
 
     def test_it_sounds_and_begins_and_ends_without_a_click(self, synthesizer: Synthesizer) -> None:
         (prosody,) = synthesizer.prosody(lines(synthesizer, TEXT))
-        audio = np.concatenate(synthesizer.vocode(synthesizer.windows(prosody)))
+        audio = np.concatenate(synthesizer.vocode(synthesizer.windows(prosody, 1)))
         level = float(np.sqrt(np.mean(audio**2)))
         assert 0.01 < level < 0.5
         assert np.abs(audio[:48]).max() < level / 5
@@ -130,7 +130,7 @@ class TestKokoro:
         expected = reference(text, style, 1.0, return_output=True)
         torch.manual_seed(7)
         (prosody,) = kokoro.prosody([Line(0, text, "bm_george", 1.0)])
-        (samples,) = kokoro.vocode(kokoro.windows(prosody))
+        (samples,) = kokoro.vocode(kokoro.windows(prosody, 1))
         assert (prosody.durations_frames == expected.pred_dur.numpy()).all()
         np.testing.assert_allclose(samples, expected.audio.numpy(), atol=1e-5)
 
@@ -160,7 +160,7 @@ def long_line() -> Line:
 class TestWindows:
     def test_they_sum_up_to_one_window_over_everything(self, windowed: KokoroSynthesizer) -> None:
         (prosody,) = windowed.prosody([Line(0, LONGER + " " + LONGER, "af_heart", 1.0)])
-        windows = windowed.windows(prosody)
+        windows = windowed.windows(prosody, 1)
         assert len(windows) >= 3
         whole = Window(prosody, windows[0].start_frame, windows[-1].end_frame)
         (at_once,) = windowed.vocode([whole])
@@ -170,20 +170,30 @@ class TestWindows:
     @pytest.mark.parametrize("voice", ["af_aoede", "am_michael", "bf_emma", "ff_siwis", "zm_yunxi"])
     def test_they_sound_like_the_whole(self, windowed: KokoroSynthesizer, voice: str) -> None:
         (prosody,) = windowed.prosody([Line(0, LONGER, voice, 1.0)])
-        in_pieces = np.concatenate(windowed.vocode(windowed.windows(prosody)))
+        in_pieces = np.concatenate(windowed.vocode(windowed.windows(prosody, 1)))
         exact = windowed.vocode_exactly(prosody)[-len(in_pieces) :]
         # The fit's own measurement: 1.5 dB in the mean, 2.5 at worst; another noise seed alone: 0.5.
         assert log_spectral_distance_db(in_pieces, exact) < 3.0
         assert abs(level_db(in_pieces) - level_db(exact)) < 2.0
 
+    def test_bfloat16_sounds_like_float32(self, weights: Weights, windowed: KokoroSynthesizer) -> None:
+        predictor = load_predictor(weights, CPU)
+        halved = KokoroSynthesizer(weights, CPU, WINDOWED, predictor, torch.bfloat16)
+        spoken = []
+        for synthesizer in (windowed, halved):
+            torch.manual_seed(7)
+            (prosody,) = synthesizer.prosody([Line(0, LONGER, "af_heart", 1.0)])
+            spoken.append(np.concatenate(synthesizer.vocode(synthesizer.windows(prosody, 1))))
+        assert 0 < log_spectral_distance_db(spoken[0], spoken[1]) < 2.0
+
     def test_leading_silence_is_left_out_of_the_first_segment_only(self, windowed: KokoroSynthesizer) -> None:
         first, second = windowed.prosody([Line(n, TEXT, "af_heart", 1.0) for n in (0, 1)])
-        assert windowed.windows(first)[0].start_frame == first.durations_frames[0] - 3
-        assert windowed.windows(second)[0].start_frame == 0
+        assert windowed.windows(first, 1)[0].start_frame == first.durations_frames[0] - 3
+        assert windowed.windows(second, 1)[0].start_frame == 0
 
     def test_the_first_window_is_short(self, windowed: KokoroSynthesizer) -> None:
         (prosody,) = windowed.prosody([Line(0, LONGER, "af_heart", 1.0)])
-        first = windowed.windows(prosody)[0]
+        first = windowed.windows(prosody, 1)[0]
         assert 24 <= first.end_frame - first.start_frame <= 40
 
     def test_a_voice_that_the_fit_does_not_know_is_one_window(self, weights: Weights) -> None:
@@ -192,7 +202,7 @@ class TestWindows:
         stranger = evolve(weights, voices={"xx_new": weights.voices["af_heart"]})
         synthesizer = KokoroSynthesizer(stranger, CPU, WINDOWED, predictor)
         (prosody,) = synthesizer.prosody([Line(0, LONGER, "xx_new", 1.0)])
-        assert len(synthesizer.windows(prosody)) == 1
+        assert len(synthesizer.windows(prosody, 1)) == 1
 
 
 def test_statistics_of_another_model_are_refused() -> None:
@@ -219,6 +229,14 @@ class TestDevice:
     def test_cuda_that_is_not_there(self, device: str) -> None:
         with pytest.raises(DeviceUnavailable, match=device):
             choose_device(model_config(device))
+
+    @pytest.mark.parametrize("name", ["float32", "bfloat16"])
+    def test_a_dtype_that_is_named(self, name: str) -> None:
+        config = evolve(model_config("cpu"), dtype=name)
+        assert choose_dtype(config, CPU) is getattr(torch, name)
+
+    def test_a_dtype_by_measurement(self) -> None:
+        assert choose_dtype(model_config("cpu"), CPU) in (torch.float32, torch.bfloat16)
 
     def test_a_device_number_that_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

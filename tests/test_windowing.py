@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,11 +10,12 @@ from hypothesis import strategies as st
 from kokoro_trio.config import WindowConfig
 from kokoro_trio.model.windowing import (
     KEPT_SILENCE_FRAMES,
-    LATER_FRAMES,
     MAX_FIRST_FRAMES,
+    MAX_FRAMES,
     MIN_FIRST_FRAMES,
     MIN_REST_FRAMES,
     SNAP_FRAMES,
+    Pace,
     window_edges,
 )
 from kokoro_trio.speech import Line
@@ -21,9 +23,11 @@ from kokoro_trio.speech import Line
 CONFIG = WindowConfig(first_max_words=2, first_boundaries=".,?!;:", trims_leading_silence=True)
 
 
-def edges(phonemes: str, frames_each: int = 3, segment: int = 0, config: WindowConfig = CONFIG) -> list[int]:
+def edges(
+    phonemes: str, frames_each: int = 3, segment: int = 0, config: WindowConfig = CONFIG, growth: float = 3.0
+) -> list[int]:
     durations = [15, *[frames_each] * len(phonemes), 12]
-    return window_edges(Line(segment, phonemes, "af_heart", 1.0), durations, config)
+    return window_edges(Line(segment, phonemes, "af_heart", 1.0), durations, config, Pace(growth))
 
 
 def test_the_first_window_holds_as_many_words_as_it_may() -> None:
@@ -56,7 +60,7 @@ def test_silence_is_kept_where_asked() -> None:
 
 
 def test_a_short_silence_is_kept() -> None:
-    assert window_edges(Line(0, "ab", "v", 1.0), [2, 30, 30, 5], CONFIG)[0] == 0
+    assert window_edges(Line(0, "ab", "v", 1.0), [2, 30, 30, 5], CONFIG, Pace(3.0))[0] == 0
 
 
 def test_later_segments_keep_their_pause_and_have_no_short_window() -> None:
@@ -71,26 +75,40 @@ def test_edges_lie_between_words_where_those_are_near() -> None:
     assert set(all_edges[1:-1]) <= word_ends
 
 
+@pytest.mark.parametrize(
+    ("growth", "expected"), [(0.1, [40, 24, 24]), (1.5, [40, 50, 65]), (99.0, [40, 160])]
+)
+def test_a_window_can_be_made_while_the_one_before_is_heard(growth: float, expected: list[int]) -> None:
+    lengths = [end - start for start, end in pairwise(edges("a" * 300, growth=growth))]
+    assert lengths[: len(expected)] == expected
+
+
+def test_no_window_holds_up_the_others_for_long() -> None:
+    line = Line(0, "a" * 300, "af_heart", 1.0)
+    lengths = [end - start for start, end in pairwise(window_edges(line, [3] * 302, CONFIG, Pace(9.0, 50)))]
+    assert max(lengths) <= 50 + MIN_REST_FRAMES
+
+
 def test_a_text_without_spaces_is_cut_all_the_same() -> None:
     lengths = [end - start for start, end in pairwise(edges("a" * 300))]
     assert len(lengths) > 4
-    assert max(lengths) <= LATER_FRAMES + MIN_REST_FRAMES
+    assert max(lengths) <= MAX_FRAMES + MIN_REST_FRAMES
 
 
 configs = st.builds(WindowConfig, st.integers(0, 6), st.sampled_from(["", ",.", ".,?!;:"]), st.booleans())
 phoneme_texts = st.text("ab ,.", min_size=1, max_size=200)
 
 
-@given(phoneme_texts, st.data(), st.integers(0, 2), configs)
+@given(phoneme_texts, st.data(), st.integers(0, 2), configs, st.floats(0.01, 1000))
 def test_windows_tile_what_is_spoken(
-    phonemes: str, data: st.DataObject, segment: int, config: WindowConfig
+    phonemes: str, data: st.DataObject, segment: int, config: WindowConfig, growth: float
 ) -> None:
     n_tokens = len(phonemes) + 2
     durations = data.draw(st.lists(st.integers(1, 50), min_size=n_tokens, max_size=n_tokens))
-    result = window_edges(Line(segment, phonemes, "v", 1.0), durations, config)
+    result = window_edges(Line(segment, phonemes, "v", 1.0), durations, config, Pace(growth))
     assert result[-1] == sum(durations)
     assert 0 <= result[0] <= max(0, durations[0] - KEPT_SILENCE_FRAMES)
     lengths = [end - start for start, end in pairwise(result)]
     assert all(length > 0 for length in lengths)
     if config.first_max_words:
-        assert max(lengths) <= LATER_FRAMES + SNAP_FRAMES + MIN_REST_FRAMES
+        assert max(lengths) <= MAX_FRAMES + SNAP_FRAMES + MIN_REST_FRAMES

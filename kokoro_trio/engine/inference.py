@@ -94,7 +94,9 @@ def run_step(synthesizer: Synthesizer, step: Step) -> Outcome:
     """What came of a step; a fault of the model costs the jobs of this step and no other."""
     try:
         if step.kind is StepKind.PROSODY:
-            return ProsodyMade([synthesizer.windows(p) for p in synthesizer.prosody(step.lines)])
+            return ProsodyMade(
+                [synthesizer.windows(p, step.listeners) for p in synthesizer.prosody(step.lines)]
+            )
         return SoundMade(synthesizer.vocode(step.windows))
     except Exception as error:
         return StepFailed(error)

@@ -64,12 +64,14 @@ class Step:
     jobs: tuple[Job, ...]
     lines: tuple[Line, ...] = ()
     windows: tuple[Window, ...] = ()
+    listeners: int = 1
+    """How many utterances are being made side by side."""
 
     def singly(self) -> "list[Step]":
         """The same work as steps of one job each."""
         if self.kind is StepKind.PROSODY:
             pairs = zip(self.jobs, self.lines, strict=True)
-            return [Step(self.kind, (job,), lines=(line,)) for job, line in pairs]
+            return [Step(self.kind, (job,), lines=(line,), listeners=self.listeners) for job, line in pairs]
         return [
             Step(self.kind, (job,), windows=(window,))
             for job, window in zip(self.jobs, self.windows, strict=True)
@@ -269,7 +271,9 @@ class Scheduler:
         for job in jobs:
             job.in_step = True
         if jobs[0].next_kind is StepKind.PROSODY:
-            return Step(StepKind.PROSODY, tuple(jobs), lines=tuple(job.lines.popleft() for job in jobs))
+            lines = tuple(job.lines.popleft() for job in jobs)
+            listeners = max(1, self._n_slots_held(self._active))
+            return Step(StepKind.PROSODY, tuple(jobs), lines=lines, listeners=listeners)
         return Step(StepKind.VOCODE, tuple(jobs), windows=tuple(job.windows.popleft() for job in jobs))
 
 

@@ -1,11 +1,12 @@
 """Kokoro behind the `Synthesizer` interface: both halves, the voice packs and the device."""
 
+import timeit
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import structlog
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 
 from kokoro_trio.config import ModelConfig, WindowConfig
@@ -13,16 +14,24 @@ from kokoro_trio.errors import DeviceUnavailable
 from kokoro_trio.model.network import KokoroNetwork
 from kokoro_trio.model.prosody import PADDING_TOKEN, ProsodyHalf, SegmentFeatures
 from kokoro_trio.model.statistics import STATISTICS_FILE, StatisticsOfAnotherModel, StatisticsPredictor
-from kokoro_trio.model.vocoder import CONTEXT_FRAMES, Affine, Statistics, VocoderHalf, cut
+from kokoro_trio.model.vocoder import Affine, Statistics, VocoderHalf, cut
 from kokoro_trio.model.voices import VoicePacks
 from kokoro_trio.model.weights import Weights
-from kokoro_trio.model.windowing import window_edges
-from kokoro_trio.speech import FRAME_SAMPLES, Line, Prosody, Samples, Window
+from kokoro_trio.model.windowing import CONTEXT_FRAMES, MAX_FRAMES, MIN_FIRST_FRAMES, Pace, window_edges
+from kokoro_trio.speech import FRAME_SAMPLES, FRAME_SECONDS, Line, Prosody, Samples, Window
 
 log = structlog.get_logger()
 
-WARM_UP_PHONEMES = (20, 60, 120)
-"""From a word to a long sentence: torch picks its kernels by shape the first time it sees one."""
+WARM_UP_PHONEMES = "ðə kwˈɪk bɹˈWn fˈɑks ʤˈʌmps ˈOvəɹ ðə lˈAzi dˈɔɡ."
+WARM_UP_REPEATS = (1, 2, 3)
+"""From a short sentence to a long one: torch picks its kernels by shape the first time it sees one."""
+GROWTH_MARGIN = 0.6
+"""The part of the time that a window is heard for in which the next should be made: other listeners,
+and the prosody of the next sentence, want the rest."""
+MAX_STEP_S = 0.5
+"""What a newcomer, or the engine after a cancel, waits at most for a window in flight to be done."""
+MIN_GAIN = 1.2
+"""How much faster bfloat16 must be to be worth its 1 dB of log-spectral distance."""
 
 
 @frozen
@@ -49,16 +58,18 @@ class KokoroSynthesizer:
         device: torch.device,
         config: WindowConfig,
         predictor: StatisticsPredictor | None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        """Without a predictor every segment is one window."""
+        """Without a predictor every segment is one window. `dtype` is the vocoder's."""
         network = KokoroNetwork(weights.config, weights.model).to(device)
         self._prosody_half = ProsodyHalf(network)
-        self._vocoder_half = VocoderHalf(network)
+        self._vocoder_half = VocoderHalf(network, dtype)
         self._voices = VoicePacks({name: pack.to(device) for name, pack in weights.voices.items()})
         self._token_ids: Mapping[str, int] = weights.config["vocab"]
         self._device = device
         self._config = config
         self._predictor = predictor
+        self._pace = Pace(growth=1.0)
 
     @property
     def voice_names(self) -> tuple[str, ...]:
@@ -74,17 +85,29 @@ class KokoroSynthesizer:
 
     def warm_up(self) -> None:
         voice = next(iter(self._voices.packs))
-        phoneme = next(iter(self._token_ids))
-        for n_phonemes in WARM_UP_PHONEMES:
-            (prosody,) = self.prosody([Line(0, phoneme * n_phonemes, voice, 1.0)])
-            self.vocode(self.windows(prosody))
+        for repeats in WARM_UP_REPEATS:
+            (prosody,) = self.prosody([Line(0, " ".join([WARM_UP_PHONEMES] * repeats), voice, 1.0)])
+            self.vocode(self.windows(prosody, listeners=1))
+        cost = self._seconds_per_second(prosody)
+        makeable_frames = round(MAX_STEP_S / cost / FRAME_SECONDS) - 2 * CONTEXT_FRAMES
+        self._pace = Pace(GROWTH_MARGIN / cost, max_frames=min(makeable_frames, MAX_FRAMES))
+        log.info("warmed_up", vocoder_dtype=str(self._vocoder_half.dtype), vocoder_rtf=round(cost, 3))
+
+    def _seconds_per_second(self, prosody: Prosody) -> float:
+        """How long the vocoder takes for a second of sound, context included."""
+        window = Window(prosody, 0, min(MIN_FIRST_FRAMES, prosody.n_frames))
+        n_seconds = (window.end_frame + CONTEXT_FRAMES) * FRAME_SECONDS
+        # The best of a few: the first of a shape is slow, and so is any that a neighbour disturbs.
+        return min(timeit.repeat(lambda: self.vocode([window]), number=1, repeat=4)) / n_seconds
 
     @torch.inference_mode()
     def prosody(self, lines: Sequence[Line]) -> list[Prosody]:
         return [self._prosody(line) for line in lines]
 
-    def windows(self, prosody: Prosody) -> list[Window]:
-        edges = window_edges(prosody.line, prosody.durations_frames.tolist(), self._config)
+    def windows(self, prosody: Prosody, listeners: int) -> list[Window]:
+        durations = prosody.durations_frames.tolist()
+        pace = evolve(self._pace, growth=self._pace.growth / listeners)
+        edges = window_edges(prosody.line, durations, self._config, pace)
         if _sounding(prosody).affine is None:
             edges = [edges[0], edges[-1]]
         return [Window(prosody, start, end) for start, end in pairwise(edges)]
@@ -154,6 +177,24 @@ def load_predictor(weights: Weights, device: torch.device) -> StatisticsPredicto
     except StatisticsOfAnotherModel:
         log.warning("whole_segments_only", reason="the vocoder's statistics were fitted on another model")
         return None
+
+
+def choose_dtype(config: ModelConfig, device: torch.device) -> torch.dtype:
+    """What `KOKORO_DTYPE` names. `auto`: bfloat16 on processors that compute in it, by measurement."""
+    if config.dtype != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[config.dtype]
+    if device.type != "cpu":
+        return torch.float32
+    gain = _convolution_seconds(torch.float32) / _convolution_seconds(torch.bfloat16)
+    return torch.bfloat16 if gain >= MIN_GAIN else torch.float32
+
+
+@torch.inference_mode()
+def _convolution_seconds(dtype: torch.dtype) -> float:
+    """The best of a few runs of one of the vocoder's convolutions."""
+    convolution = torch.nn.Conv1d(128, 128, 7, padding=3).to(dtype)
+    x = torch.zeros(1, 128, 4800, dtype=dtype)
+    return min(timeit.repeat(lambda: convolution(x), number=1, repeat=7))
 
 
 def choose_device(config: ModelConfig) -> torch.device:

@@ -40,8 +40,11 @@ class Synthesizer(Protocol):
     def prosody(self, lines: Sequence[Line]) -> list[Prosody]:
         """Durations and features of each line, in order."""
 
-    def windows(self, prosody: Prosody) -> list[Window]:
-        """The windows that `prosody` is to be vocoded in: in order, without gaps."""
+    def windows(self, prosody: Prosody, listeners: int) -> list[Window]:
+        """The windows that `prosody` is to be vocoded in: in order, without gaps.
+
+        `listeners` share the synthesizer now: the more, the shorter a window must be to be in time.
+        """
 
     def vocode(self, windows: Sequence[Window]) -> list[Samples]:
         """The samples of each window, in order: float32, shape (window.n_samples,)."""
@@ -70,7 +73,7 @@ class ToneSynthesizer:
     def prosody(self, lines: Sequence[Line]) -> list[Prosody]:
         return [self._prosody(line) for line in lines]
 
-    def windows(self, prosody: Prosody) -> list[Window]:
+    def windows(self, prosody: Prosody, listeners: int) -> list[Window]:
         edges = range(0, prosody.n_frames, self.window_frames)
         return [Window(prosody, start, min(start + self.window_frames, prosody.n_frames)) for start in edges]
 

@@ -21,9 +21,8 @@ from torch import Tensor
 from kokoro_trio.model.network import KokoroNetwork
 
 LEAKY_SLOPE = 0.1
-CONTEXT_FRAMES = 5
-"""What a window needs to see on each side. Error at 5: 1e-7 of the signal; at 4: 6e-6; at 3: 1.8e-3."""
 NORM_EPSILON = 1e-5
+KEPT_IN_FLOAT32 = ("m_source", "f0_upsamp", "stft")
 VARIANCE_FLOOR = 1e-6
 COLUMNS_PER_FRAME = 120
 FEATURES_PER_FRAME = 2
@@ -65,10 +64,15 @@ class Affine:
 
 
 class VocoderHalf:
-    """The generator, over a whole segment or over windows of it."""
+    """The generator, over a whole segment or over windows of it.
 
-    def __init__(self, network: KokoroNetwork) -> None:
+    `dtype` is what it computes in, from the decoder's features to the last convolution. The excitation
+    is made in float32, because its phase runs over the whole segment, and so is the inverse STFT.
+    """
+
+    def __init__(self, network: KokoroNetwork, dtype: torch.dtype = torch.float32) -> None:
         self._generator: Generator = network.decoder.generator
+        self.dtype = dtype
         sites = list(_adain_sites(self._generator))
         ends = accumulate((site.norm.num_features for site in sites), initial=0)
         self._channels_of_site = [slice(start, end) for start, end in pairwise(ends)]
@@ -76,6 +80,9 @@ class VocoderHalf:
         weights, biases = zip(*((s.fc.weight.chunk(2), s.fc.bias.chunk(2)) for s in sites), strict=True)
         self._gamma_weight, self._beta_weight = (torch.cat(parts) for parts in zip(*weights, strict=True))
         self._gamma_bias, self._beta_bias = (torch.cat(parts) for parts in zip(*biases, strict=True))
+        for name, module in self._generator.named_children():
+            if name not in KEPT_IN_FLOAT32:
+                module.to(dtype)
 
     def source(self, f0_hz: Tensor) -> Tensor:
         """The spectrum of the excitation, made once for a whole segment so that its phase runs on.
@@ -98,7 +105,7 @@ class VocoderHalf:
         found: list[tuple[Tensor, Tensor]] = []
 
         def normalise(site: int, x: Tensor) -> Tensor:
-            variance, mean = torch.var_mean(x, dim=2, correction=0)
+            variance, mean = torch.var_mean(x.float(), dim=2, correction=0)
             found.append((mean, variance))
             channels = self._channels_of_site[site]
             return _normalised(x, self._folded(style, Statistics(mean, variance), channels))
@@ -129,14 +136,15 @@ class VocoderHalf:
         gamma = F.linear(style, self._gamma_weight[channels], self._gamma_bias[channels])
         beta = F.linear(style, self._beta_weight[channels], self._beta_bias[channels])
         scale = (1 + gamma) * torch.rsqrt(statistics.variance + NORM_EPSILON)
-        return Affine(scale[:, :, None], (beta - scale * statistics.mean)[:, :, None])
+        shift = beta - scale * statistics.mean
+        return Affine(scale[:, :, None].to(self.dtype), shift[:, :, None].to(self.dtype))
 
     def _samples(self, decoded: Tensor, source: Tensor, normalise: Normalise) -> Tensor:
         generator = self._generator
-        x = decoded
+        x, source = decoded.to(self.dtype), source.to(self.dtype)
         for stage in range(generator.num_upsamples):
             x = self._stage(stage, x, source, normalise)
-        x = generator.conv_post(F.leaky_relu(x))
+        x = generator.conv_post(F.leaky_relu(x)).float()
         bins = generator.post_n_fft // 2 + 1
         magnitude, phase = x[:, :bins].exp(), x[:, bins:].sin()
         samples: Tensor = generator.stft.inverse(magnitude, phase).squeeze(1)
