@@ -553,10 +553,10 @@ def _shown(value: float | None, scale: float, form: str) -> str:
     return "-" if value is None else format(value * scale, form)
 
 
-def save_wav(path: Path, samples: NDArray[np.int16]) -> None:
+def save_wav(path: str | Path, samples: NDArray[np.int16]) -> None:
     """`samples`: int16, mono, 24 kHz. Raises OSError."""
     # Opened here: where `wave` cannot open a file itself, its finalizer complains on standard error.
-    with path.open("wb") as file, wave.open(file, "wb") as wav:
+    with Path(path).open("wb") as file, wave.open(file, "wb") as wav:
         wav.setnchannels(1)
         wav.setsampwidth(BYTES_PER_SAMPLE)
         wav.setframerate(SAMPLE_RATE_HZ)

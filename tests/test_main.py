@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,7 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from kokoro_trio import __version__
-from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER
+from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, REPOSITORY
 
 SENTENCES = (
     "Hello there.",
@@ -167,10 +168,20 @@ class TestServing:
             client.join()
         assert ends == ["done"] * 12
 
+    def test_the_client_of_the_readme(self, server: Server, tmp_path: Path) -> None:
+        readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+        (example,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+        assert '8000, api_key="dev-key"' in example
+        script = example.replace('8000, api_key="dev-key"', f'{server.port}, api_key="k"')
+        command = [sys.executable, "-c", script]
+        spoken = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert "TTFA" in spoken.stdout
+        assert (tmp_path / "hello.wav").stat().st_size > 24_000
+
     def test_each_request_left_a_line(self, server: Server) -> None:
         lines = (server.logs / "metrics.log").read_text().splitlines()
         records = [json.loads(line) for line in lines]
-        assert len(records) == 16
+        assert len(records) == 17
         assert all(record["ttfa_ms"] >= record["ttfb_ms"] > 0 for record in records)
 
     def test_sigterm_finishes_the_sentence_then_closes(self, server: Server) -> None:
