@@ -58,8 +58,8 @@ class UtteranceStream:
     _utterance: Utterance
     _send: trio.MemorySendChannel[Piece]
     _receive: trio.MemoryReceiveChannel[Piece]
-    _scope: trio.CancelScope = field(factory=trio.CancelScope)
-    """Around the grapheme-to-phoneme work that is done for this utterance."""
+    _nursery: trio.Nursery
+    """Of the request: what is done for this utterance, and ends with it."""
     _slot_given: trio.Event = field(factory=trio.Event)
     _error: RequestError | None = None
 
@@ -97,7 +97,7 @@ class Engine:
         self._step: Step | None = None
         self._n_steps = 0
         self._room_made = trio.lowlevel.ParkingLot()
-        self._nursery: trio.Nursery | None = None
+        self._is_ready = False
 
     async def run(self, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED) -> None:
         """Loads the model and serves until cancelled; reports the model as started when it is ready.
@@ -108,12 +108,12 @@ class Engine:
             synthesizer = await nursery.start(self._inference.run, self._on_outcome)
             await self._phonemizer.load(synthesizer.alphabet)
             self._scheduler.max_batch = synthesizer.max_batch
-            self._nursery = nursery
+            self._is_ready = True
             task_status.started(synthesizer)
 
     @property
     def is_ready(self) -> bool:
-        return self._nursery is not None
+        return self._is_ready
 
     def statistics(self) -> EngineStatistics:
         scheduler = self._scheduler.statistics()
@@ -140,23 +140,33 @@ class Engine:
         job = self._scheduler.add(session)
         # What the channel holds is bounded by the scheduler, which stops a few seconds ahead.
         send, receive = trio.open_memory_channel[Piece](math.inf)
-        self._streams[job] = stream = UtteranceStream(self, job, utterance, send, receive)
-        self._go_on()
-        try:
-            yield stream
-        finally:
-            stream._scope.cancel()
-            receive.close()
-            del self._streams[job]
-            self._scheduler.remove(job)
+        failure: RequestError | None = None
+        async with trio.open_nursery() as nursery:
+            stream = UtteranceStream(self, job, utterance, send, receive, nursery)
+            self._streams[job] = stream
             self._go_on()
+            try:
+                yield stream
+            except RequestError as error:
+                failure = error  # Raised below: a nursery would hand it on in a group.
+            finally:
+                nursery.cancel_scope.cancel()
+                self._forget(job)
+        if failure is not None:
+            raise failure
+
+    def _forget(self, job: Job) -> None:
+        self._streams.pop(job)._receive.close()
+        self._scheduler.remove(job)
+        self._go_on()
 
     def _go_on(self) -> None:
         """After any change in the scheduler: starts what it admitted, and runs its next step."""
-        assert self._nursery is not None, "an utterance was opened before the engine was ready"
+        assert self._is_ready, "an utterance was opened before the engine was ready"
         for job in self._scheduler.pop_admitted():
-            self._streams[job]._slot_given.set()
-            self._nursery.start_soon(self._read_out, self._streams[job])
+            stream = self._streams[job]
+            stream._slot_given.set()
+            stream._nursery.start_soon(self._read_out, stream)
         self._room_made.unpark_all()
         if self._step is None and (step := self._next_step()) is not None:
             self._step = step
@@ -164,16 +174,15 @@ class Engine:
 
     async def _read_out(self, stream: UtteranceStream) -> None:
         """Sentence by sentence from text to lines, so that the first is spoken before the last is read."""
-        with stream._scope:
-            try:
-                await self._add_lines(stream._job, stream._utterance)
-            except RequestError as error:
-                self._fail(stream._job, error)
-            except Exception:
-                # The border of the text side: a fault on one text must cost that utterance only.
-                log.exception("grapheme_to_phoneme_failed")
-                self._fail(stream._job, SynthesisFailed())
-            self._go_on()
+        try:
+            await self._add_lines(stream._job, stream._utterance)
+        except RequestError as error:
+            self._fail(stream._job, error)
+        except Exception:
+            # The border of the text side: a fault on one text must cost that utterance only.
+            log.exception("grapheme_to_phoneme_failed")
+            self._fail(stream._job, SynthesisFailed())
+        self._go_on()
 
     async def _add_lines(self, job: Job, utterance: Utterance) -> None:
         n_segments = 0
