@@ -326,6 +326,16 @@ class TestBadPeers:
             assert server.engine.statistics().sessions == 0
             deaf.close()
 
+    async def test_half_a_handshake_is_answered_and_forgotten(self) -> None:
+        def send(port: int) -> bytes:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as peer:
+                peer.sendall(b"GET /v1/audio HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n")
+                return peer.recv(1024)
+
+        async with running() as server:
+            assert (await in_thread(send, server.port)).startswith(b"HTTP/1.1 4")
+            assert len(await in_thread(talk, server.url(), HELLO)) > 2
+
     async def test_a_peer_that_answers_no_ping_is_dropped(self) -> None:
         listen = evolve(CONFIG.listen, ping_interval_s=0.05, ping_timeout_s=0.1)
         async with running(listen=listen) as server:

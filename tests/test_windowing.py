@@ -99,13 +99,16 @@ configs = st.builds(WindowConfig, st.integers(0, 6), st.sampled_from(["", ",.", 
 phoneme_texts = st.text("ab ,.", min_size=1, max_size=200)
 
 
-@given(phoneme_texts, st.data(), st.integers(0, 2), configs, st.floats(0.01, 1000))
+paces = st.builds(Pace, st.floats(0.01, 1000), st.integers(MIN_FIRST_FRAMES, MAX_FRAMES))
+
+
+@given(phoneme_texts, st.data(), st.integers(0, 2), configs, paces)
 def test_windows_tile_what_is_spoken(
-    phonemes: str, data: st.DataObject, segment: int, config: WindowConfig, growth: float
+    phonemes: str, data: st.DataObject, segment: int, config: WindowConfig, pace: Pace
 ) -> None:
     n_tokens = len(phonemes) + 2
     durations = data.draw(st.lists(st.integers(1, 50), min_size=n_tokens, max_size=n_tokens))
-    result = window_edges(Line(segment, phonemes, "v", 1.0), durations, config, Pace(growth))
+    result = window_edges(Line(segment, phonemes, "v", 1.0), durations, config, pace)
     assert result[-1] == sum(durations)
     assert 0 <= result[0] <= max(0, durations[0] - KEPT_SILENCE_FRAMES)
     lengths = [end - start for start, end in pairwise(result)]

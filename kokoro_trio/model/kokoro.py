@@ -90,7 +90,8 @@ class KokoroSynthesizer:
             self.vocode(self.windows(prosody, listeners=1))
         cost = self._seconds_per_second(prosody)
         makeable_frames = round(MAX_STEP_S / cost / FRAME_SECONDS) - 2 * CONTEXT_FRAMES
-        self._pace = Pace(GROWTH_MARGIN / cost, max_frames=min(makeable_frames, MAX_FRAMES))
+        max_frames = min(max(makeable_frames, MIN_FIRST_FRAMES), MAX_FRAMES)
+        self._pace = Pace(GROWTH_MARGIN / cost, max_frames)
         log.info("warmed_up", vocoder_dtype=str(self._vocoder_half.dtype), vocoder_rtf=round(cost, 3))
 
     def _seconds_per_second(self, prosody: Prosody) -> float:

@@ -8,7 +8,8 @@ before it is heard, because each costs its context besides. Edges lie between wo
 from collections.abc import Sequence
 from itertools import accumulate
 
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import ge
 
 from kokoro_trio.config import WindowConfig
 from kokoro_trio.speech import Line
@@ -28,11 +29,11 @@ class Pace:
     """How fast windows are made here and now.
 
     `growth`: frames, context included, that can be made while one frame is heard. `max_frames`: of one
-    window, so that a step never holds up others for long.
+    window, so that a step never holds up others for long; at least `MIN_FIRST_FRAMES`.
     """
 
     growth: float
-    max_frames: int = MAX_FRAMES
+    max_frames: int = field(default=MAX_FRAMES, validator=ge(MIN_FIRST_FRAMES))
 
 
 SNAP_FRAMES = 10

@@ -123,8 +123,8 @@ class Listener:
                 return
             stream = DeadlineStream(tcp_stream, head, self._stream_config.send_timeout_s)
             await (self._serve_websocket(stream) if _wants_websocket(head) else self._http.serve(stream))
-        except* (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionGone):
-            pass
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, ConnectionGone):
+            pass  # A peer that went away, or never finished its handshake.
         except* Exception:
             log.exception("connection_failed")
         finally:
