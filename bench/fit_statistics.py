@@ -1,4 +1,4 @@
-"""Fits the predictor of the vocoder's statistics: `python bench/fit_statistics.py`.
+"""Fits the predictor of the vocoder's statistics: `python -m bench.fit_statistics`.
 
 Every voice speaks some of the sentences below, each segment is vocoded whole, and the mean and
 variance that come up at the AdaIN sites of the generator are kept beside the features of the decoder's
@@ -8,6 +8,8 @@ checksum of the model they were made with.
 
     --collect FILE   where the pairs are kept between runs (default: .cache/statistics.npz)
     --report         also hold out voices and texts, and print how far the predictions are off
+    --listen         also let held-out voices speak texts that are not in the fit, and print how far the
+                     sound is off (the columns of bench/quality.py)
 """
 
 import argparse
@@ -23,11 +25,12 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
+from bench import quality
 from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, REPOSITORY, ModelConfig, WindowConfig
 from kokoro_trio.model.kokoro import KokoroSynthesizer, choose_device
-from kokoro_trio.model.statistics import STATISTICS_FILE, features_of
+from kokoro_trio.model.statistics import STATISTICS_FILE, StatisticsPredictor, features_of
 from kokoro_trio.model.voices import language_of
-from kokoro_trio.model.weights import open_weights
+from kokoro_trio.model.weights import Weights, open_weights
 from kokoro_trio.speech import Line, Sentence
 from kokoro_trio.text.g2p import ENGLISH as ENGLISH_ACCENTS
 from kokoro_trio.text.g2p import GraphemeToPhoneme
@@ -297,13 +300,45 @@ def _errors_on(known: Pairs, new: Pairs) -> NDArray[np.float32]:
 
 
 def _errors_on_new_voices(known: Pairs, new: Pairs) -> NDArray[np.float32]:
-    """The means of a new voice come from the first half of what it says, the errors from the rest."""
+    """The means of a new voice come from one half of what it says, the errors from the other."""
     slopes = fit(known, means_of_voices(known))
-    calibrates = np.zeros(len(new.voices), dtype=bool)
-    for voice in np.unique(new.voices):
-        its_rows = np.flatnonzero(new.voices == voice)
-        calibrates[its_rows[::2]] = True
-    return _errors(slopes, means_of_voices(new.where(calibrates)), new.where(~calibrates))
+    calibration, rest = _halves(new)
+    return _errors(slopes, means_of_voices(calibration), rest)
+
+
+def _halves(pairs: Pairs) -> tuple[Pairs, Pairs]:
+    """Every other row of each voice, to take its means from, and the rest."""
+    calibrates = np.zeros(len(pairs.voices), dtype=bool)
+    for voice in np.unique(pairs.voices):
+        calibrates[np.flatnonzero(pairs.voices == voice)[::2]] = True
+    return pairs.where(calibrates), pairs.where(~calibrates)
+
+
+def listen(pairs: Pairs, weights: Weights) -> None:
+    """Held-out voices through the vocoder: their means come from five utterances, nothing else does."""
+    cpu = torch.device("cpu")
+    reference = KokoroSynthesizer(weights, cpu, quality.WHOLE, predictor=None)
+    print(quality.head("held out"))
+    for name, is_out in HELD_OUT.items():
+        out = np.array([is_out(str(voice)) for voice in pairs.voices])
+        slopes = fit(pairs.where(~out), means_of_voices(pairs.where(~out)))
+        calibration, _ = _halves(pairs.where(out))
+        predictor = _predictor(slopes, means_of_voices(calibration))
+        synthesizer = KokoroSynthesizer(weights, cpu, quality.WINDOWS, predictor)
+        voices = sorted({str(voice) for voice in pairs.voices[out]})
+        compared = quality.comparisons(synthesizer, reference, voices)
+        print(quality.row(name.split(",")[0], [each for each in compared if each is not None]))
+
+
+def _predictor(slopes: Slopes, means: Mapping[str, Means]) -> StatisticsPredictor:
+    return StatisticsPredictor(
+        feature_means={voice: torch.from_numpy(its.features) for voice, its in means.items()},
+        target_means={voice: torch.from_numpy(its.targets) for voice, its in means.items()},
+        slopes_in=torch.from_numpy(slopes.inner),
+        slopes_out=torch.from_numpy(slopes.outer),
+        feature_spread=torch.from_numpy(slopes.spread),
+        max_distance=float("inf"),
+    )
 
 
 def _errors(slopes: Slopes, means: Mapping[str, Means], pairs: Pairs) -> NDArray[np.float32]:
@@ -345,6 +380,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--collect", type=Path, default=REPOSITORY / ".cache" / "statistics.npz")
     parser.add_argument("--report", action="store_true")
+    parser.add_argument("--listen", action="store_true")
     options = parser.parse_args(arguments)
     weights = open_weights(DEFAULT_WEIGHTS_FOLDER)
     if not options.collect.exists():
@@ -356,6 +392,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     save(STATISTICS_FILE, pairs, weights.checksum)
     if options.report:
         report(pairs)
+    if options.listen:
+        listen(pairs, weights)
 
 
 if __name__ == "__main__":

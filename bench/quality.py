@@ -126,16 +126,22 @@ def comparisons(
                 progress.update()
 
 
+def head(name: str) -> str:
+    """What the columns of `row` are; all but the first in dB."""
+    titles = ("n", "LSD mean", "worst", "1st mean", "worst", "level rms", "1st rms", "join p50")
+    return "{:<28}{:>4}{:>10}{:>8}{:>10}{:>8}{:>10}{:>10}{:>10}".format(name, *titles)
+
+
 def row(name: str, of: Sequence[Comparison]) -> str:
     if not of:
-        return f"{name:<12}{0:>4}"
+        return f"{name:<28}{0:>4}"
     lsd = np.array([each.lsd for each in of])
     first = np.array([each.lsd_first for each in of])
     level = np.sqrt(np.mean([each.level**2 for each in of]))
     level_first = np.sqrt(np.mean([each.level_first**2 for each in of]))
     joins = np.median([each.worst_join for each in of])
     return (
-        f"{name:<12}{len(of):>4}{lsd.mean():>10.2f}{lsd.max():>8.2f}{first.mean():>10.2f}{first.max():>8.2f}"
+        f"{name:<28}{len(of):>4}{lsd.mean():>10.2f}{lsd.max():>8.2f}{first.mean():>10.2f}{first.max():>8.2f}"
         f"{level:>10.2f}{level_first:>10.2f}{joins:>10.2f}"
     )
 
@@ -153,8 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     reference = KokoroSynthesizer(weights, cpu, WHOLE, predictor=None)
     results = list(comparisons(synthesizer, reference, options.voices.split(",")))
     done = [each for each in results if each is not None]
-    head = ("n", "LSD mean", "worst", "1st mean", "worst", "level rms", "1st rms", "join p50")
-    print("{:<12}{:>4}{:>10}{:>8}{:>10}{:>8}{:>10}{:>10}{:>10}   (dB)".format("voice", *head))
+    print(head("voice"))
     for voice in options.voices.split(","):
         print(row(voice, [each for each in done if each.voice == voice]))
     print(row("all", done))
