@@ -11,6 +11,7 @@ The rooms, from the front door inwards; imports only point downwards:
 - `audio`: samples to frames
 - `metrics`: what happened to each request
 - `speech`: the nouns that all of them share
+- `log`: how the log looks
 - `config`, `errors`: what is set, and what can go wrong
 """
 

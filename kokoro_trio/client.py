@@ -31,6 +31,7 @@ from kokoro_trio.config import BYTES_PER_SAMPLE, ClientConfig
 from kokoro_trio.errors import BadJson, BadMessage, Fact, KokoroTrioError, UnknownType
 from kokoro_trio.metrics import HeadSilence
 from kokoro_trio.server.messages import (
+    WEBSOCKET_PATH,
     Cancel,
     Canceled,
     ClientMessage,
@@ -48,7 +49,6 @@ from kokoro_trio.server.messages import (
 )
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 
-WEBSOCKET_PATH = "/v1/audio/speech/stream/ws"
 CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
 SEND_TIMEOUT_S = 5.0

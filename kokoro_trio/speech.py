@@ -89,3 +89,7 @@ class Window:
     @property
     def n_samples(self) -> int:
         return (self.end_frame - self.start_frame) * FRAME_SAMPLES
+
+    @property
+    def seconds(self) -> float:
+        return (self.end_frame - self.start_frame) * FRAME_SECONDS

@@ -19,7 +19,7 @@ from enum import Enum
 
 from attrs import define, field, frozen
 
-from kokoro_trio.speech import FRAME_SECONDS, Line, Window
+from kokoro_trio.speech import Line, Window
 
 
 class StepKind(Enum):
@@ -237,10 +237,9 @@ class Scheduler:
     def complete_vocode(self, step: Step, now: float) -> None:
         for job, window in zip(step.jobs, step.windows, strict=True):
             job.in_step = False
-            seconds = _seconds(window)
-            job.made_s += seconds
+            job.made_s += window.seconds
             if job.active:
-                self._listeners[job.session].hear(seconds, now)
+                self._listeners[job.session].hear(window.seconds, now)
         self._fill_slots()
 
     def taken(self, job: Job, seconds: float) -> None:
@@ -280,7 +279,3 @@ class Scheduler:
 def _shape(job: Job) -> tuple[StepKind | None, int]:
     """Windows of equal length stack into one batch; lines of any length do."""
     return (job.next_kind, job.windows[0].n_samples if job.windows else 0)
-
-
-def _seconds(window: Window) -> float:
-    return (window.end_frame - window.start_frame) * FRAME_SECONDS

@@ -23,12 +23,12 @@ from kokoro_trio.metrics import RequestRecord
 from kokoro_trio.model.voices import VoiceCatalogue
 from kokoro_trio.server.connection import ConnectionGone, DeadlineStream, WebSocket
 from kokoro_trio.server.http import RETRY_AFTER_S, HttpServer, Readiness, make_app
+from kokoro_trio.server.messages import WEBSOCKET_PATH
 from kokoro_trio.server.protocol import Protocol
 from kokoro_trio.server.session import Session
 
 log = structlog.get_logger()
 
-WEBSOCKET_PATH = "/v1/audio/speech/stream/ws"
 MAX_HEAD_BYTES = 16_384
 CLOSE_FAULT = 1011
 HANG_UP_S = 2.0

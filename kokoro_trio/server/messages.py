@@ -21,6 +21,7 @@ from kokoro_trio.errors import (
     UnknownType,
 )
 
+WEBSOCKET_PATH = "/v1/audio/speech/stream/ws"
 MAX_REQUEST_ID_CHARS = 128
 MIN_SPEED, MAX_SPEED = 0.5, 2.0
 _MAX_GOT_CHARS = 100
