@@ -91,13 +91,19 @@ async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestR
 
 def _load_model(config: ModelConfig, windows: WindowConfig) -> Synthesizer:
     # torch takes seconds to import; a bad knob or a port in use is reported before that.
-    from kokoro_trio.model.kokoro import KokoroSynthesizer, choose_device, choose_dtype, load_predictor
+    from kokoro_trio.model.kokoro import (
+        MAX_BATCH,
+        KokoroSynthesizer,
+        choose_device,
+        choose_dtype,
+        load_predictor,
+    )
     from kokoro_trio.model.weights import open_weights, prepared_folder
 
     device = choose_device(config)
     weights = open_weights(prepared_folder(config.weights, DEFAULT_WEIGHTS_FOLDER))
     predictor, dtype = load_predictor(weights, device), choose_dtype(config, device)
-    return KokoroSynthesizer(weights, device, windows, predictor, dtype)
+    return KokoroSynthesizer(weights, device, windows, predictor, dtype, MAX_BATCH)
 
 
 def _load_text(alphabet: frozenset[str]) -> Phonemize:

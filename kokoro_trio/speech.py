@@ -6,7 +6,7 @@ Kokoro counts time in frames of 600 samples at 24 kHz: 25 ms, 40 to a second.
 from typing import Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 from numpy.typing import NDArray
 
 SAMPLE_RATE_HZ = 24_000
@@ -80,11 +80,17 @@ class Prosody:
 
 @frozen
 class Window:
-    """The frames `start_frame` to `end_frame` (exclusive) of a segment, vocoded in one step."""
+    """The frames `start_frame` to `end_frame` (exclusive) of a segment, vocoded in one step.
+
+    Windows of equal `shape_frames`, at least their own length, may go through the vocoder side by side.
+    """
 
     prosody: Prosody
     start_frame: int
     end_frame: int
+    shape_frames: int = field(
+        default=Factory(lambda window: window.end_frame - window.start_frame, takes_self=True)
+    )
 
     @property
     def n_samples(self) -> int:

@@ -277,5 +277,5 @@ class Scheduler:
 
 
 def _shape(job: Job) -> tuple[StepKind | None, int]:
-    """Windows of equal length stack into one batch; lines of any length do."""
-    return (job.next_kind, job.windows[0].n_samples if job.windows else 0)
+    """Windows of one shape stack into one batch; lines of any length do."""
+    return (job.next_kind, job.windows[0].shape_frames if job.windows else 0)

@@ -1,7 +1,7 @@
 """Kokoro behind the `Synthesizer` interface: both halves, the voice packs and the device."""
 
 import timeit
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import pairwise
 
 import structlog
@@ -11,13 +11,24 @@ from torch import Tensor
 
 from kokoro_trio.config import ModelConfig, WindowConfig
 from kokoro_trio.errors import DeviceUnavailable
+from kokoro_trio.model.convolution import Convolution, DirectConvolution, convolution_of
 from kokoro_trio.model.network import KokoroNetwork
 from kokoro_trio.model.prosody import PADDING_TOKEN, ProsodyHalf, SegmentFeatures
+from kokoro_trio.model.source import HarmonicSource
 from kokoro_trio.model.statistics import STATISTICS_FILE, StatisticsOfAnotherModel, StatisticsPredictor
-from kokoro_trio.model.vocoder import Affine, Statistics, VocoderHalf, cut
+from kokoro_trio.model.vocoder import Affine, Material, Statistics, VocoderHalf
 from kokoro_trio.model.voices import VoicePacks
 from kokoro_trio.model.weights import Weights
-from kokoro_trio.model.windowing import CONTEXT_FRAMES, MAX_FRAMES, MIN_FIRST_FRAMES, Pace, window_edges
+from kokoro_trio.model.windowing import (
+    CONTEXT_COST_FRAMES,
+    CONTEXT_FRAMES,
+    MAX_FRAMES,
+    MIN_FIRST_FRAMES,
+    SHAPES,
+    Pace,
+    shape_of,
+    window_edges,
+)
 from kokoro_trio.speech import FRAME_SAMPLES, FRAME_SECONDS, Line, Prosody, Samples, Window
 
 log = structlog.get_logger()
@@ -32,25 +43,26 @@ MAX_STEP_S = 0.5
 """What a newcomer, or the engine after a cancel, waits at most for a window in flight to be done."""
 MIN_GAIN = 1.2
 """How much faster bfloat16 must be to be worth its 1 dB of log-spectral distance."""
+MAX_BATCH = 8
+MIN_BATCH_GAIN = 1.25
+"""How much faster windows must be made side by side than one after the other: they wait for each other,
+and what fills up their shapes is made for nothing."""
 
 
 @frozen
 class _Sounding:
-    """The features of a segment with what is made of them once for all its windows.
+    """What a segment is vocoded from, made once for all its windows.
 
     `affine` is None where the vocoder's statistics cannot be known beforehand: then only the whole
     segment at once sounds right.
     """
 
-    features: SegmentFeatures
-    source: Tensor
+    material: Material
     affine: Affine | None
 
 
 class KokoroSynthesizer:
     """Kokoro-82M on one device. Every method belongs on one thread."""
-
-    max_batch = 1
 
     def __init__(
         self,
@@ -59,17 +71,27 @@ class KokoroSynthesizer:
         config: WindowConfig,
         predictor: StatisticsPredictor | None,
         dtype: torch.dtype = torch.float32,
+        max_batch: int = 1,
     ) -> None:
-        """Without a predictor every segment is one window. `dtype` is the vocoder's."""
+        """Without a predictor every segment is one window. `dtype` is the vocoder's.
+
+        A `max_batch` over 1 holds until `warm_up` has measured what is gained by it.
+        """
         network = KokoroNetwork(weights.config, weights.model).to(device)
         self._prosody_half = ProsodyHalf(network)
+        self._source = HarmonicSource(network.decoder.generator)
         self._vocoder_half = VocoderHalf(network, dtype)
         self._voices = VoicePacks({name: pack.to(device) for name, pack in weights.voices.items()})
         self._token_ids: Mapping[str, int] = weights.config["vocab"]
         self._device = device
         self._config = config
         self._predictor = predictor
+        self._max_batch = max_batch
         self._pace = Pace(growth=1.0)
+
+    @property
+    def max_batch(self) -> int:
+        return self._max_batch
 
     @property
     def voice_names(self) -> tuple[str, ...]:
@@ -88,82 +110,130 @@ class KokoroSynthesizer:
         for repeats in WARM_UP_REPEATS:
             (prosody,) = self.prosody([Line(0, " ".join([WARM_UP_PHONEMES] * repeats), voice, 1.0)])
             self.vocode(self.windows(prosody, listeners=1))
-        cost = self._seconds_per_second(prosody)
-        makeable_frames = round(MAX_STEP_S / cost / FRAME_SECONDS) - 2 * CONTEXT_FRAMES
-        max_frames = min(max(makeable_frames, MIN_FIRST_FRAMES), MAX_FRAMES)
-        self._pace = Pace(GROWTH_MARGIN / cost, max_frames)
-        log.info("warmed_up", vocoder_dtype=str(self._vocoder_half.dtype), vocoder_rtf=round(cost, 3))
+        if self._predictor is not None:
+            self._choose_pace(Window(prosody, 0, min(MIN_FIRST_FRAMES, prosody.n_frames)))
 
-    def _seconds_per_second(self, prosody: Prosody) -> float:
-        """How long the vocoder takes for a second of sound, context included."""
-        window = Window(prosody, 0, min(MIN_FIRST_FRAMES, prosody.n_frames))
-        n_seconds = (window.end_frame + CONTEXT_FRAMES) * FRAME_SECONDS
+    def _choose_pace(self, window: Window) -> None:
+        """By measurement: how long windows may be, and whether to make them side by side."""
+        alone_s = self._seconds([window])
+        cost = alone_s / ((window.end_frame + 2 * CONTEXT_COST_FRAMES) * FRAME_SECONDS)
+        makeable_frames = round(MAX_STEP_S / cost / FRAME_SECONDS) - 2 * CONTEXT_COST_FRAMES
+        self._pace = Pace(GROWTH_MARGIN / cost, min(max(makeable_frames, MIN_FIRST_FRAMES), MAX_FRAMES))
+        batch_gain = 1.0
+        if self._max_batch > 1:
+            batch_gain = 2 * alone_s / self._seconds([window] * 2)
+        if batch_gain < MIN_BATCH_GAIN:
+            self._max_batch = 1
+        log.info(
+            "paced",
+            vocoder_dtype=str(self._vocoder_half.dtype),
+            vocoder_rtf=round(cost, 3),
+            max_window_frames=self._pace.max_frames,
+            max_batch=self._max_batch,
+            batch_gain=round(batch_gain, 2),
+        )
+
+    def _seconds(self, windows: Sequence[Window]) -> float:
+        """How long the vocoder takes for them."""
         # The best of a few: the first of a shape is slow, and so is any that a neighbour disturbs.
-        return min(timeit.repeat(lambda: self.vocode([window]), number=1, repeat=4)) / n_seconds
+        return min(timeit.repeat(lambda: self.vocode(windows), number=1, repeat=4))
 
     @torch.inference_mode()
     def prosody(self, lines: Sequence[Line]) -> list[Prosody]:
-        return [self._prosody(line) for line in lines]
+        ids = [
+            [PADDING_TOKEN, *(self._token_ids[phoneme] for phoneme in line.phonemes), PADDING_TOKEN]
+            for line in lines
+        ]
+        styles = [self._voices.style_vector(line.voice, len(line.phonemes)) for line in lines]
+        segments = self._prosody_half(ids, torch.stack(styles), [line.speed for line in lines])
+        return [
+            Prosody(line, features.durations_frames.cpu().numpy(), self._sounding_of(line.voice, features))
+            for line, features in zip(lines, segments, strict=True)
+        ]
 
     def windows(self, prosody: Prosody, listeners: int) -> list[Window]:
         durations = prosody.durations_frames.tolist()
-        pace = evolve(self._pace, growth=self._pace.growth / listeners)
+        shapes = SHAPES if self._max_batch > 1 else ()
+        pace = evolve(self._pace, growth=self._pace.growth / listeners, shapes=shapes)
         edges = window_edges(prosody.line, durations, self._config, pace)
         if _sounding(prosody).affine is None:
             edges = [edges[0], edges[-1]]
-        return [Window(prosody, start, end) for start, end in pairwise(edges)]
+        return [Window(prosody, start, end, shape_of(end - start, shapes)) for start, end in pairwise(edges)]
 
     @torch.inference_mode()
     def vocode(self, windows: Sequence[Window]) -> list[Samples]:
-        return [self._vocode(window) for window in windows]
+        """Of any shapes; those of one shape are made side by side."""
+        samples: dict[int, Samples] = {}
+        for group in _stackable(windows):
+            made = self._vocode([windows[n] for n in group])
+            samples.update(zip(group, made, strict=True))
+        return [samples[n] for n in range(len(windows))]
 
     @torch.inference_mode()
     def vocode_exactly(self, prosody: Prosody) -> Samples:
         """The whole segment with its own statistics: what windows are measured against."""
-        samples, _ = self._whole(_sounding(prosody))
-        exact: Samples = samples[0].float().cpu().numpy()
+        samples, _ = self._vocoder_half.whole(_sounding(prosody).material)
+        exact: Samples = samples[0].cpu().numpy()
         return exact
 
     @torch.inference_mode()
     def statistics_of(self, line: Line) -> tuple[Tensor, Statistics]:
         """The decoder's features of a line, and the vocoder's statistics over the whole of it."""
-        sounding = _sounding(self._prosody(line))
-        _, statistics = self._whole(sounding)
-        return sounding.features.decoded, statistics
+        (prosody,) = self.prosody([line])
+        material = _sounding(prosody).material
+        _, statistics = self._vocoder_half.whole(material)
+        return material.decoded, statistics
 
-    def _prosody(self, line: Line) -> Prosody:
-        ids = [PADDING_TOKEN, *(self._token_ids[phoneme] for phoneme in line.phonemes), PADDING_TOKEN]
-        style = self._voices.style_vector(line.voice, len(line.phonemes))
-        features = self._prosody_half(torch.tensor(ids, device=self._device), style, line.speed)
-        source = self._vocoder_half.source(features.f0_hz)
-        affine = self._affine(line.voice, features)
-        return Prosody(line, features.durations_frames.cpu().numpy(), _Sounding(features, source, affine))
+    def _sounding_of(self, voice: str, features: SegmentFeatures) -> _Sounding:
+        source = self._source.spectrum(features.f0_hz)
+        material = Material(features.decoded, source, features.decoder_style)
+        return _Sounding(material, self._affine(voice, material))
 
-    def _affine(self, voice: str, features: SegmentFeatures) -> Affine | None:
+    def _affine(self, voice: str, material: Material) -> Affine | None:
         if self._predictor is None or self._config.first_max_words == 0:
             return None
-        statistics = self._predictor.predict(voice, features.decoded)
+        statistics = self._predictor.predict(voice, material.decoded)
         if statistics is None:
             return None
-        return self._vocoder_half.affine(features.decoder_style, statistics)
+        return self._vocoder_half.affine(material.style, statistics)
 
-    def _vocode(self, window: Window) -> Samples:
-        sounding = _sounding(window.prosody)
-        if sounding.affine is None:
-            samples, _ = self._whole(sounding)
-            start = 0
+    def _vocode(self, windows: Sequence[Window]) -> list[Samples]:
+        """Stackable ones."""
+        soundings = [_sounding(window.prosody) for window in windows]
+        affines = [sounding.affine for sounding in soundings if sounding.affine is not None]
+        if affines:
+            starts, n_frames = _made_in(windows)
+            materials = [sounding.material for sounding in soundings]
+            samples = self._vocoder_half.windows(materials, affines, starts, n_frames).cpu().numpy()
         else:
-            start = max(0, window.start_frame - CONTEXT_FRAMES)
-            end = min(window.prosody.n_frames, window.end_frame + CONTEXT_FRAMES)
-            pieces = cut(sounding.features.decoded, sounding.source, start, end)
-            samples = self._vocoder_half.windows(*pieces, sounding.affine)
-        first = (window.start_frame - start) * FRAME_SAMPLES
-        vocoded: Samples = samples[0, first : first + window.n_samples].float().cpu().numpy()
-        return vocoded
+            starts = [0]
+            samples = self.vocode_exactly(windows[0].prosody)[None]
+        firsts = [
+            (window.start_frame - start) * FRAME_SAMPLES
+            for window, start in zip(windows, starts, strict=True)
+        ]
+        return [
+            row[first : first + window.n_samples]
+            for row, first, window in zip(samples, firsts, windows, strict=True)
+        ]
 
-    def _whole(self, sounding: _Sounding) -> tuple[Tensor, Statistics]:
-        features = sounding.features
-        return self._vocoder_half.whole(features.decoded, sounding.source, features.decoder_style)
+
+def _stackable(windows: Sequence[Window]) -> list[list[int]]:
+    """Which windows go through the vocoder side by side, by their numbers."""
+    groups: dict[Hashable, list[int]] = {}
+    for number, window in enumerate(windows):
+        is_whole = _sounding(window.prosody).affine is None
+        has_room = window.prosody.n_frames >= window.shape_frames + 2 * CONTEXT_FRAMES
+        length = None if has_room else window.prosody.n_frames
+        key = (number,) if is_whole else (window.shape_frames, length)
+        groups.setdefault(key, []).append(number)
+    return list(groups.values())
+
+
+def _made_in(windows: Sequence[Window]) -> tuple[list[int], int]:
+    """Where what is made for each begins, and its length: of the shape, where the segment has room."""
+    n_frames = min(windows[0].shape_frames, windows[0].prosody.n_frames)
+    return [min(window.start_frame, window.prosody.n_frames - n_frames) for window in windows], n_frames
 
 
 def _sounding(prosody: Prosody) -> _Sounding:
@@ -186,15 +256,16 @@ def choose_dtype(config: ModelConfig, device: torch.device) -> torch.dtype:
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[config.dtype]
     if device.type != "cpu":
         return torch.float32
-    gain = _convolution_seconds(torch.float32) / _convolution_seconds(torch.bfloat16)
-    return torch.bfloat16 if gain >= MIN_GAIN else torch.float32
+    convolution = torch.nn.Conv1d(128, 128, 7, padding=3)
+    in_float32 = _seconds_of(convolution_of(convolution, torch.float32), torch.float32)
+    in_bfloat16 = _seconds_of(DirectConvolution(convolution, torch.bfloat16), torch.bfloat16)
+    return torch.bfloat16 if in_float32 / in_bfloat16 >= MIN_GAIN else torch.float32
 
 
 @torch.inference_mode()
-def _convolution_seconds(dtype: torch.dtype) -> float:
-    """The best of a few runs of one of the vocoder's convolutions."""
-    convolution = torch.nn.Conv1d(128, 128, 7, padding=3).to(dtype)
-    x = torch.zeros(1, 128, 4800, dtype=dtype)
+def _seconds_of(convolution: Convolution, dtype: torch.dtype) -> float:
+    """The best of a few runs of one of the vocoder's convolutions, over a second of sound."""
+    x = torch.zeros(1, 4800, 128, dtype=dtype)
     return min(timeit.repeat(lambda: convolution(x), number=1, repeat=7))
 
 

@@ -21,11 +21,11 @@ STD_FLOOR = 1e-4
 
 
 def features_of(decoded: Tensor) -> Tensor:
-    """Mean and log standard deviation over time of the decoder's features (batch, 512, 2T).
+    """Mean and log standard deviation over time of the decoder's features (batch, 2T, 512).
 
     Returns shape (batch, 1024).
     """
-    std, mean = torch.std_mean(decoded, dim=2, correction=0)
+    std, mean = torch.std_mean(decoded, dim=1, correction=0)
     return torch.cat([mean, torch.log(std + STD_FLOOR)], dim=1)
 
 
@@ -65,7 +65,7 @@ class StatisticsPredictor:
         )
 
     def predict(self, voice: str, decoded: Tensor) -> Statistics | None:
-        """The statistics of one segment (1, 512, 2T); None where the fit cannot know them."""
+        """The statistics of one segment (1, 2T, 512); None where the fit cannot know them."""
         if voice not in self.feature_means:
             return None
         deviation = features_of(decoded) - self.feature_means[voice]

@@ -22,7 +22,7 @@ class Synthesizer(Protocol):
 
     @property
     def max_batch(self) -> int:
-        """The most segments, or windows of equal length, that are worth taking together."""
+        """The most segments, or windows of one shape, that are worth taking together. Known once warm."""
 
     @property
     def voice_names(self) -> tuple[str, ...]: ...

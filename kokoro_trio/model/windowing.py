@@ -15,13 +15,17 @@ from kokoro_trio.config import WindowConfig
 from kokoro_trio.speech import Line
 
 CONTEXT_FRAMES = 5
-"""What the vocoder needs to see on each side of a window. Error at 5: 1e-7 of the signal; at 4: 6e-6; at
-3: 1.8e-3."""
+"""What the vocoder's first stage needs to see on each side of a window. Error at 5: 1e-7 of the signal; at
+4: 6e-6; at 3: 1.8e-3."""
+CONTEXT_COST_FRAMES = 3
+"""What that costs, in frames that go the whole way: the later, dearer stage needs less of it."""
 MIN_FIRST_FRAMES, MAX_FIRST_FRAMES = 24, 40
 """0.6 to 1 s, however short or long the words are that the first window is to hold."""
 LATER_SEGMENT_FRAMES = 80
 """The first window of a later sentence: somebody is being heard meanwhile."""
 MAX_FRAMES = 160
+SHAPES = (MIN_FIRST_FRAMES, MAX_FIRST_FRAMES, 80, MAX_FRAMES)
+"""The lengths of windows that are made side by side: only what is of one length can be."""
 
 
 @frozen
@@ -29,11 +33,13 @@ class Pace:
     """How fast windows are made here and now.
 
     `growth`: frames, context included, that can be made while one frame is heard. `max_frames`: of one
-    window, so that a step never holds up others for long; at least `MIN_FIRST_FRAMES`.
+    window, so that a step never holds up others for long; at least `MIN_FIRST_FRAMES`. `shapes`: the
+    lengths to make them in, none where each may have its own.
     """
 
     growth: float
     max_frames: int = field(default=MAX_FRAMES, validator=ge(MIN_FIRST_FRAMES))
+    shapes: tuple[int, ...] = ()
 
 
 SNAP_FRAMES = 10
@@ -58,14 +64,20 @@ def window_edges(line: Line, durations_frames: Sequence[int], config: WindowConf
         return [start, n_frames]
     word_ends = [ends[n] for n, phoneme in enumerate(line.phonemes) if phoneme == " "]
     if is_first:
-        edges = [start, start + _first_frames(line.phonemes, ends, start, config)]
+        frames = _first_frames(line.phonemes, ends, start, config)
+        edges = [start, start + shape_of(frames, pace.shapes)]
     else:
-        edges = [start, _snapped(start + min(LATER_SEGMENT_FRAMES, pace.max_frames), word_ends)]
+        edges = [start, _later_edge(start, min(LATER_SEGMENT_FRAMES, pace.max_frames), word_ends, pace)]
     while edges[-1] < n_frames:
-        makeable = round(pace.growth * (edges[-1] - edges[-2])) - 2 * CONTEXT_FRAMES
+        makeable = round(pace.growth * (edges[-1] - edges[-2])) - 2 * CONTEXT_COST_FRAMES
         length = max(MIN_FIRST_FRAMES, min(makeable, pace.max_frames))
-        edges.append(_snapped(edges[-1] + length, word_ends))
+        edges.append(_later_edge(edges[-1], length, word_ends, pace))
     return _closed(edges, n_frames)
+
+
+def shape_of(n_frames: int, shapes: Sequence[int]) -> int:
+    """The length in which a window is made: the next one that there is, or its own."""
+    return min((shape for shape in shapes if shape >= n_frames), default=n_frames)
 
 
 def _first_frames(phonemes: str, ends: Sequence[int], start: int, config: WindowConfig) -> int:
@@ -81,6 +93,13 @@ def _first_frames(phonemes: str, ends: Sequence[int], start: int, config: Window
         elif phoneme in config.first_boundaries and frames >= MIN_FIRST_FRAMES:
             break
     return min(max(frames, MIN_FIRST_FRAMES), MAX_FIRST_FRAMES)
+
+
+def _later_edge(start: int, n_frames: int, word_ends: Sequence[int], pace: Pace) -> int:
+    """That many frames on: to the nearest word, or what fills a shape."""
+    if pace.shapes:
+        return start + max((shape for shape in pace.shapes if shape <= n_frames), default=n_frames)
+    return _snapped(start + n_frames, word_ends)
 
 
 def _snapped(edge: int, word_ends: Sequence[int]) -> int:
