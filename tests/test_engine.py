@@ -20,7 +20,7 @@ from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples, Segment, 
 from tests.conftest import InLoopInference, Speller, StumblingSynthesizer, spell
 
 CONFIG = EngineConfig(max_concurrent_jobs=4, queue_maxsize=8)
-IDLE = EngineStatistics(is_ready=True, sessions=0, active=0, waiting=0, in_step=0, steps_run=0)
+IDLE = EngineStatistics(is_ready=True, sessions=0, active=0, waiting=0, in_step=0, streams=0, steps_run=0)
 HELLO = Utterance("Hello there.", "af_aoede")
 LONG = Utterance("This is quite a long sentence, for its kind. And another one. And a third.", "af_aoede")
 

@@ -44,6 +44,26 @@ def order_of_steps(schedule: Scheduler, now: float = 0.0) -> list[tuple[str, str
     return [(str(step.jobs[0].session), step.kind.value) for step in steps]
 
 
+def steps_of_others_before_first_audio(
+    schedule: Scheduler, n_newcomers: int, in_flight: Step | None = None
+) -> list[int]:
+    """Newcomers come all at once: how many steps of others each waits for, the one in flight included."""
+    jobs = [job_with_lines(schedule, f"new{number}") for number in range(n_newcomers)]
+    ran: list[Job] = []
+    if in_flight is not None:
+        schedule.complete_vocode(in_flight, 0.2)
+        ran.extend(in_flight.jobs)
+    waits: dict[int, int] = {}
+    while len(waits) < len(jobs):
+        step = run(schedule, 0.2, n_windows=9)
+        assert step is not None, "nothing is done for a newcomer"
+        ran.extend(step.jobs)
+        for job in step.jobs:
+            if job in jobs and step.kind is StepKind.VOCODE:
+                waits.setdefault(job.number, sum(other is not job for other in ran))
+    return sorted(waits.values())
+
+
 class TestSteps:
     def test_nothing_to_do(self) -> None:
         assert scheduler().next_step(0.0) is None
@@ -69,6 +89,35 @@ class TestSteps:
             ("b", "prosody"),
             ("b", "vocode"),
         ]
+
+    @pytest.mark.parametrize("n_active", [1, 3, 7])
+    @pytest.mark.parametrize("n_newcomers", [1, 4])
+    def test_a_newcomer_waits_for_at_most_one_step_of_each_that_is_active(
+        self, n_active: int, n_newcomers: int
+    ) -> None:
+        schedule = scheduler(max_active=16)
+        for number in range(n_active):
+            job_with_lines(schedule, f"active{number}", n_lines=3)
+        for _ in range(3 * n_active):
+            run(schedule, 0.0, n_windows=9)
+        waits = steps_of_others_before_first_audio(schedule, n_newcomers)
+        assert len(waits) == n_newcomers
+        for number, wait in enumerate(waits):
+            # Of each newcomer that was served before it: its prosody and its first window.
+            assert wait <= n_active + 2 * number
+
+    def test_a_long_request_beside_it_makes_no_difference_of_more_than_a_step(self) -> None:
+        waits = []
+        for n_lines in (1, 12):
+            schedule = scheduler()
+            job_with_lines(schedule, "beside", n_lines=n_lines)
+            for _ in range(2):
+                run(schedule, 0.0, n_windows=9)
+            in_flight = schedule.next_step(0.1)
+            assert in_flight is not None
+            (wait,) = steps_of_others_before_first_audio(schedule, 1, in_flight)
+            waits.append(wait)
+        assert waits == [1, 1]
 
     def test_first_audio_goes_before_more_audio(self) -> None:
         schedule = scheduler()

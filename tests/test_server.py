@@ -1,8 +1,11 @@
 """End to end: real sockets, clients that we did not write, tones instead of a model."""
 
 import json
+import random
 import socket
+import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,7 +21,7 @@ from attrs import evolve
 from websockets.sync.client import ClientConnection, connect
 
 from kokoro_trio.config import Config, EngineConfig, ListenConfig, StreamConfig
-from kokoro_trio.engine.engine import Engine
+from kokoro_trio.engine.engine import Engine, EngineStatistics
 from kokoro_trio.engine.inference import InferenceThread
 from kokoro_trio.errors import AddressUnavailable
 from kokoro_trio.metrics import RequestRecord
@@ -95,6 +98,14 @@ def hear(client: ClientConnection, until: int = 1) -> list[bytes | dict[str, obj
         heard.append(frame if isinstance(frame, bytes) else json.loads(frame))
         until -= isinstance(heard[-1], dict) and heard[-1]["type"] in ("done", "canceled", "error")
     return heard
+
+
+def ends_of(heard: list[bytes | dict[str, object]]) -> Counter[tuple[str, str]]:
+    """How often each request was said to have ended, and how."""
+    messages = (each for each in heard if isinstance(each, dict))
+    return Counter(
+        (str(m["request_id"]), str(m["type"])) for m in messages if m["type"] in ("done", "canceled", "error")
+    )
 
 
 def status_of_handshake(url: str, **headers: str) -> tuple[int, str | None]:
@@ -249,6 +260,48 @@ class TestSpeaking:
             assert len(heard) == 12
             assert len(server.records) == 24
             assert server.engine.statistics().sessions == 0
+
+    async def test_five_hundred_cancels_leave_nothing_behind(self) -> None:
+        """At random moments, over eight connections: every request ends exactly once."""
+        text = "Once more from the beginning, if you please. " * 6
+
+        def interrupt(url: str, seed: int) -> Counter[tuple[str, str]]:
+            moments = random.Random(seed)
+            ends: Counter[tuple[str, str]] = Counter()
+            with connect(url) as client:
+                for number in range(63):
+                    client.send(json.dumps(HELLO | {"request_id": f"r{number}", "text": text}))
+                    time.sleep(moments.uniform(0, 0.04))
+                    client.send(json.dumps({"type": "cancel", "request_id": f"r{number}"}))
+                    if number % 3 == 0:  # Else the next one is asked for before this one's end is heard.
+                        ends += ends_of(hear(client, number + 1 - ends.total()))
+                ends += ends_of(hear(client, 63 - ends.total()))
+                # Whatever else there was to hear comes before the answer to this.
+                client.send(json.dumps({"type": "cancel", "request_id": "never asked for"}))
+                ends += ends_of(hear(client))
+            return ends
+
+        n_threads = threading.active_count()
+        all_ends: list[Counter[tuple[str, str]]] = []
+        async with running() as server:
+
+            async def one(seed: int) -> None:
+                all_ends.append(await in_thread(interrupt, server.url(), seed))
+
+            async with trio.open_nursery() as nursery:
+                for seed in range(8):
+                    nursery.start_soon(one, seed)
+            statistics = evolve(server.engine.statistics(), steps_run=0)
+            assert len(await in_thread(talk, server.url(), HELLO)) > 3
+        for ends in all_ends:
+            assert ends.pop(("never asked for", "error")) == 1
+            assert {request_id for request_id, _ in ends} == {f"r{number}" for number in range(63)}
+            assert set(ends.values()) == {1}
+        assert Counter(end for ends in all_ends for _, end in ends)["canceled"] > 400
+        assert statistics == EngineStatistics(True, 0, 0, 0, 0, 0, 0)
+        assert len(server.records) == 8 * 63 + 1
+        # Idle worker threads of the test's own clients live on for some seconds.
+        assert threading.active_count() <= n_threads + 8 + 1
 
     async def test_stop_closes_normally(self) -> None:
         def say(client: ClientConnection) -> None:

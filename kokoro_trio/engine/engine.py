@@ -43,6 +43,8 @@ class EngineStatistics:
     active: int
     waiting: int
     in_step: int
+    streams: int
+    """Utterances that somebody still has open: each has a channel and a nursery."""
     steps_run: int
 
 
@@ -123,6 +125,7 @@ class Engine:
             active=scheduler.active,
             waiting=scheduler.waiting,
             in_step=scheduler.in_step,
+            streams=len(self._streams),
             steps_run=self._n_steps,
         )
 
