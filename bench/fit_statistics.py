@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from tqdm import tqdm
@@ -29,7 +29,7 @@ from bench import quality
 from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, REPOSITORY, ModelConfig, WindowConfig
 from kokoro_trio.model.kokoro import KokoroSynthesizer, choose_device
 from kokoro_trio.model.statistics import STATISTICS_FILE, StatisticsPredictor, features_of
-from kokoro_trio.model.voices import language_of
+from kokoro_trio.model.voices import blend, language_of
 from kokoro_trio.model.weights import Weights, open_weights
 from kokoro_trio.speech import Line, Sentence
 from kokoro_trio.text.g2p import ENGLISH as ENGLISH_ACCENTS
@@ -122,6 +122,18 @@ OTHERS = {
 
 TEXTS = (*ENGLISH, *(text for texts in OTHERS.values() for text in texts))
 
+BLENDS = (
+    "af_aoede+af_nicole",
+    "af_bella+af_sky",
+    "am_michael+bm_george",
+    "af_heart+am_adam",
+    "bf_emma+ff_siwis",
+    "ef_dora+af_sarah+im_nicola",
+    "zf_xiaoyi+jf_alpha",
+    "hm_omega+pm_alex",
+)
+"""Never in the fit: means of voice packs, as clients mix them."""
+
 HELD_OUT: dict[str, Callable[[str], bool]] = {
     "six voices, one whispering": lambda voice: (
         voice in ("af_nicole", "am_onyx", "bf_lily", "ff_siwis", "jm_kumo", "zf_xiaoyi")
@@ -195,6 +207,11 @@ class Slopes:
         deviations = np.square((features - means.features) / self.spread)
         distances: NDArray[np.float32] = np.sqrt(deviations.mean(axis=1, dtype=np.float32))
         return distances
+
+
+def with_blends(weights: Weights) -> Weights:
+    blends = {name: blend(weights.voices, dict.fromkeys(name.split("+"), 1.0)) for name in BLENDS}
+    return evolve(weights, voices={**weights.voices, **blends})
 
 
 def lines_of(voice: str, number: int, g2p: GraphemeToPhoneme) -> Iterator[tuple[int, Line]]:
@@ -386,7 +403,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.collect.exists():
         device = choose_device(ModelConfig("auto", "auto", "float32", gpu_memory_fraction=0.95))
         whole = WindowConfig(first_max_words=0, first_boundaries="", trims_leading_silence=False)
-        synthesizer = KokoroSynthesizer(weights, device, whole, predictor=None)
+        synthesizer = KokoroSynthesizer(with_blends(weights), device, whole, predictor=None)
         collect(synthesizer).save(options.collect, weights.checksum)
     pairs = Pairs.load(options.collect, weights.checksum)
     save(STATISTICS_FILE, pairs, weights.checksum)

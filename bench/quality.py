@@ -1,11 +1,14 @@
-"""How much is lost by windows: windowed against whole, on a fixed list: `python bench/quality.py`.
+"""How much is lost by windows: windowed against whole, on a fixed list: `python -m bench.quality`.
 
 The reference is the same segment with the same excitation, vocoded at once with its own statistics, so
 what differs is the prediction of the statistics alone. LSD: log-spectral distance over 80 mel bands.
+OVRL: the overall score of DNSMOS (Reddy et al., 2022), from 1 to 5, and how much it is lower or higher than
+that of the reference; `bash scripts/setup.sh --bench` installs it, and --no-dnsmos goes without.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -40,6 +43,9 @@ SENTENCES = (
 )
 
 
+Rate = Callable[[Samples], float]
+
+
 @frozen
 class Comparison:
     """One utterance. Distances and levels in dB; `first` is the first window alone."""
@@ -49,8 +55,25 @@ class Comparison:
     lsd_first: float
     level: float
     level_first: float
-    worst_join: float
-    """How much further the level jumps at a join than it does in the reference there."""
+    joins: tuple[float, ...]
+    """How much further the level jumps at each join than it does in the reference there."""
+    overall: float | None
+    """DNSMOS OVRL, less that of the reference; None where it was not asked for."""
+
+    @classmethod
+    def of(cls, voice: str, pieces: Sequence[Samples], exact: Samples, rate: Rate | None) -> "Comparison":
+        """`pieces`: the windows; `exact`: the same stretch as it should be."""
+        got, n_first = np.concatenate(pieces), len(pieces[0])
+        joins = np.cumsum([len(piece) for piece in pieces])[:-1]
+        return cls(
+            voice=voice,
+            lsd=log_spectral_distance_db(got, exact),
+            lsd_first=log_spectral_distance_db(got[:n_first], exact[:n_first]),
+            level=level_db(got) - level_db(exact),
+            level_first=level_db(got[:n_first]) - level_db(exact[:n_first]),
+            joins=tuple(abs(level_step_db(got, join) - level_step_db(exact, join)) for join in joins),
+            overall=None if rate is None else rate(got) - rate(exact),
+        )
 
 
 def mel_filters() -> NDArray[np.float64]:
@@ -88,33 +111,42 @@ def level_step_db(samples: Samples, join: int, n_samples: int = SAMPLE_RATE_HZ /
     return level_db(samples[join : join + n_samples]) - level_db(samples[max(0, join - n_samples) : join])
 
 
-def compare(synthesizer: KokoroSynthesizer, reference: KokoroSynthesizer, line: Line) -> Comparison | None:
+def dnsmos_rate() -> Rate:
+    """Rates samples at 24 kHz. Exits where the packages for it are not there."""
+    try:
+        from scipy.signal import resample_poly  # type: ignore[import-untyped]
+        from speechmos import dnsmos  # type: ignore[import-untyped]
+    except ImportError as error:
+        sys.exit(f"error: {error.name} is not installed; bash scripts/setup.sh --bench installs it")
+
+    def rate(samples: Samples) -> float:
+        at_16_khz = resample_poly(samples.astype(np.float64), 2, 3)
+        return float(dnsmos.run(np.clip(at_16_khz, -1, 1), 16_000)["ovrl_mos"])
+
+    return rate
+
+
+def compare(
+    synthesizer: KokoroSynthesizer, reference: KokoroSynthesizer, line: Line, rate: Rate | None
+) -> Comparison | None:
     """None where the engine itself knows that the segment has to be vocoded whole."""
     torch.manual_seed(SEED)
     (prosody,) = synthesizer.prosody([line])
     torch.manual_seed(SEED)
     (same,) = reference.prosody([line])
     windows = synthesizer.windows(prosody, 1)
-    if len(windows) == 1 and windows[0].end_frame - windows[0].start_frame > 2 * 24:
+    if synthesizer.is_vocoded_whole(prosody):
         return None
     pieces = synthesizer.vocode(windows)
-    got = np.concatenate(pieces)
     exact = reference.vocode_exactly(same)[windows[0].start_frame * FRAME_SAMPLES :]
-    n_first = len(pieces[0])
-    joins = np.cumsum([len(piece) for piece in pieces])[:-1]
-    steps = [abs(level_step_db(got, join) - level_step_db(exact, join)) for join in joins]
-    return Comparison(
-        voice=line.voice,
-        lsd=log_spectral_distance_db(got, exact),
-        lsd_first=log_spectral_distance_db(got[:n_first], exact[:n_first]),
-        level=level_db(got) - level_db(exact),
-        level_first=level_db(got[:n_first]) - level_db(exact[:n_first]),
-        worst_join=max(steps, default=0.0),
-    )
+    return Comparison.of(line.voice, pieces, exact, rate)
 
 
 def comparisons(
-    synthesizer: KokoroSynthesizer, reference: KokoroSynthesizer, voices: Sequence[str]
+    synthesizer: KokoroSynthesizer,
+    reference: KokoroSynthesizer,
+    voices: Sequence[str],
+    rate: Rate | None = None,
 ) -> Iterator[Comparison | None]:
     g2p = GraphemeToPhoneme(synthesizer.alphabet)
     with tqdm(total=len(voices) * len(SENTENCES), unit="utterance") as progress:
@@ -122,28 +154,38 @@ def comparisons(
             reads = voice[0] if voice[0] in "ab" else "a"
             for text in SENTENCES:
                 (segment,) = g2p.segments(Sentence(text, 0, len(text)), reads, 0)
-                yield compare(synthesizer, reference, Line(0, segment.phonemes, voice, 1.0))
+                yield compare(synthesizer, reference, Line(0, segment.phonemes, voice, 1.0), rate)
                 progress.update()
 
 
+COLUMNS = ("n", "LSD", "worst", "1st", "worst", "level", "1st", "join", "p90", "OVRL", "worst")
+
+
 def head(name: str) -> str:
-    """What the columns of `row` are; all but the first in dB."""
-    titles = ("n", "LSD mean", "worst", "1st mean", "worst", "level rms", "1st rms", "join p50")
-    return "{:<28}{:>4}{:>10}{:>8}{:>10}{:>8}{:>10}{:>10}{:>10}".format(name, *titles)
+    """What the columns of `row` are: means and worst in dB (levels: root mean square; joins: median and
+    90th percentile), and the difference of OVRL."""
+    return f"{name:<28}{COLUMNS[0]:>4}" + "".join(f"{title:>7}" for title in COLUMNS[1:])
 
 
 def row(name: str, of: Sequence[Comparison]) -> str:
     if not of:
         return f"{name:<28}{0:>4}"
-    lsd = np.array([each.lsd for each in of])
-    first = np.array([each.lsd_first for each in of])
-    level = np.sqrt(np.mean([each.level**2 for each in of]))
-    level_first = np.sqrt(np.mean([each.level_first**2 for each in of]))
-    joins = np.median([each.worst_join for each in of])
-    return (
-        f"{name:<28}{len(of):>4}{lsd.mean():>10.2f}{lsd.max():>8.2f}{first.mean():>10.2f}{first.max():>8.2f}"
-        f"{level:>10.2f}{level_first:>10.2f}{joins:>10.2f}"
-    )
+    lsd, first = [each.lsd for each in of], [each.lsd_first for each in of]
+    joins = [join for each in of for join in each.joins] or [0.0]
+    overall = [each.overall for each in of if each.overall is not None]
+    figures = [
+        *(np.mean(lsd), max(lsd), np.mean(first), max(first)),
+        _rms([each.level for each in of]),
+        _rms([each.level_first for each in of]),
+        *np.percentile(joins, [50, 90]),
+    ]
+    rated = [np.mean(overall), min(overall)] if overall else []
+    shown = [f"{figure:>7.2f}" for figure in figures] + [f"{figure:>+7.2f}" for figure in rated]
+    return f"{name:<28}{len(of):>4}" + "".join(shown)
+
+
+def _rms(values: Sequence[float]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -152,12 +194,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--voices", default=DEFAULT_VOICES)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the windows")
+    parser.add_argument("--no-dnsmos", action="store_true")
     options = parser.parse_args(arguments)
+    rate = None if options.no_dnsmos else dnsmos_rate()
     weights, cpu = open_weights(DEFAULT_WEIGHTS_FOLDER), torch.device("cpu")
     dtype: torch.dtype = getattr(torch, options.dtype)
     synthesizer = KokoroSynthesizer(weights, cpu, WINDOWS, load_predictor(weights, cpu), dtype)
     reference = KokoroSynthesizer(weights, cpu, WHOLE, predictor=None)
-    results = list(comparisons(synthesizer, reference, options.voices.split(",")))
+    results = list(comparisons(synthesizer, reference, options.voices.split(","), rate))
     done = [each for each in results if each is not None]
     print(head("voice"))
     for voice in options.voices.split(","):

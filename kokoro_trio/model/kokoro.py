@@ -156,7 +156,7 @@ class KokoroSynthesizer:
         shapes = SHAPES if self._max_batch > 1 else ()
         pace = evolve(self._pace, growth=self._pace.growth / listeners, shapes=shapes)
         edges = window_edges(prosody.line, durations, self._config, pace)
-        if _sounding(prosody).affine is None:
+        if self.is_vocoded_whole(prosody):
             edges = [edges[0], edges[-1]]
         return [Window(prosody, start, end, shape_of(end - start, shapes)) for start, end in pairwise(edges)]
 
@@ -168,6 +168,10 @@ class KokoroSynthesizer:
             made = self._vocode([windows[n] for n in group])
             samples.update(zip(group, made, strict=True))
         return [samples[n] for n in range(len(windows))]
+
+    def is_vocoded_whole(self, prosody: Prosody) -> bool:
+        """Because the vocoder's statistics cannot be known beforehand."""
+        return _sounding(prosody).affine is None
 
     @torch.inference_mode()
     def vocode_exactly(self, prosody: Prosody) -> Samples:

@@ -56,3 +56,10 @@ class VoicePacks:
         if not 1 <= n_phonemes <= MAX_SEGMENT_PHONEMES:
             raise ValueError(f"a segment has 1 to {MAX_SEGMENT_PHONEMES} phonemes, not {n_phonemes}")
         return self.packs[voice][n_phonemes - 1]
+
+
+def blend(packs: Mapping[str, "torch.Tensor"], weights: Mapping[str, float]) -> "torch.Tensor":
+    """The weighted mean of voice packs, of their shape; `weights` by voice, of any sum above 0."""
+    total = sum(weights.values())
+    first, *others = (packs[voice] * (weight / total) for voice, weight in weights.items())
+    return sum(others, start=first)
