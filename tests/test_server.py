@@ -154,6 +154,7 @@ class TestHttp:
             assert ready.status_code == 200
             assert ready.json()["device"] == "cpu"
             assert ready.json()["voices"] == 3
+            assert ready.json()["max_concurrent_jobs"] == 4
 
     async def test_while_loading(self) -> None:
         async with running(ready=False) as server:

@@ -93,6 +93,7 @@ class Engine:
     def __init__(self, config: EngineConfig, inference: Inference, phonemizer: Phonemizer) -> None:
         self._inference = inference
         self._phonemizer = phonemizer
+        self.max_concurrent_jobs = config.max_concurrent_jobs
         self._scheduler = Scheduler(max_active=config.max_concurrent_jobs, queue_maxsize=config.queue_maxsize)
         self._streams: dict[Job, UtteranceStream] = {}
         self._retries: deque[Step] = deque()

@@ -28,6 +28,7 @@ class Readiness:
     connections: int
     active: int
     waiting: int
+    max_concurrent_jobs: int
 
 
 def make_app(readiness: Callable[[], Readiness]) -> QuartTrio:

@@ -109,6 +109,7 @@ class Listener:
             connections=len(self._sessions),
             active=engine.active,
             waiting=engine.waiting,
+            max_concurrent_jobs=self._engine.max_concurrent_jobs,
         )
 
     # One connection.
