@@ -57,6 +57,7 @@ MAX_MESSAGE_BYTES = 2**24
 RECEIVE_BYTES = 2**16
 """A second and more of audio for each read; trio-websocket's 4 KiB would be 80 ms."""
 CLOSE_PROTOCOL_ERROR, CLOSE_ABNORMAL = 1002, 1006
+KEPT_STRAYS = 100
 
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 SpeechMessage = StartedSpeak | Queue | Meta | Done | Canceled | Error
@@ -241,9 +242,16 @@ def _loss(closed: trio_websocket.ConnectionClosed) -> ConnectionLost:
 
 
 class Session:
-    """One connection; `connect` makes it. Any number of tasks may use it at once."""
+    """One connection; `connect` makes it. Any number of tasks may use it at once.
+
+    A server that keeps to the protocol leaves `strays` empty: what it said about requests that were not
+    outstanding, the latest hundred. `n_stray_frames` counts the binary frames outside of any request's
+    audio: 1 at most, the primer.
+    """
 
     def __init__(self, websocket: trio_websocket.WebSocketConnection) -> None:
+        self.strays: deque[SpeechMessage] = deque(maxlen=KEPT_STRAYS)
+        self.n_stray_frames = 0
         self._websocket = websocket
         self._outstanding: dict[str, Speech] = {}
         self._speaking: Speech | None = None
@@ -329,7 +337,8 @@ class Session:
                 self._take_message(decode_server(frame), at)
         elif self._speaking is not None:
             self._speaking._hear(_samples(frame), at)
-        # Outside of any request's audio it is the primer, which is not for ears.
+        else:
+            self.n_stray_frames += 1  # The primer, which is not for ears.
 
     def _take_message(self, message: ServerMessage, at: float) -> None:
         if isinstance(message, Started):
@@ -338,6 +347,8 @@ class Session:
             self._take_error_of_nobody(message, at)
         elif (speech := self._outstanding.get(message.request_id)) is not None:
             self._take_for_speech(speech, message, at)
+        else:
+            self.strays.append(message)
 
     def _take_for_speech(self, speech: "Speech", message: SpeechMessage, at: float) -> None:
         speech._take(message, at)

@@ -28,6 +28,7 @@ from kokoro_trio.client import (
     connect,
     save_wav,
 )
+from kokoro_trio.server.messages import Canceled
 
 FRAME = 480
 """Samples in 20 ms."""
@@ -118,6 +119,7 @@ class TestSpeaking:
             await speech.wait_until_over()
         assert [arrival.n_samples for arrival in speech.arrivals] == [FRAME] * 4
         assert speech.timing.audio_s == 0.08
+        assert (list(session.strays), session.n_stray_frames) == ([], 1)
 
     async def test_what_is_asked_for_goes_over_the_wire(self) -> None:
         asked = {}
@@ -210,6 +212,25 @@ class TestSeveralRequests:
                 await second.cancel()
                 await second.wait_until_over()
             assert levels(await first.read_all()) == [1]
+
+    async def test_what_comes_after_the_end_of_a_request_is_kept_apart(self) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.hear("speak")
+            await peer.speak("first", 1)
+            await peer.play(2, 3)
+            await peer.say("canceled", request_id="first", duration_s=0.02)
+            await peer.hear("speak")
+            await peer.speak("second", 4)
+            await trio.sleep_forever()
+
+        async with talking(script) as session:
+            async with session.speak("One.", request_id="first") as first:
+                assert levels(await first.read_all()) == [1]
+            async with session.speak("Two.", request_id="second") as second:
+                assert levels(await second.read_all()) == [4]
+        assert first.end == "done"
+        assert list(session.strays) == [Canceled("first", 0.02)]
+        assert session.n_stray_frames == 2
 
 
 async def speak_until_canceled(peer: Peer) -> None:
