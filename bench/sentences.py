@@ -1,0 +1,32 @@
+"""What the bench lets a server say: our own prose, in files beside this one."""
+
+from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
+from pathlib import Path
+
+from attrs import define
+
+from kokoro_trio.errors import KokoroTrioError
+
+SENTENCES = Path(__file__).parent / "sentences.txt"
+
+
+@define
+class NothingToSay(KokoroTrioError):
+    path: Path
+
+    def __str__(self) -> str:
+        return f"{self.path} holds no sentence"
+
+
+def read_sentences(path: Path) -> list[str]:
+    """The lines that are not empty. Raises OSError and `NothingToSay`."""
+    sentences = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not sentences:
+        raise NothingToSay(path)
+    return sentences
+
+
+def in_turn(sentences: Sequence[str], n: int) -> Iterator[str]:
+    """`n` of them, from the first on, over and over."""
+    return islice(cycle(sentences), n)
