@@ -4,6 +4,7 @@
 #
 #   bash scripts/setup.sh          what the server needs
 #   bash scripts/setup.sh --test   what the tests need besides
+#   bash scripts/setup.sh --bench  what the pictures and the judge in bench/ need besides
 #
 # Environment: PYTHON names the Python to use; KOKORO_WEIGHTS says where the weights come from.
 set -euo pipefail
@@ -18,7 +19,7 @@ main() {
     local extra=registry python
     case "$*" in
     "") ;;
-    --test) extra="test" ;;
+    --test | --bench) extra=${1#--} ;;
     -h | --help) usage && return ;;
     *) fail "unknown argument: $* (bash scripts/setup.sh --help tells)" ;;
     esac
@@ -117,7 +118,7 @@ install_packages() {
     PIP_USER=0 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off \
         "$VENV_PYTHON" -m pip install -c constraints.txt "torch==$(torch_pin)" -e ".[$1]" \
         >"$SETUP_LOG" 2>&1 || fail_with_log "$(why_pip_failed)"
-    # The test packages include all that the server needs.
+    # Those for tests and bench include all that the server needs.
     what_is_installed >.venv/installed-registry
     [ "$1" = registry ] || what_is_installed >".venv/installed-$1"
     rm -f "$UNFINISHED"

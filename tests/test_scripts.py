@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -207,6 +208,24 @@ class TestSetup:
         bare = checkout.write_program("python-stand-in", _python("3, 12", "import venv"))
         outcome = checkout.run("scripts/setup.sh", PYTHON=str(bare))
         assert "apt-get install python3.12-venv" in error_line(outcome)
+
+    @pytest.mark.parametrize(
+        ("argument", "extra"), [("", "registry"), ("--test", "test"), ("--bench", "bench")]
+    )
+    def test_extras(self, checkout: Checkout, argument: str, extra: str) -> None:
+        stand_ins = "find_python hold_lock make_venv write_env_file prepare_weights"
+        command = f"""
+            source scripts/setup.sh
+            for name in {stand_ins}; do eval "$name() {{ :; }}"; done
+            install_packages() {{ say "installs $*"; }}
+            main {argument}
+        """
+        outcome = subprocess.run(
+            ["bash", "-c", command], cwd=checkout.folder, capture_output=True, text=True, check=True
+        )
+        assert outcome.stdout == f"installs {extra}\n"
+        project = tomllib.loads((checkout.folder / "pyproject.toml").read_text())["project"]
+        assert extra in project["optional-dependencies"]
 
     def test_unknown_argument(self, checkout: Checkout) -> None:
         assert "unknown argument: --tset" in error_line(checkout.run("scripts/setup.sh", "--tset"))
