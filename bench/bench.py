@@ -1,7 +1,7 @@
 """How fast a running server speaks, by what its listeners see.
 
-    python bench/bench.py --n 60 --concurrency 4
-    python bench/bench.py --n 60 --concurrency 4 --json result.json
+    python bench/bench.py --n 60 --concurrency 4         one load
+    python bench/bench.py --ladder 1,2,4,8 --plot p.png  several, one row each
 
 Each connection has one request outstanding at a time and takes the next one when that has ended. The
 sentences are the lines of bench/sentences.txt, in turn. Exits with 1 when a request failed.
@@ -10,7 +10,7 @@ sentences are the lines of bench/sentences.txt, in turn. Exits with 1 when a req
 import argparse
 import json
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -23,7 +23,7 @@ if __name__ == "__main__":
     # line it runs from anywhere, without PYTHONPATH, and so does `python -m bench.bench`.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from bench import load
+from bench import ladder, load, plot
 from bench.sentences import SENTENCES, read_sentences
 from kokoro_trio.client import connection_options
 from kokoro_trio.errors import KokoroTrioError
@@ -40,11 +40,13 @@ class Result(AttrsInstance, Protocol):
 
 def main() -> None:
     try:
-        options = _command_line().parse_args()
+        options = _parse()
         result = trio.run(_measurement(options))
         print("\n".join(result.report()))
         if options.json is not None:
             options.json.write_text(json.dumps(asdict(result), indent=2) + "\n")
+        if options.plot is not None and isinstance(result, ladder.Ladder):
+            plot.draw(result, options.plot)
     except (KokoroTrioError, OSError) as error:
         sys.exit(f"error: {error}")
     sys.exit(1 if result.has_failed else 0)
@@ -53,7 +55,20 @@ def main() -> None:
 def _measurement(options: argparse.Namespace) -> Callable[[], Awaitable[Result]]:
     """Raises what reading the texts can raise."""
     sentences = read_sentences(options.text_file)
+    if options.ladder is not None:
+        return partial(ladder.climb, options, sentences)
     return partial(load.run, options, sentences, options.n, options.concurrency)
+
+
+def _parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Raises `BadKnob`, and `MatplotlibMissing` where a picture is asked for."""
+    parser = _command_line()
+    options = parser.parse_args(arguments)
+    if options.plot is not None:
+        if options.ladder is None:
+            parser.error("--plot draws what --ladder measures")
+        plot.require_matplotlib()
+    return options
 
 
 def _command_line() -> argparse.ArgumentParser:
@@ -66,6 +81,12 @@ def _command_line() -> argparse.ArgumentParser:
     parser.add_argument("--voice", help="female, male, or the name of a voice (default: female)")
     parser.add_argument("--text-file", type=Path, default=SENTENCES, help="one sentence a line")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the result there")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also draw the ladder")
+    modes = parser.add_argument_group("what is measured, instead of --n requests at one --concurrency")
+    mode = modes.add_mutually_exclusive_group()
+    mode.add_argument(
+        "--ladder", type=_counts, metavar="1,2,4,8", help="one concurrency after the other, --n requests each"
+    )
     return parser
 
 
@@ -73,6 +94,10 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 upwards")
     return int(text)
+
+
+def _counts(text: str) -> list[int]:
+    return [_count(part.strip()) for part in text.split(",")]
 
 
 if __name__ == "__main__":

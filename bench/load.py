@@ -111,6 +111,10 @@ class Summary:
         return sum(self.errors.values())
 
     @property
+    def n_spoken(self) -> int:
+        return self.n - self.n_errors
+
+    @property
     def has_failed(self) -> bool:
         return self.n_errors > 0
 
