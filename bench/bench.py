@@ -2,6 +2,7 @@
 
     python bench/bench.py --n 60 --concurrency 4         one load
     python bench/bench.py --ladder 1,2,4,8 --plot p.png  several, one row each
+    python bench/bench.py --cancel --n 40                barge-in, and whether every request ends once
 
 Each connection has one request outstanding at a time and takes the next one when that has ended. The
 sentences are the lines of bench/sentences.txt, in turn. Exits with 1 when a request failed.
@@ -23,8 +24,8 @@ if __name__ == "__main__":
     # line it runs from anywhere, without PYTHONPATH, and so does `python -m bench.bench`.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from bench import ladder, load, plot
-from bench.sentences import SENTENCES, read_sentences
+from bench import barge_in, ladder, load, plot
+from bench.sentences import SENTENCES, read_long_text, read_sentences
 from kokoro_trio.client import connection_options
 from kokoro_trio.errors import KokoroTrioError
 
@@ -57,6 +58,8 @@ def _measurement(options: argparse.Namespace) -> Callable[[], Awaitable[Result]]
     sentences = read_sentences(options.text_file)
     if options.ladder is not None:
         return partial(ladder.climb, options, sentences)
+    if options.cancel:
+        return partial(barge_in.measure, options, read_long_text())
     return partial(load.run, options, sentences, options.n, options.concurrency)
 
 
@@ -87,6 +90,10 @@ def _command_line() -> argparse.ArgumentParser:
     mode.add_argument(
         "--ladder", type=_counts, metavar="1,2,4,8", help="one concurrency after the other, --n requests each"
     )
+    mode.add_argument(
+        "--cancel", action="store_true", help="--n long texts interrupted, over --concurrency connections"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the moments of --cancel (default: 0)")
     return parser
 
 

@@ -2,8 +2,10 @@
 
 import argparse
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Generic, TypeVar
 
 import numpy as np
 import trio
@@ -15,10 +17,15 @@ from kokoro_trio.client import Arrival, ConnectionLost, RequestFailed, Session, 
 from kokoro_trio.config import BYTES_PER_SAMPLE
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 
+CONNECTION_LOST = "connection_lost"
 NOT_SENT = "not_sent"
 """What a request counts as that no connection was left for."""
-CONNECTION_LOST = "connection_lost"
+NEVER_ENDED = "never_ended"
+"""What one counts as whose end was waited for, and did not come."""
 WARM_UP_SENTENCES = 3
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 # What is measured.
@@ -34,7 +41,7 @@ class Spoken:
 
 @frozen
 class Failed:
-    """A request that did not; `code` is that of the protocol, connection_lost or not_sent."""
+    """A request that did not; `code` is that of the protocol or one of those above."""
 
     code: str
 
@@ -147,36 +154,39 @@ def _row(name: str, spread: Spread | None, scale: float, form: str) -> str:
 
 
 @define
-class Run:
-    """`sentences` are those still to be spoken; whoever is free takes the next one."""
+class Run(Generic[Task, Result]):
+    """`tasks` are those still to be done, each with `do`; whatever connection is free takes the next one.
 
-    sentences: Iterator[str]
-    voice: str | None
+    `do` may raise `RequestFailed`, `ConnectionLost`, and `TooSlowError` where it waited long enough.
+    """
+
+    tasks: Iterator[Task]
+    do: Callable[[Session, Task], Awaitable[Result]]
     on_outcome: Callable[[], object]
-    outcomes: list[Spoken | Failed] = field(factory=list)
+    outcomes: list[Result | Failed] = field(factory=list)
 
-    async def speak_on(self, session: Session) -> None:
-        """Until there is nothing left to say, or the connection is lost: the others then go on."""
-        for sentence in self.sentences:
+    async def over(self, sessions: Iterable[Session]) -> None:
+        """Returns when there is an outcome of every task."""
+        async with trio.open_nursery() as nursery:
+            for session in sessions:
+                nursery.start_soon(self._work_on, session)
+        for _ in self.tasks:
+            self._note(Failed(NOT_SENT))
+
+    async def _work_on(self, session: Session) -> None:
+        """Until there is nothing left to do, or the connection is lost: the others then go on."""
+        for task in self.tasks:
             try:
-                outcome: Spoken | Failed = await self._speak(session, sentence)
+                self._note(await self.do(session, task))
             except RequestFailed as error:
-                outcome = Failed(error.code)
+                self._note(Failed(error.code))
+            except trio.TooSlowError:
+                self._note(Failed(NEVER_ENDED))
             except ConnectionLost:
                 self._note(Failed(CONNECTION_LOST))
                 return
-            self._note(outcome)
 
-    async def _speak(self, session: Session, sentence: str) -> Spoken:
-        async with session.speak(sentence, voice=self.voice) as speech:
-            await speech.wait_until_over()
-        return Spoken(speech.timing, longest_gap_s(speech.arrivals))
-
-    def note_rest(self) -> None:
-        for _ in self.sentences:
-            self._note(Failed(NOT_SENT))
-
-    def _note(self, outcome: Spoken | Failed) -> None:
+    def _note(self, outcome: Result | Failed) -> None:
         self.outcomes.append(outcome)
         self.on_outcome()
 
@@ -192,8 +202,7 @@ async def warm_up(options: argparse.Namespace, sentences: Sequence[str]) -> None
     """Has a few sentences spoken that nobody counts. Raises `ClientError` where that fails."""
     async with connect_with(options) as session:
         for sentence in sentences[:WARM_UP_SENTENCES]:
-            async with session.speak(sentence, voice=options.voice) as speech:
-                await speech.wait_until_over()
+            await speak(session, sentence, options.voice)
 
 
 async def run(options: argparse.Namespace, sentences: Sequence[str], n: int, concurrency: int) -> Summary:
@@ -202,12 +211,16 @@ async def run(options: argparse.Namespace, sentences: Sequence[str], n: int, con
     The clock runs from when all connections stand. Raises `ClientError` where one cannot be made.
     """
     with tqdm(total=n, unit="request", disable=None) as progress:
-        work = Run(in_turn(sentences, n), options.voice, progress.update)
+        work = Run(in_turn(sentences, n), partial(speak, voice=options.voice), progress.update)
         async with connections(options, concurrency) as sessions:
             began_at = trio.current_time()
-            async with trio.open_nursery() as nursery:
-                for session in sessions:
-                    nursery.start_soon(work.speak_on, session)
+            await work.over(sessions)
             wall_s = trio.current_time() - began_at
-        work.note_rest()
     return Summary.of(work.outcomes, concurrency, wall_s)
+
+
+async def speak(session: Session, sentence: str, voice: str | None) -> Spoken:
+    """Raises `RequestFailed` and `ConnectionLost`."""
+    async with session.speak(sentence, voice=voice) as speech:
+        await speech.wait_until_over()
+    return Spoken(speech.timing, longest_gap_s(speech.arrivals))

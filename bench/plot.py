@@ -33,23 +33,24 @@ def draw(ladder: Ladder, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    concurrencies = [rung.concurrency for rung in ladder.rungs]
+    clients = [rung.concurrency for rung in ladder.rungs]
     ttfas_s = [rung.ttfa_s for rung in ladder.rungs]
     figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained")
     # By name, and no display is asked for, whatever the environment says.
     FigureCanvasAgg(figure)
     ttfa, xrt = figure.add_subplot(1, 2, 1), figure.add_subplot(1, 2, 2)
-    ttfa.plot(concurrencies, _ms(ttfas_s, "p50"), "o-", label="p50")
-    ttfa.plot(concurrencies, _ms(ttfas_s, "p95"), "s--", label="p95")
+    ttfa.plot(clients, _ms(ttfas_s, "p50"), "o-", label="p50")
+    ttfa.plot(clients, _ms(ttfas_s, "p95"), "s--", label="p95")
     ttfa.set_title("Time to the first audible sample")
     ttfa.set_ylabel("TTFA in ms")
     ttfa.legend()
-    xrt.plot(concurrencies, [rung.xrt for rung in ladder.rungs], "o-")
+    xrt.plot(clients, [rung.xrt for rung in ladder.rungs], "o-")
     xrt.set_title("Throughput, all connections together")
     xrt.set_ylabel("xRT: seconds of audio a second")
     for axes in (ttfa, xrt):
-        axes.set_xlabel("concurrency")
-        axes.set_xticks(concurrencies)
+        axes.set_xlabel("clients")
+        axes.set_xticks(clients)
+        axes.margins(y=0.2)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
     figure.savefig(path, format="png", dpi=DOTS_PER_IN)

@@ -9,6 +9,8 @@ from attrs import define
 from kokoro_trio.errors import KokoroTrioError
 
 SENTENCES = Path(__file__).parent / "sentences.txt"
+LONG_TEXT = Path(__file__).parent / "long_text.txt"
+"""150 words, as many as an utterance may have by default."""
 
 
 @define
@@ -25,6 +27,10 @@ def read_sentences(path: Path) -> list[str]:
     if not sentences:
         raise NothingToSay(path)
     return sentences
+
+
+def read_long_text() -> str:
+    return LONG_TEXT.read_text(encoding="utf-8").strip()
 
 
 def in_turn(sentences: Sequence[str], n: int) -> Iterator[str]:

@@ -1,0 +1,224 @@
+"""Listeners who interrupt: how soon it is silent, how soon the next request is heard, and whether every
+request ended as the protocol says, exactly once."""
+
+import argparse
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import trio
+from attrs import define, field, frozen
+from tqdm import tqdm
+
+from bench.load import CONNECTION_LOST, Failed, Run, Spread, connections, speak, warm_up
+from bench.server_state import ServerState, read_state, wait_until_idle
+from kokoro_trio.client import Session, Speech, connect_with
+from kokoro_trio.server.messages import Canceled, Done, Error
+from kokoro_trio.speech import SAMPLE_RATE_HZ
+
+MAX_DELAY_S = 1.5
+"""Barge-in comes before the first audio, and well into it."""
+REPLY = "Of course, go ahead."
+"""What is spoken after each barge-in, and alone on the idle server."""
+IDLE_REPEATS = 10
+END_TIMEOUT_S = 30.0
+"""After the cancel, and after the reply was asked for."""
+
+
+@frozen
+class BargeIn:
+    """A long request that was cancelled, and the short one after it. Seconds since `cancel` was sent."""
+
+    delay_s: float
+    """From `speak` to `cancel`."""
+    end: str
+    """`canceled`, or `done`: it ended before the cancel reached it."""
+    ack_s: float
+    late_frames: int
+    late_s: float
+    """Audio that came after `cancel` was sent; its seconds are those that it lasts."""
+    next_audio_s: float | None
+
+    @classmethod
+    def of(cls, interrupted: Speech, canceled_at: float, reply: Speech) -> "BargeIn":
+        """From two speeches that have ended well; `canceled_at` on the clock of their arrivals."""
+        late = [arrival for arrival in interrupted.arrivals if arrival.at > canceled_at]
+        assert interrupted.end is not None
+        assert interrupted.ended_at is not None
+        return cls(
+            delay_s=canceled_at - interrupted.requested_at,
+            end=interrupted.end,
+            ack_s=interrupted.ended_at - canceled_at,
+            late_frames=len(late),
+            late_s=sum(arrival.n_samples for arrival in late) / SAMPLE_RATE_HZ,
+            next_audio_s=reply.arrivals[0].at - canceled_at if reply.arrivals else None,
+        )
+
+
+@frozen
+class Ends:
+    """How many ends the requests had, and what a server says besides that keeps to no protocol."""
+
+    n_once: int
+    n_never: int
+    n_again: int
+    n_strays: int
+    """Messages about requests that were over."""
+    n_stray_frames: int
+    """Audio outside of any request, but for one primer a connection."""
+
+    @classmethod
+    def of(cls, speeches: Sequence[Speech], sessions: Sequence[Session]) -> "Ends":
+        strays = [stray for session in sessions for stray in session.strays]
+        ended_again = Counter(
+            stray.request_id for stray in strays if isinstance(stray, Done | Canceled | Error)
+        )
+        counts = [_has_ended(speech) + ended_again[speech.request_id] for speech in speeches]
+        return cls(
+            n_once=counts.count(1),
+            n_never=counts.count(0),
+            n_again=sum(count > 1 for count in counts),
+            n_strays=len(strays),
+            n_stray_frames=sum(max(0, session.n_stray_frames - 1) for session in sessions),
+        )
+
+    @property
+    def are_right(self) -> bool:
+        return self.n_never == self.n_again == self.n_strays == self.n_stray_frames == 0
+
+    def __str__(self) -> str:
+        return (
+            f"ended once {self.n_once}, never {self.n_never}, more than once {self.n_again}; "
+            f"messages after an end {self.n_strays}, frames outside of a request {self.n_stray_frames}"
+        )
+
+
+def _has_ended(speech: Speech) -> bool:
+    return speech.end not in (None, CONNECTION_LOST)
+
+
+@frozen
+class BargeIns:
+    """A run. The spreads are of the `n_canceled`; see `BargeIn`. `n_crossed` had ended by themselves."""
+
+    n: int
+    concurrency: int
+    seed: int
+    n_canceled: int
+    n_crossed: int
+    errors: dict[str, int]
+    ack_s: Spread | None
+    late_frames: Spread | None
+    late_s: Spread | None
+    next_audio_s: Spread | None
+    idle_ttfb_s: Spread | None
+    """Of the same short sentence, alone."""
+    ends: Ends
+    state: ServerState
+    """When all had ended."""
+
+    @property
+    def has_failed(self) -> bool:
+        return bool(self.errors) or not self.ends.are_right or not self.state.is_idle
+
+    def report(self) -> Iterator[str]:
+        kinds = "".join(f", {count} {code}" for code, count in self.errors.items())
+        yield (
+            f"barge-ins {self.n}, connections {self.concurrency}, seed {self.seed}: {self.n_canceled} "
+            f"canceled, {self.n_crossed} done before the cancel reached them{kinds}"
+        )
+        yield _ROW.format("after the cancel was sent", "p50", "p95", "max")
+        yield _row("canceled, ms", self.ack_s, 1000, ".1f")
+        yield _row("audio received, frames", self.late_frames, 1, ".0f")
+        yield _row("audio received, ms of it", self.late_s, 1000, ".0f")
+        yield _row("first audio of the next, ms", self.next_audio_s, 1000, ".0f")
+        yield _row("the same alone, TTFB ms", self.idle_ttfb_s, 1000, ".0f")
+        yield f"requests: {self.ends}"
+        yield f"server, when all had ended: active {self.state.active}, waiting {self.state.waiting}"
+
+
+_ROW = "{:<28} {:>9} {:>9} {:>9}"
+
+
+def _row(name: str, spread: Spread | None, scale: float, form: str) -> str:
+    values = [spread.p50, spread.p95, spread.maximum] if spread else []
+    return _ROW.format(name, *([format(value * scale, form) for value in values] or ["-"] * 3))
+
+
+@define
+class Interrupter:
+    """Interrupts the long text, and then has the reply spoken to its end."""
+
+    long_text: str
+    voice: str | None
+    speeches: list[Speech] = field(factory=list)
+    """Every request there was."""
+
+    async def interrupt(self, session: Session, delay_s: float) -> BargeIn:
+        """Raises `RequestFailed`, `ConnectionLost`, and `TooSlowError` where an end does not come."""
+        async with session.speak(self.long_text, voice=self.voice) as interrupted:
+            self.speeches.append(interrupted)
+            await trio.sleep(delay_s)
+            canceled_at = trio.current_time()
+            await interrupted.cancel()
+            with trio.fail_after(END_TIMEOUT_S):
+                await interrupted.wait_until_over()
+        async with session.speak(REPLY, voice=self.voice) as reply:
+            self.speeches.append(reply)
+            with trio.fail_after(END_TIMEOUT_S):
+                await reply.wait_until_over()
+        return BargeIn.of(interrupted, canceled_at, reply)
+
+
+async def measure(options: argparse.Namespace, long_text: str) -> BargeIns:
+    """Raises `StateUnknown`, and `ClientError` where no connection can be made or the idle server fails."""
+    await read_state(options)  # Better now than after minutes.
+    await warm_up(options, [REPLY, REPLY])
+    idle_ttfbs_s = await _ttfbs_alone(options)
+    interrupter = Interrupter(long_text, options.voice)
+    with tqdm(total=options.n, unit="barge-in", disable=None) as progress:
+        work = Run(random_delays_s(options.seed, options.n), interrupter.interrupt, progress.update)
+        async with connections(options, options.concurrency) as sessions:
+            await work.over(sessions)
+            # With the connections still open, so that what comes too late is heard.
+            state = await wait_until_idle(options)
+    ends = Ends.of(interrupter.speeches, sessions)
+    return summed_up(work.outcomes, options, idle_ttfbs_s, ends, state)
+
+
+def random_delays_s(seed: int, n: int) -> Iterator[float]:
+    """The same ones for the same seed."""
+    generator = random.Random(seed)
+    return (generator.uniform(0, MAX_DELAY_S) for _ in range(n))
+
+
+async def _ttfbs_alone(options: argparse.Namespace) -> list[float | None]:
+    async with connect_with(options) as session:
+        spoken = [await speak(session, REPLY, options.voice) for _ in range(IDLE_REPEATS)]
+    return [each.timing.ttfb_s for each in spoken]
+
+
+def summed_up(
+    outcomes: Sequence[BargeIn | Failed],
+    options: argparse.Namespace,
+    idle_ttfbs_s: Sequence[float | None],
+    ends: Ends,
+    state: ServerState,
+) -> BargeIns:
+    went_well = [outcome for outcome in outcomes if isinstance(outcome, BargeIn)]
+    canceled = [each for each in went_well if each.end == "canceled"]
+    return BargeIns(
+        n=len(outcomes),
+        concurrency=options.concurrency,
+        seed=options.seed,
+        n_canceled=len(canceled),
+        n_crossed=len(went_well) - len(canceled),
+        errors=dict(Counter(outcome.code for outcome in outcomes if isinstance(outcome, Failed))),
+        ack_s=Spread.of(each.ack_s for each in canceled),
+        late_frames=Spread.of(each.late_frames for each in canceled),
+        late_s=Spread.of(each.late_s for each in canceled),
+        next_audio_s=Spread.of(each.next_audio_s for each in canceled),
+        idle_ttfb_s=Spread.of(idle_ttfbs_s),
+        ends=ends,
+        state=state,
+    )

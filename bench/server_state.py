@@ -1,0 +1,76 @@
+"""What a server says of itself at /readyz."""
+
+import argparse
+import http.client
+import json
+
+import trio
+from attrs import define, frozen
+
+from kokoro_trio.errors import KokoroTrioError
+
+ANSWER_TIMEOUT_S = 5.0
+IDLE_TIMEOUT_S = 5.0
+IDLE_POLL_S = 0.05
+
+
+@define
+class StateUnknown(KokoroTrioError):
+    host: str
+    port: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.host} port {self.port} does not tell its state at /readyz: {self.reason}"
+
+
+@frozen
+class ServerState:
+    """`active` and `waiting` count utterances; at most `max_concurrent_jobs` are synthesised at once."""
+
+    device: str
+    active: int
+    waiting: int
+    max_concurrent_jobs: int
+
+    @property
+    def is_idle(self) -> bool:
+        return self.active == self.waiting == 0
+
+
+async def read_state(options: argparse.Namespace) -> ServerState:
+    """Raises `StateUnknown`."""
+    return await trio.to_thread.run_sync(_read_state, options)
+
+
+async def wait_until_idle(options: argparse.Namespace) -> ServerState:
+    """The state when nothing is active or waiting any more, or after `IDLE_TIMEOUT_S` the last one.
+
+    Raises `StateUnknown`.
+    """
+    state = await read_state(options)
+    with trio.move_on_after(IDLE_TIMEOUT_S):
+        while not state.is_idle:
+            await trio.sleep(IDLE_POLL_S)
+            state = await read_state(options)
+    return state
+
+
+def _read_state(options: argparse.Namespace) -> ServerState:
+    kind = http.client.HTTPSConnection if options.tls else http.client.HTTPConnection
+    connection = kind(options.host, options.port, timeout=ANSWER_TIMEOUT_S)
+    try:
+        connection.request("GET", "/readyz")
+        answer = json.loads(connection.getresponse().read())
+        return ServerState(
+            device=str(answer["device"]),
+            active=int(answer["active"]),
+            waiting=int(answer["waiting"]),
+            max_concurrent_jobs=int(answer["max_concurrent_jobs"]),
+        )
+    except (OSError, http.client.HTTPException, ValueError, TypeError) as error:
+        raise StateUnknown(options.host, options.port, str(error) or type(error).__name__) from error
+    except KeyError as error:
+        raise StateUnknown(options.host, options.port, f"it says nothing of {error.args[0]}") from error
+    finally:
+        connection.close()
