@@ -3,6 +3,7 @@
     python bench/bench.py --n 60 --concurrency 4         one load
     python bench/bench.py --ladder 1,2,4,8 --plot p.png  several, one row each
     python bench/bench.py --cancel --n 40                barge-in, and whether every request ends once
+    python bench/bench.py --fairness --long 2            short sentences beside long texts
 
 Each connection has one request outstanding at a time and takes the next one when that has ended. The
 sentences are the lines of bench/sentences.txt, in turn. Exits with 1 when a request failed.
@@ -24,8 +25,8 @@ if __name__ == "__main__":
     # line it runs from anywhere, without PYTHONPATH, and so does `python -m bench.bench`.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from bench import barge_in, ladder, load, plot
-from bench.sentences import SENTENCES, read_long_text, read_sentences
+from bench import barge_in, fairness, ladder, load, plot
+from bench.sentences import SENTENCES, read_long_text, read_sentences, read_short_sentences
 from kokoro_trio.client import connection_options
 from kokoro_trio.errors import KokoroTrioError
 
@@ -58,6 +59,9 @@ def _measurement(options: argparse.Namespace) -> Callable[[], Awaitable[Result]]
     sentences = read_sentences(options.text_file)
     if options.ladder is not None:
         return partial(ladder.climb, options, sentences)
+    if options.fairness:
+        short = read_short_sentences(options.text_file)
+        return partial(fairness.measure, options, short, read_long_text())
     if options.cancel:
         return partial(barge_in.measure, options, read_long_text())
     return partial(load.run, options, sentences, options.n, options.concurrency)
@@ -92,6 +96,14 @@ def _command_line() -> argparse.ArgumentParser:
     )
     mode.add_argument(
         "--cancel", action="store_true", help="--n long texts interrupted, over --concurrency connections"
+    )
+    mode.add_argument(
+        "--fairness",
+        action="store_true",
+        help="--n short sentences on one connection, alone and then beside --long others",
+    )
+    parser.add_argument(
+        "--long", type=_count, default=1, help="who speak long texts in --fairness (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the moments of --cancel (default: 0)")
     return parser

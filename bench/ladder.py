@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
-from bench.load import Spread, Summary, run, warm_up
+from bench.load import Summary, percentiles_ms, run, warm_up
 
 
 @frozen
@@ -62,7 +62,3 @@ def _row(summary: Summary) -> str:
         f"{summary.longest_gap_s * 1000:.0f}",
         summary.n_errors,
     )
-
-
-def percentiles_ms(spread: Spread | None) -> str:
-    return "-" if spread is None else f"{spread.p50 * 1000:.0f}/{spread.p95 * 1000:.0f}"

@@ -76,6 +76,25 @@ class Spread:
         return cls(float(np.mean(present)), p50, p95, max(present))
 
 
+def percentiles_ms(spread_s: Spread | None) -> str:
+    """p50/p95."""
+    return "-" if spread_s is None else f"{spread_s.p50 * 1000:.0f}/{spread_s.p95 * 1000:.0f}"
+
+
+@frozen
+class Ratio:
+    """Of one spread to another."""
+
+    p50: float
+    p95: float
+
+    @classmethod
+    def of(cls, one: Spread | None, other: Spread | None) -> "Ratio | None":
+        if one is None or other is None:
+            return None
+        return cls(one.p50 / other.p50, one.p95 / other.p95)
+
+
 @frozen
 class Summary:
     """All requests of a run. `xrt` and `kb_per_s` (1000 bytes) are those of all connections together."""
@@ -210,13 +229,18 @@ async def run(options: argparse.Namespace, sentences: Sequence[str], n: int, con
 
     The clock runs from when all connections stand. Raises `ClientError` where one cannot be made.
     """
+    async with connections(options, concurrency) as sessions:
+        return await run_over(sessions, sentences, n, options.voice)
+
+
+async def run_over(
+    sessions: Sequence[Session], sentences: Sequence[str], n: int, voice: str | None
+) -> Summary:
     with tqdm(total=n, unit="request", disable=None) as progress:
-        work = Run(in_turn(sentences, n), partial(speak, voice=options.voice), progress.update)
-        async with connections(options, concurrency) as sessions:
-            began_at = trio.current_time()
-            await work.over(sessions)
-            wall_s = trio.current_time() - began_at
-    return Summary.of(work.outcomes, concurrency, wall_s)
+        work = Run(in_turn(sentences, n), partial(speak, voice=voice), progress.update)
+        began_at = trio.current_time()
+        await work.over(sessions)
+    return Summary.of(work.outcomes, len(sessions), trio.current_time() - began_at)
 
 
 async def speak(session: Session, sentence: str, voice: str | None) -> Spoken:

@@ -13,12 +13,16 @@ LONG_TEXT = Path(__file__).parent / "long_text.txt"
 """150 words, as many as an utterance may have by default."""
 
 
+SHORT_WORDS = 12
+
+
 @define
 class NothingToSay(KokoroTrioError):
     path: Path
+    sought: str = "sentence"
 
     def __str__(self) -> str:
-        return f"{self.path} holds no sentence"
+        return f"{self.path} holds no {self.sought}"
 
 
 def read_sentences(path: Path) -> list[str]:
@@ -27,6 +31,14 @@ def read_sentences(path: Path) -> list[str]:
     if not sentences:
         raise NothingToSay(path)
     return sentences
+
+
+def read_short_sentences(path: Path) -> list[str]:
+    """Those of at most 12 words. Raises OSError and `NothingToSay`."""
+    short = [sentence for sentence in read_sentences(path) if len(sentence.split()) <= SHORT_WORDS]
+    if not short:
+        raise NothingToSay(path, f"sentence of at most {SHORT_WORDS} words")
+    return short
 
 
 def read_long_text() -> str:

@@ -32,7 +32,7 @@ def other_server(request: pytest.FixtureRequest) -> Iterator[argparse.Namespace]
             pass
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield options(server.server_port)
         server.shutdown()
