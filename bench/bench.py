@@ -2,6 +2,7 @@
 
     python bench/bench.py --n 60 --concurrency 4         one load
     python bench/bench.py --ladder 1,2,4,8 --plot p.png  several, one row each
+    python bench/bench.py --target-p95-ms 1000           how many clients are served in time
     python bench/bench.py --cancel --n 40                barge-in, and whether every request ends once
     python bench/bench.py --fairness --long 2            short sentences beside long texts
 
@@ -11,6 +12,7 @@ sentences are the lines of bench/sentences.txt, in turn. Exits with 1 when a req
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
@@ -25,7 +27,7 @@ if __name__ == "__main__":
     # line it runs from anywhere, without PYTHONPATH, and so does `python -m bench.bench`.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from bench import barge_in, fairness, ladder, load, plot
+from bench import barge_in, fairness, ladder, load, plot, target
 from bench.sentences import SENTENCES, read_long_text, read_sentences, read_short_sentences
 from kokoro_trio.client import connection_options
 from kokoro_trio.errors import KokoroTrioError
@@ -59,6 +61,8 @@ def _measurement(options: argparse.Namespace) -> Callable[[], Awaitable[Result]]
     sentences = read_sentences(options.text_file)
     if options.ladder is not None:
         return partial(ladder.climb, options, sentences)
+    if options.target_p95_ms is not None:
+        return partial(target.measure, options, sentences)
     if options.fairness:
         short = read_short_sentences(options.text_file)
         return partial(fairness.measure, options, short, read_long_text())
@@ -95,6 +99,12 @@ def _command_line() -> argparse.ArgumentParser:
         "--ladder", type=_counts, metavar="1,2,4,8", help="one concurrency after the other, --n requests each"
     )
     mode.add_argument(
+        "--target-p95-ms",
+        type=_positive,
+        metavar="N",
+        help="the largest MAX_CONCURRENT_JOBS that keeps the p95 of TTFA within N ms",
+    )
+    mode.add_argument(
         "--cancel", action="store_true", help="--n long texts interrupted, over --concurrency connections"
     )
     mode.add_argument(
@@ -113,6 +123,16 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 upwards")
     return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
 
 
 def _counts(text: str) -> list[int]:
