@@ -5,6 +5,7 @@
     python bench/bench.py --target-p95-ms 1000           how many clients are served in time
     python bench/bench.py --cancel --n 40                barge-in, and whether every request ends once
     python bench/bench.py --fairness --long 2            short sentences beside long texts
+    python bench/bench.py --pipeline                     beside kokoro's own KPipeline
 
 Each connection has one request outstanding at a time and takes the next one when that has ended. The
 sentences are the lines of bench/sentences.txt, in turn. Exits with 1 when a request failed.
@@ -27,7 +28,7 @@ if __name__ == "__main__":
     # line it runs from anywhere, without PYTHONPATH, and so does `python -m bench.bench`.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from bench import barge_in, fairness, ladder, load, plot, target
+from bench import barge_in, fairness, ladder, load, pipeline, plot, target
 from bench.sentences import SENTENCES, read_long_text, read_sentences, read_short_sentences
 from kokoro_trio.client import connection_options
 from kokoro_trio.errors import KokoroTrioError
@@ -63,6 +64,8 @@ def _measurement(options: argparse.Namespace) -> Callable[[], Awaitable[Result]]
         return partial(ladder.climb, options, sentences)
     if options.target_p95_ms is not None:
         return partial(target.measure, options, sentences)
+    if options.pipeline:
+        return partial(pipeline.measure, options, sentences)
     if options.fairness:
         short = read_short_sentences(options.text_file)
         return partial(fairness.measure, options, short, read_long_text())
@@ -111,6 +114,11 @@ def _command_line() -> argparse.ArgumentParser:
         "--fairness",
         action="store_true",
         help="--n short sentences on one connection, alone and then beside --long others",
+    )
+    mode.add_argument(
+        "--pipeline",
+        action="store_true",
+        help="--n sentences, each by kokoro's KPipeline in this process and by the server in turn",
     )
     parser.add_argument(
         "--long", type=_count, default=1, help="who speak long texts in --fairness (default: %(default)s)"

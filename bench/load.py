@@ -126,8 +126,8 @@ class Summary:
             rtf=Spread.of(each.timing.rtf for each in spoken),
             wall_s=wall_s,
             audio_s=audio_s,
-            xrt=audio_s / wall_s,
-            kb_per_s=audio_s * SAMPLE_RATE_HZ * BYTES_PER_SAMPLE / 1000 / wall_s,
+            xrt=audio_s / wall_s if spoken else 0.0,
+            kb_per_s=audio_s * SAMPLE_RATE_HZ * BYTES_PER_SAMPLE / 1000 / wall_s if spoken else 0.0,
             n_underruns=sum(gap_s > 0 for gap_s in gaps_s),
             longest_gap_s=max(gaps_s, default=0.0),
         )

@@ -65,6 +65,11 @@ class TestCommand:
         assert ran.stderr.startswith(b"error: cannot connect to 127.0.0.1")
         assert ran.stderr.count(b"\n") == 1
 
+    def test_one_mode_at_a_time(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            options(1, "--cancel", "--fairness")
+        assert "not allowed with argument --cancel" in capsys.readouterr().err
+
     @pytest.mark.parametrize("n", ["0", "-1", "many"])
     def test_a_count_that_is_none(self, n: str, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):

@@ -22,6 +22,10 @@ class TestSentences:
         assert min(n_words) <= 2
         assert max(n_words) in range(35, 41)
 
+    def test_six_of_all_lengths(self) -> None:
+        six = read_sentences(SENTENCES.with_name("six_sentences.txt"))
+        assert [word_count(sentence) for sentence in six] == [3, 6, 9, 13, 18, 24]
+
     def test_a_file_without_any(self, tmp_path: Path) -> None:
         (tmp_path / "empty.txt").write_text("\n  \n")
         with pytest.raises(NothingToSay, match=r"empty\.txt holds no sentence"):

@@ -1,6 +1,5 @@
 """Contract: what every synthesizer promises, held against tones and, with weights, Kokoro itself."""
 
-import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from attrs import evolve
 from kokoro.istftnet import Generator  # type: ignore[import-untyped]
 
+from bench.pipeline import kmodel_of
 from bench.quality import log_spectral_distance_db
 from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, Config, ModelConfig, WindowConfig
 from kokoro_trio.errors import DeviceUnavailable
@@ -48,19 +48,7 @@ def network(weights: Weights) -> KokoroNetwork:
 
 @pytest.fixture(scope="module")
 def kmodel(weights: Weights, tmp_path_factory: pytest.TempPathFactory) -> torch.nn.Module:
-    """kokoro's own model of the same weights, which it only takes as a pickle of its five parts."""
-    from kokoro import KModel  # type: ignore[import-untyped]
-
-    path = tmp_path_factory.mktemp("kmodel") / "kokoro.pth"
-    parts: dict[str, dict[str, torch.Tensor]] = {}
-    for name, tensor in weights.model.items():
-        part, _, rest = name.partition(".")
-        parts.setdefault(part, {})[rest] = tensor
-    torch.save(parts, path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = KModel("hexgrad/Kokoro-82M", dict(weights.config), str(path))
-    reference: torch.nn.Module = model.eval()
+    reference: torch.nn.Module = kmodel_of(weights, tmp_path_factory.mktemp("kmodel"))
     return reference
 
 

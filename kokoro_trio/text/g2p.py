@@ -20,6 +20,7 @@ from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Segment, Sentence
 from kokoro_trio.text.segmentation import Pronunciation, split_phonemes
 
 if TYPE_CHECKING:
+    from misaki.en import G2P  # type: ignore[import-untyped]
     from spacy.language import Language
 
 LANGUAGES = {
@@ -181,20 +182,7 @@ class _EnglishPronouncer:
     """misaki's dictionaries and rules, and espeak for what they do not know."""
 
     def __init__(self, spacy_model: "Language", *, is_british: bool) -> None:
-        from misaki import en, espeak  # type: ignore[import-untyped]
-
-        class InstalledModelG2P(en.G2P):  # type: ignore[misc]
-            """Given its spaCy model: en.G2P's own __init__ knows one model's name and downloads it."""
-
-            def __init__(self) -> None:
-                self.version = None  # Kokoro v1.0; "2.0" is the phoneme set of a later model
-                self.british = is_british
-                self.nlp = spacy_model
-                self.lexicon = en.Lexicon(is_british)
-                self.fallback = espeak.EspeakFallback(is_british)
-                self.unk = ""
-
-        self._g2p = InstalledModelG2P()
+        self._g2p = _misaki(spacy_model, is_british=is_british)
 
     def __call__(self, text: str) -> list[Spoken]:
         spaced, positions = _with_spaces(text, _gaps_in_runs(text))
@@ -207,6 +195,29 @@ class _EnglishPronouncer:
             (positions[start], (token.phonemes or "") + " " * bool(token.whitespace))
             for token, start in zip(tokens, starts, strict=True)
         ]
+
+
+def load_misaki(*, is_british: bool) -> "G2P":
+    """misaki's own English, as kokoro's pipeline asks it. Raises `G2PUnavailable`."""
+    with _known_warnings_ignored():
+        return _misaki(_load_spacy_model(), is_british=is_british)
+
+
+def _misaki(spacy_model: "Language", *, is_british: bool) -> "G2P":
+    from misaki import en, espeak  # type: ignore[import-untyped]
+
+    class InstalledModelG2P(en.G2P):  # type: ignore[misc]
+        """Given its spaCy model: en.G2P's own __init__ knows one model's name and downloads it."""
+
+        def __init__(self) -> None:
+            self.version = None  # Kokoro v1.0; "2.0" is the phoneme set of a later model
+            self.british = is_british
+            self.nlp = spacy_model
+            self.lexicon = en.Lexicon(is_british)
+            self.fallback = espeak.EspeakFallback(is_british)
+            self.unk = ""
+
+    return InstalledModelG2P()
 
 
 class _EspeakPronouncer:
@@ -290,7 +301,7 @@ def _token_starts(tokens: list[str], text: str) -> Iterator[int]:
 
 def _without_markup(text: str) -> tuple[str, list[int]]:
     """`word` for `[word](/phonemes/)`, and where in `text` each character is; its first is at the bracket."""
-    from misaki.en import LINK_REGEX  # type: ignore[import-untyped]
+    from misaki.en import LINK_REGEX
 
     shown: list[str] = []
     positions: list[int] = []
