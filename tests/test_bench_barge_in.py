@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from bench import barge_in
-from bench.barge_in import BargeIn, BargeIns, Ends, Interrupter, measure, random_delays_s, summed_up
+from bench.barge_in import BargeIn, BargeIns, Ends, Interrupter, Moment, measure, random_moments, summed_up
 from bench.load import NEVER_ENDED, Failed, Run
 from bench.server_state import ServerState
 from kokoro_trio.model.synthesizer import ToneSynthesizer
@@ -17,6 +17,8 @@ from tests.test_client import Peer, Script, talking
 from tests.test_server import running
 
 IDLE = ServerState("cpu", active=0, waiting=0, max_concurrent_jobs=4)
+MID_SPEECH = Moment(is_after_audio=True, delay_s=0.02)
+AT_ONCE = Moment(is_after_audio=False, delay_s=0.0)
 ALL_ENDED = Ends(n_once=4, n_never=0, n_again=0, n_strays=0, n_stray_frames=0)
 
 
@@ -62,10 +64,9 @@ async def refuse(peer: Peer) -> None:
     await trio.sleep_forever()
 
 
-async def interrupt(script: Script) -> tuple[BargeIn | Failed, Ends]:
-    """Once, after 20 ms."""
+async def interrupt(script: Script, moment: Moment = MID_SPEECH) -> tuple[BargeIn | Failed, Ends]:
     interrupter = Interrupter("A long text.", voice=None)
-    work = Run(iter([0.02]), interrupter.interrupt, on_outcome=lambda: None)
+    work = Run(iter([moment]), interrupter.interrupt, on_outcome=lambda: None)
     async with talking(script) as session:
         await work.over([session])
         [outcome] = work.outcomes
@@ -78,6 +79,7 @@ class TestInterrupt:
         assert isinstance(outcome, BargeIn)
         assert outcome.end == "canceled"
         assert outcome.delay_s >= 0.02
+        assert outcome.was_heard
         assert (outcome.late_frames, outcome.late_s) == (2, 0.04)
         assert outcome.next_audio_s is not None
         assert 0 < outcome.ack_s < outcome.next_audio_s
@@ -87,17 +89,18 @@ class TestInterrupt:
     async def test_a_request_that_was_done_before(self) -> None:
         outcome, ends = await interrupt(be_done_first)
         assert isinstance(outcome, BargeIn)
-        assert outcome.end == "done"
+        assert (outcome.end, outcome.was_heard) == ("done", True)
         assert ends.are_right
 
     async def test_two_ends_of_one_request(self) -> None:
-        _, ends = await interrupt(end_again)
+        _, ends = await interrupt(end_again, AT_ONCE)
         assert ends == Ends(n_once=1, n_never=0, n_again=1, n_strays=1, n_stray_frames=1)
         assert not ends.are_right
 
-    async def test_an_end_that_does_not_come(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("moment", [AT_ONCE, MID_SPEECH])
+    async def test_what_does_not_come(self, moment: Moment, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(barge_in, "END_TIMEOUT_S", 0.05)
-        outcome, ends = await interrupt(never_answer)
+        outcome, ends = await interrupt(never_answer, moment)
         assert outcome == Failed(NEVER_ENDED)
         assert (ends.n_once, ends.n_never) == (0, 1)
         assert not ends.are_right
@@ -108,8 +111,8 @@ class TestInterrupt:
         assert ends.are_right
 
 
-def barge_in_of(end: str, ack_s: float) -> BargeIn:
-    return BargeIn(0.5, end, ack_s, late_frames=3, late_s=0.06, next_audio_s=0.4)
+def barge_in_of(end: str, ack_s: float, was_heard: bool = True) -> BargeIn:
+    return BargeIn(0.5, was_heard, end, ack_s, late_frames=3, late_s=0.06, next_audio_s=0.4)
 
 
 def sums(*outcomes: BargeIn | Failed, ends: Ends = ALL_ENDED, state: ServerState = IDLE) -> BargeIns:
@@ -118,11 +121,12 @@ def sums(*outcomes: BargeIn | Failed, ends: Ends = ALL_ENDED, state: ServerState
 
 class TestBargeIns:
     def test_those_that_were_done_first_are_counted_apart(self) -> None:
-        ends = [("canceled", 0.001), ("canceled", 0.003), ("done", -0.1)]
-        summary = sums(*(barge_in_of(end, ack_s) for end, ack_s in ends))
+        unheard = barge_in_of("canceled", 0.001, was_heard=False)
+        summary = sums(unheard, barge_in_of("canceled", 0.003), barge_in_of("done", -0.1))
         assert not summary.has_failed
         assert list(summary.report()) == [
-            "barge-ins 3, connections 2, seed 0: 2 canceled, 1 done before the cancel reached them",
+            "barge-ins 3, connections 2, seed 0: 2 canceled (1 after the first audio), "
+            "1 done before the cancel reached them",
             "after the cancel was sent          p50       p95       max",
             "canceled, ms                       2.0       2.9       3.0",
             "audio received, frames               3         3         3",
@@ -166,7 +170,8 @@ class TestMeasure:
         assert result.idle_ttfb_s is not None
 
     def test_the_same_moments_for_the_same_seed(self) -> None:
-        delays_s = list(random_delays_s(1, 100))
-        assert delays_s == list(random_delays_s(1, 100)) != list(random_delays_s(2, 100))
-        assert all(0 <= delay_s <= barge_in.MAX_DELAY_S for delay_s in delays_s)
-        assert max(delays_s) > barge_in.MAX_DELAY_S / 2
+        moments = list(random_moments(1, 100))
+        assert moments == list(random_moments(1, 100)) != list(random_moments(2, 100))
+        assert sum(moment.is_after_audio for moment in moments) == 50
+        delays_s = [moment.delay_s for moment in moments]
+        assert 0 <= min(delays_s) < barge_in.MAX_DELAY_S / 2 < max(delays_s) <= barge_in.MAX_DELAY_S
