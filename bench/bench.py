@@ -8,7 +8,8 @@
     python bench/bench.py --pipeline                     beside kokoro's own KPipeline
 
 Each connection has one request outstanding at a time and takes the next one when that has ended. The
-sentences are the lines of bench/sentences.txt, in turn. Exits with 1 when a request failed.
+sentences are the lines of bench/sentences.txt, or of --text-file, in turn. Exits with 1 when a request
+failed, or the answer is no.
 """
 
 import argparse
@@ -25,7 +26,8 @@ from attrs import AttrsInstance, asdict
 
 if __name__ == "__main__":
     # A script's imports are looked for beside it first, where `bench` would be this very file. With this
-    # line it runs from anywhere, without PYTHONPATH, and so does `python -m bench.bench`.
+    # line it runs from any folder without PYTHONPATH; `python -m bench.bench`, which runs from the
+    # repository only, changes nothing by it.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from bench import barge_in, fairness, ladder, load, pipeline, plot, target

@@ -13,6 +13,7 @@ import trio
 from bench.bench import _command_line
 from kokoro_trio.config import REPOSITORY
 from tests.test_client import Peer, find_free_port, serving
+from tests.test_server import running
 
 # As after scripts/setup.sh: nothing says where the repository is.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -48,6 +49,24 @@ class TestCommand:
         assert ran.stdout.decode().startswith("n 3, concurrency 4, errors 0\n")
         assert ran.returncode == 0
         assert json.loads((tmp_path / "result.json").read_text())["n"] == 3
+
+    @pytest.mark.parametrize(
+        ("mode", "holds"),
+        [
+            (["--ladder", "1,2"], "rungs"),
+            (["--target-p95-ms", "60000"], "max_concurrent_jobs"),
+            (["--cancel"], "ack_s"),
+            (["--fairness"], "ttfa_ratio"),
+        ],
+        ids=lambda value: value[0],
+    )
+    async def test_each_mode_with_our_own_server(self, mode: list[str], holds: str, tmp_path: Path) -> None:
+        result = tmp_path / "result.json"
+        async with running() as server:
+            ran = await bench(server.port, "--api-key", "first", "--n", "2", *mode, "--json", str(result))
+        assert (ran.returncode, ran.stderr) == (0, b"")
+        assert ran.stdout
+        assert holds in json.loads(result.read_text())
 
     async def test_a_failed_request_shows_in_the_exit_status(self) -> None:
         async def script(peer: Peer) -> None:
