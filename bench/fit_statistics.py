@@ -8,14 +8,16 @@ checksum of the model they were made with.
 
     --collect FILE   where the pairs are kept between runs (default: .cache/statistics.npz)
     --report         also hold out voices and texts, and print how far the predictions are off
-    --listen         also let held-out voices speak texts that are not in the fit, and print how far the
-                     sound is off (the columns of bench/quality.py)
+    --listen         also let held-out voices and blends speak texts that are not in the fit, and print how
+                     far the sound is off (the columns of bench/quality.py), and how that goes with the
+                     distance that the engine knows beforehand
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +39,8 @@ from kokoro_trio.text.g2p import GraphemeToPhoneme
 
 RANK = 64
 RIDGE = 0.3
-DISTANCE_MARGIN = 1.25
-"""How much further than anything in the fit a segment may lie."""
+MAX_DISTANCE = 2.0
+"""Segments further than this from their voice's mean are vocoded whole. They are the very short ones."""
 SENTENCES_PER_VOICE = 10
 SPEEDS = (1.0, 1.0, 0.8, 1.0, 1.25, 1.0, 1.0, 1.6, 1.0, 0.9)
 
@@ -120,7 +122,10 @@ OTHERS = {
     ),
 }
 
-TEXTS = (*ENGLISH, *(text for texts in OTHERS.values() for text in texts))
+SHORT = ("No.", "Okay!", "Thank you.", "Really?")
+"""What every voice says besides: styles depend on the length, and nothing is as far off as one word."""
+
+TEXTS = (*ENGLISH, *SHORT, *(text for texts in OTHERS.values() for text in texts))
 
 BLENDS = (
     "af_aoede+af_nicole",
@@ -165,6 +170,10 @@ class Pairs:
                 sys.exit(f"error: {path} was collected with another model; remove it")
             return cls(file["voices"], file["texts"], file["features"], file["targets"])
 
+    @property
+    def is_blend(self) -> NDArray[np.bool_]:
+        return np.char.find(self.voices, "+") >= 0
+
     def save(self, path: Path, model_checksum: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(
@@ -188,6 +197,13 @@ class Means:
     def of(cls, pairs: Pairs) -> "Means":
         return cls(pairs.features.mean(0), pairs.targets.mean(0))
 
+    @classmethod
+    def mixed(cls, means: Sequence["Means"]) -> "Means":
+        return cls(
+            np.mean([each.features for each in means], axis=0),
+            np.mean([each.targets for each in means], axis=0),
+        )
+
 
 @frozen
 class Slopes:
@@ -201,12 +217,6 @@ class Slopes:
         """`features`: shape (n, 1024). Returns shape (n, 18432)."""
         deviations = features - means.features
         return np.asarray(means.targets + deviations @ self.inner @ self.outer, dtype=np.float32)
-
-    def distances(self, means: Means, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """As `StatisticsPredictor.distance`, for each row."""
-        deviations = np.square((features - means.features) / self.spread)
-        distances: NDArray[np.float32] = np.sqrt(deviations.mean(axis=1, dtype=np.float32))
-        return distances
 
 
 def with_blends(weights: Weights) -> Weights:
@@ -222,6 +232,7 @@ def lines_of(voice: str, number: int, g2p: GraphemeToPhoneme) -> Iterator[tuple[
     # Every voice begins elsewhere in the list, so that all lengths and speeds come up with all voices.
     for n in range(SENTENCES_PER_VOICE - len(texts)):
         texts.append((english, ENGLISH[(7 * number + n) % len(ENGLISH)]))
+    texts += [(english, text) for text in SHORT]
     for n, (reads, text) in enumerate(texts):
         (segment,) = g2p.segments(Sentence(text, 0, len(text)), reads, 0)
         yield TEXTS.index(text), Line(0, segment.phonemes, voice, SPEEDS[(n + number) % len(SPEEDS)])
@@ -232,7 +243,7 @@ def collect(synthesizer: KokoroSynthesizer) -> Pairs:
     g2p = GraphemeToPhoneme(synthesizer.alphabet)
     rows: list[tuple[str, int, NDArray[np.float32], NDArray[np.float32]]] = []
     voices = sorted(synthesizer.voice_names)
-    with tqdm(total=len(voices) * SENTENCES_PER_VOICE, unit="utterance") as progress:
+    with tqdm(total=len(voices) * (SENTENCES_PER_VOICE + len(SHORT)), unit="utterance") as progress:
         for number, voice in enumerate(voices):
             for text, line in lines_of(voice, number, g2p):
                 decoded, statistics = synthesizer.statistics_of(line)
@@ -292,35 +303,33 @@ def means_of_voices(pairs: Pairs) -> dict[str, Means]:
 # Holding out.
 
 
-def report(pairs: Pairs) -> None:
-    """How far predictions are off on texts, voices and a language that the fit has not seen."""
-    print(f"{'held out':<34}{'rows':>6}{'error p50':>11}{'p95':>8}{'worst':>8}")
-    _report_row("nothing (the fit itself)", _errors_on(pairs, pairs))
-    folds = [pairs.texts % 5 == fold for fold in range(5)]
-    by_text = [_errors_on(pairs.where(~fold), pairs.where(fold)) for fold in folds]
-    _report_row("texts, in five folds", np.concatenate(by_text))
+@frozen
+class HeldOut:
+    """Voices that a fit has not seen, with means for them from elsewhere, and what they say besides."""
+
+    name: str
+    slopes: Slopes
+    means: Mapping[str, Means]
+    rest: Pairs
+
+
+def held_out(pairs: Pairs) -> Iterator[HeldOut]:
+    """Voices and a language, with means from one half of what each says; and blends, with such means and
+    with the mean of those of the voices they are made of."""
+    base, blends = pairs.where(~pairs.is_blend), pairs.where(pairs.is_blend)
     for name, is_out in HELD_OUT.items():
-        out = np.array([is_out(str(voice)) for voice in pairs.voices])
-        _report_row(name, _errors_on_new_voices(pairs.where(~out), pairs.where(out)))
+        out = np.array([is_out(str(voice)) for voice in base.voices])
+        calibration, rest = _halves(base.where(out))
+        yield HeldOut(name, _slopes_of(base.where(~out)), means_of_voices(calibration), rest)
+    slopes, base_means = _slopes_of(base), means_of_voices(base)
+    calibration, rest = _halves(blends)
+    yield HeldOut("blends, means of their own", slopes, means_of_voices(calibration), rest)
+    mixed = {name: Means.mixed([base_means[voice] for voice in name.split("+")]) for name in BLENDS}
+    yield HeldOut("blends, means of means", slopes, mixed, rest)
 
 
-def _report_row(name: str, errors: NDArray[np.float32]) -> None:
-    p50, p95 = np.percentile(errors, [50, 95])
-    print(f"{name:<34}{len(errors):>6}{p50:>11.3f}{p95:>8.3f}{errors.max():>8.3f}")
-
-
-def _errors_on(known: Pairs, new: Pairs) -> NDArray[np.float32]:
-    means = means_of_voices(known)
-    slopes = fit(known, means)
-    rows = np.array([voice in means for voice in new.voices])
-    return _errors(slopes, means, new.where(rows))
-
-
-def _errors_on_new_voices(known: Pairs, new: Pairs) -> NDArray[np.float32]:
-    """The means of a new voice come from one half of what it says, the errors from the other."""
-    slopes = fit(known, means_of_voices(known))
-    calibration, rest = _halves(new)
-    return _errors(slopes, means_of_voices(calibration), rest)
+def _slopes_of(pairs: Pairs) -> Slopes:
+    return fit(pairs, means_of_voices(pairs))
 
 
 def _halves(pairs: Pairs) -> tuple[Pairs, Pairs]:
@@ -331,20 +340,53 @@ def _halves(pairs: Pairs) -> tuple[Pairs, Pairs]:
     return pairs.where(calibrates), pairs.where(~calibrates)
 
 
+def report(pairs: Pairs) -> None:
+    """How far predictions are off on texts, voices, a language and blends that the fit has not seen."""
+    base = pairs.where(~pairs.is_blend)
+    print(f"{'held out':<34}{'rows':>6}{'error p50':>11}{'p95':>8}{'worst':>8}")
+    _report_row("nothing (the fit itself)", _errors(_slopes_of(base), means_of_voices(base), base))
+    folds = [base.texts % 5 == fold for fold in range(5)]
+    by_text = [_errors_on_texts(base.where(~fold), base.where(fold)) for fold in folds]
+    _report_row("texts, in five folds", np.concatenate(by_text))
+    for each in held_out(pairs):
+        _report_row(each.name, _errors(each.slopes, each.means, each.rest))
+
+
+def _report_row(name: str, errors: NDArray[np.float32]) -> None:
+    p50, p95 = np.percentile(errors, [50, 95])
+    print(f"{name:<34}{len(errors):>6}{p50:>11.3f}{p95:>8.3f}{errors.max():>8.3f}")
+
+
+def _errors_on_texts(known: Pairs, new: Pairs) -> NDArray[np.float32]:
+    means = means_of_voices(known)
+    rows = np.array([voice in means for voice in new.voices])
+    return _errors(fit(known, means), means, new.where(rows))
+
+
 def listen(pairs: Pairs, weights: Weights) -> None:
-    """Held-out voices through the vocoder: their means come from five utterances, nothing else does."""
+    """The same through the vocoder, each utterance in windows, however far it is from the fit.
+
+    Then all of them by that distance, which is what `MAX_DISTANCE` was chosen by.
+    """
     cpu = torch.device("cpu")
+    weights = with_blends(weights)
     reference = KokoroSynthesizer(weights, cpu, quality.WHOLE, predictor=None)
+    rate = quality.dnsmos_rate()
+    heard: list[quality.Comparison] = []
     print(quality.head("held out"))
-    for name, is_out in HELD_OUT.items():
-        out = np.array([is_out(str(voice)) for voice in pairs.voices])
-        slopes = fit(pairs.where(~out), means_of_voices(pairs.where(~out)))
-        calibration, _ = _halves(pairs.where(out))
-        predictor = _predictor(slopes, means_of_voices(calibration))
+    for each in held_out(pairs):
+        predictor = _predictor(each.slopes, each.means)
         synthesizer = KokoroSynthesizer(weights, cpu, quality.WINDOWS, predictor)
-        voices = sorted({str(voice) for voice in pairs.voices[out]})
-        compared = quality.comparisons(synthesizer, reference, voices)
-        print(quality.row(name.split(",")[0], [each for each in compared if each is not None]))
+        compared = list(quality.comparisons(synthesizer, reference, sorted(each.means), rate))
+        these = [comparison for comparison in compared if comparison is not None]
+        print(quality.row(each.name, these), flush=True)
+        heard += these
+    for nearest, farthest in pairwise(LISTENED_DISTANCES):
+        between = [each for each in heard if nearest <= each.distance < farthest]
+        print(quality.row(f"distance {nearest} to {farthest}", between))
+
+
+LISTENED_DISTANCES = (0.0, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, float("inf"))
 
 
 def _predictor(slopes: Slopes, means: Mapping[str, Means]) -> StatisticsPredictor:
@@ -367,13 +409,10 @@ def _errors(slopes: Slopes, means: Mapping[str, Means], pairs: Pairs) -> NDArray
 
 
 def save(path: Path, pairs: Pairs, model_checksum: str) -> None:
+    pairs = pairs.where(~pairs.is_blend)
     means = means_of_voices(pairs)
     slopes = fit(pairs, means)
     voices = sorted(means)
-    distances = [
-        slopes.distances(means[str(voice)], features[None])[0]
-        for voice, features in zip(pairs.voices, pairs.features, strict=True)
-    ]
     tensors = {
         "feature_means": np.stack([means[voice].features for voice in voices]),
         "target_means": np.stack([means[voice].targets for voice in voices]),
@@ -384,7 +423,7 @@ def save(path: Path, pairs: Pairs, model_checksum: str) -> None:
     about = {
         "model_checksum": model_checksum,
         "voices": json.dumps(voices),
-        "max_distance": f"{DISTANCE_MARGIN * max(distances):.3f}",
+        "max_distance": f"{MAX_DISTANCE:.3f}",
     }
     save_file({name: tensor.astype(np.float16) for name, tensor in tensors.items()}, path, about)
     size_mb = path.stat().st_size / 1e6

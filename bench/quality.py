@@ -57,11 +57,15 @@ class Comparison:
     level_first: float
     joins: tuple[float, ...]
     """How much further the level jumps at each join than it does in the reference there."""
+    distance: float
+    """To what the statistics were fitted on: what the engine knows beforehand."""
     overall: float | None
     """DNSMOS OVRL, less that of the reference; None where it was not asked for."""
 
     @classmethod
-    def of(cls, voice: str, pieces: Sequence[Samples], exact: Samples, rate: Rate | None) -> "Comparison":
+    def of(
+        cls, voice: str, distance: float, pieces: Sequence[Samples], exact: Samples, rate: Rate | None
+    ) -> "Comparison":
         """`pieces`: the windows; `exact`: the same stretch as it should be."""
         got, n_first = np.concatenate(pieces), len(pieces[0])
         joins = np.cumsum([len(piece) for piece in pieces])[:-1]
@@ -71,6 +75,7 @@ class Comparison:
             lsd_first=log_spectral_distance_db(got[:n_first], exact[:n_first]),
             level=level_db(got) - level_db(exact),
             level_first=level_db(got[:n_first]) - level_db(exact[:n_first]),
+            distance=distance,
             joins=tuple(abs(level_step_db(got, join) - level_step_db(exact, join)) for join in joins),
             overall=None if rate is None else rate(got) - rate(exact),
         )
@@ -139,7 +144,7 @@ def compare(
         return None
     pieces = synthesizer.vocode(windows)
     exact = reference.vocode_exactly(same)[windows[0].start_frame * FRAME_SAMPLES :]
-    return Comparison.of(line.voice, pieces, exact, rate)
+    return Comparison.of(line.voice, synthesizer.distance(prosody), pieces, exact, rate)
 
 
 def comparisons(

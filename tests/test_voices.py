@@ -1,10 +1,11 @@
 """Pure: voice names, what they stand for, and the style vectors of a pack."""
 
+import numpy as np
 import pytest
 import torch
 
 from kokoro_trio.errors import BadKnob, UnknownVoice
-from kokoro_trio.model.voices import VoiceCatalogue, VoicePacks, language_of
+from kokoro_trio.model.voices import VoiceCatalogue, VoicePacks, blend, language_of
 
 NAMES = ("am_michael", "af_heart", "af_aoede")
 
@@ -54,3 +55,12 @@ def test_the_style_vector_goes_by_the_number_of_phonemes() -> None:
 def test_there_is_none_outside_the_range(n_phonemes: int) -> None:
     with pytest.raises(ValueError, match="510"):
         VoicePacks({"v": torch.zeros(510, 256)}).style_vector("v", n_phonemes)
+
+
+def test_a_blend_is_the_weighted_mean_of_its_packs() -> None:
+    generator = np.random.default_rng(3)
+    packs = {name: generator.normal(size=(510, 256)).astype(np.float32) for name in "abc"}
+    tensors = {name: torch.from_numpy(pack) for name, pack in packs.items()}
+    mixed = blend(tensors, {"a": 3, "b": 1})
+    np.testing.assert_allclose(mixed.numpy(), (3 * packs["a"] + packs["b"]) / 4, atol=1e-6)
+    assert (blend(tensors, {"c": 0.5}) == tensors["c"]).all()

@@ -14,8 +14,10 @@ from kokoro_trio.model.windowing import (
     MAX_FRAMES,
     MIN_FIRST_FRAMES,
     MIN_REST_FRAMES,
+    SHAPES,
     SNAP_FRAMES,
     Pace,
+    shape_of,
     window_edges,
 )
 from kokoro_trio.speech import Line
@@ -31,9 +33,9 @@ def edges(
 
 
 def test_the_first_window_holds_as_many_words_as_it_may() -> None:
-    start, first, *_ = edges("abcde fghij klmno pqrst")
+    start, first, *_ = edges("abcd fghi klmno pqrst")
     assert start == 15 - KEPT_SILENCE_FRAMES
-    assert first == 15 + 3 * len("abcde fghij")
+    assert first == 15 + 3 * len("abcd fghi")
 
 
 def test_it_ends_earlier_at_a_boundary() -> None:
@@ -70,13 +72,13 @@ def test_later_segments_keep_their_pause_and_have_no_short_window() -> None:
 
 
 def test_edges_lie_between_words_where_those_are_near() -> None:
-    all_edges = edges("abcde " * 60)
-    word_ends = {15 + 3 * (6 * n + 5) for n in range(60)}
+    all_edges = edges("abcd " * 60)
+    word_ends = {15 + 3 * (5 * n + 4) for n in range(60)}
     assert set(all_edges[1:-1]) <= word_ends
 
 
 @pytest.mark.parametrize(
-    ("growth", "expected"), [(0.1, [40, 24, 24]), (1.5, [40, 54, 75]), (99.0, [40, 160])]
+    ("growth", "expected"), [(0.1, [32, 24, 24]), (1.5, [32, 42, 57]), (99.0, [32, 160])]
 )
 def test_a_window_can_be_made_while_the_one_before_is_heard(growth: float, expected: list[int]) -> None:
     lengths = [end - start for start, end in pairwise(edges("a" * 300, growth=growth))]
@@ -95,11 +97,31 @@ def test_a_text_without_spaces_is_cut_all_the_same() -> None:
     assert max(lengths) <= MAX_FRAMES + MIN_REST_FRAMES
 
 
+def test_windows_that_stack_fill_their_shapes() -> None:
+    """All but the last: what is left over is made in the next shape that holds it."""
+    line = Line(0, "abcde " * 60, "af_heart", 1.0)
+    all_edges = window_edges(line, [15, *[3] * 360, 12], CONFIG, Pace(2.5, shapes=SHAPES))
+    lengths = [end - start for start, end in pairwise(all_edges)]
+    assert set(lengths[:-1]) <= set(SHAPES)
+    assert len(set(lengths[:-1])) > 1
+    assert shape_of(lengths[-1], SHAPES) >= lengths[-1]
+
+
+@pytest.mark.parametrize(("n_frames", "shape"), [(1, 24), (24, 24), (25, 32), (160, 160), (161, 161)])
+def test_the_next_shape_that_holds_it(n_frames: int, shape: int) -> None:
+    assert shape_of(n_frames, SHAPES) == shape
+
+
 configs = st.builds(WindowConfig, st.integers(0, 6), st.sampled_from(["", ",.", ".,?!;:"]), st.booleans())
 phoneme_texts = st.text("ab ,.", min_size=1, max_size=200)
 
 
-paces = st.builds(Pace, st.floats(0.01, 1000), st.integers(MIN_FIRST_FRAMES, MAX_FRAMES))
+paces = st.builds(
+    Pace,
+    st.floats(0.01, 1000),
+    st.integers(MIN_FIRST_FRAMES, MAX_FRAMES),
+    st.sampled_from([(), SHAPES]),
+)
 
 
 @given(phoneme_texts, st.data(), st.integers(0, 2), configs, paces)

@@ -1,5 +1,6 @@
 """Kokoro behind the `Synthesizer` interface: both halves, the voice packs and the device."""
 
+import math
 import timeit
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import pairwise
@@ -15,7 +16,12 @@ from kokoro_trio.model.convolution import Convolution, DirectConvolution, convol
 from kokoro_trio.model.network import KokoroNetwork
 from kokoro_trio.model.prosody import PADDING_TOKEN, ProsodyHalf, SegmentFeatures
 from kokoro_trio.model.source import HarmonicSource
-from kokoro_trio.model.statistics import STATISTICS_FILE, StatisticsOfAnotherModel, StatisticsPredictor
+from kokoro_trio.model.statistics import (
+    STATISTICS_FILE,
+    StatisticsOfAnotherModel,
+    StatisticsPredictor,
+    features_of,
+)
 from kokoro_trio.model.vocoder import Affine, Material, Statistics, VocoderHalf
 from kokoro_trio.model.voices import VoicePacks
 from kokoro_trio.model.weights import Weights
@@ -54,11 +60,12 @@ class _Sounding:
     """What a segment is vocoded from, made once for all its windows.
 
     `affine` is None where the vocoder's statistics cannot be known beforehand: then only the whole
-    segment at once sounds right.
+    segment at once sounds right. `distance`: how far it is from what they were fitted on.
     """
 
     material: Material
     affine: Affine | None
+    distance: float
 
 
 class KokoroSynthesizer:
@@ -173,6 +180,10 @@ class KokoroSynthesizer:
         """Because the vocoder's statistics cannot be known beforehand."""
         return _sounding(prosody).affine is None
 
+    def distance(self, prosody: Prosody) -> float:
+        """Of a segment to what the vocoder's statistics were fitted on; see `StatisticsPredictor`."""
+        return _sounding(prosody).distance
+
     @torch.inference_mode()
     def vocode_exactly(self, prosody: Prosody) -> Samples:
         """The whole segment with its own statistics: what windows are measured against."""
@@ -191,15 +202,14 @@ class KokoroSynthesizer:
     def _sounding_of(self, voice: str, features: SegmentFeatures) -> _Sounding:
         source = self._source.spectrum(features.f0_hz)
         material = Material(features.decoded, source, features.decoder_style)
-        return _Sounding(material, self._affine(voice, material))
-
-    def _affine(self, voice: str, material: Material) -> Affine | None:
         if self._predictor is None or self._config.first_max_words == 0:
-            return None
-        statistics = self._predictor.predict(voice, material.decoded)
-        if statistics is None:
-            return None
-        return self._vocoder_half.affine(material.style, statistics)
+            return _Sounding(material, None, math.inf)
+        known = features_of(material.decoded)
+        distance = self._predictor.distance(voice, known)
+        if distance > self._predictor.max_distance:
+            return _Sounding(material, None, distance)
+        statistics = self._predictor.predict(voice, known)
+        return _Sounding(material, self._vocoder_half.affine(material.style, statistics), distance)
 
     def _vocode(self, windows: Sequence[Window]) -> list[Samples]:
         """Stackable ones."""

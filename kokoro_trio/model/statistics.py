@@ -6,6 +6,7 @@ coefficients are data: `bench/fit_statistics.py` makes them, from one model, for
 """
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class StatisticsPredictor:
     slopes_out: Tensor
     feature_spread: Tensor
     max_distance: float
-    """Beyond this the fit knows nothing about a segment."""
+    """Beyond this a segment is vocoded whole: `python -m bench.fit_statistics --listen` shows why there."""
 
     @classmethod
     def load(cls, path: Path, model_checksum: str, device: torch.device) -> "StatisticsPredictor":
@@ -64,15 +65,15 @@ class StatisticsPredictor:
             max_distance=float(about["max_distance"]),
         )
 
-    def predict(self, voice: str, decoded: Tensor) -> Statistics | None:
-        """The statistics of one segment (1, 2T, 512); None where the fit cannot know them."""
+    def distance(self, voice: str, features: Tensor) -> float:
+        """How far the features of one segment (1, 1024) are from their voice's mean, in its standard
+        deviations, rms over features; infinite for a voice without means."""
         if voice not in self.feature_means:
-            return None
-        deviation = features_of(decoded) - self.feature_means[voice]
-        if self.distance(deviation) > self.max_distance:
-            return None
-        return Statistics.of_targets(self.target_means[voice] + deviation @ self.slopes_in @ self.slopes_out)
+            return math.inf
+        deviation = (features - self.feature_means[voice]) / self.feature_spread
+        return float(deviation.square().mean().sqrt())
 
-    def distance(self, deviation: Tensor) -> float:
-        """How far features are from their voice's mean, in its standard deviations, rms over features."""
-        return float((deviation / self.feature_spread).square().mean().sqrt())
+    def predict(self, voice: str, features: Tensor) -> Statistics:
+        """The statistics of one segment; not to be trusted beyond `max_distance`."""
+        deviation = features - self.feature_means[voice]
+        return Statistics.of_targets(self.target_means[voice] + deviation @ self.slopes_in @ self.slopes_out)

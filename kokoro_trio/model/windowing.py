@@ -19,12 +19,12 @@ CONTEXT_FRAMES = 5
 4: 6e-6; at 3: 1.8e-3."""
 CONTEXT_COST_FRAMES = 3
 """What that costs, in frames that go the whole way: the later, dearer stage needs less of it."""
-MIN_FIRST_FRAMES, MAX_FIRST_FRAMES = 24, 40
-"""0.6 to 1 s, however short or long the words are that the first window is to hold."""
+MIN_FIRST_FRAMES, MAX_FIRST_FRAMES = 24, 32
+"""0.6 to 0.8 s, however short or long the words are that the first window is to hold."""
 LATER_SEGMENT_FRAMES = 80
 """The first window of a later sentence: somebody is being heard meanwhile."""
 MAX_FRAMES = 160
-SHAPES = (MIN_FIRST_FRAMES, MAX_FIRST_FRAMES, 80, MAX_FRAMES)
+SHAPES = (MIN_FIRST_FRAMES, MAX_FIRST_FRAMES, 48, 80, MAX_FRAMES)
 """The lengths of windows that are made side by side: only what is of one length can be."""
 
 
