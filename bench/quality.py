@@ -119,8 +119,8 @@ def level_step_db(samples: Samples, join: int, n_samples: int = SAMPLE_RATE_HZ /
 def dnsmos_rate() -> Rate:
     """Rates samples at 24 kHz. Exits where the packages for it are not there."""
     try:
-        from scipy.signal import resample_poly  # type: ignore[import-untyped]
-        from speechmos import dnsmos  # type: ignore[import-untyped]
+        from scipy.signal import resample_poly
+        from speechmos import dnsmos
     except ImportError as error:
         sys.exit(f"error: {error.name} is not installed; bash scripts/setup.sh --bench installs it")
 
