@@ -50,6 +50,8 @@ def draw(ladder: Ladder, path: Path) -> None:
     for axes in (ttfa, xrt):
         axes.set_xlabel("clients")
         axes.set_xticks(clients)
+        # Zero is part of what is drawn, so that the margin above is one of all that is seen.
+        axes.axhline(0, color="black", linewidth=0.8)
         axes.margins(y=0.2)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
