@@ -33,9 +33,10 @@ from kokoro_trio.model.kokoro import KokoroSynthesizer, choose_device
 from kokoro_trio.model.statistics import STATISTICS_FILE, StatisticsPredictor, features_of
 from kokoro_trio.model.voices import blend, language_of
 from kokoro_trio.model.weights import Weights, open_weights
-from kokoro_trio.speech import Line, Sentence
+from kokoro_trio.speech import Line
 from kokoro_trio.text.g2p import ENGLISH as ENGLISH_ACCENTS
 from kokoro_trio.text.g2p import GraphemeToPhoneme
+from kokoro_trio.text.reading import Sentence
 
 RANK = 64
 RIDGE = 0.3
@@ -231,7 +232,7 @@ def lines_of(voice: str, number: int, g2p: GraphemeToPhoneme) -> Iterator[tuple[
     for n in range(SENTENCES_PER_VOICE - len(texts)):
         texts.append((english, ENGLISH[(7 * number + n) % len(ENGLISH)]))
     for n, (reads, text) in enumerate(texts):
-        (segment,) = g2p.segments(Sentence(text, 0, len(text)), reads, 0)
+        (segment,) = g2p.segments(Sentence.at(text), reads, 0)
         yield TEXTS.index(text), Line(0, segment.phonemes, voice, SPEEDS[(n + number) % len(SPEEDS)])
 
 

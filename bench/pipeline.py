@@ -28,7 +28,8 @@ from kokoro_trio.metrics import HeadSilence
 # Before torch, which kokoro brings: this room sets what libgomp reads when torch loads it.
 from kokoro_trio.model.voices import language_of
 from kokoro_trio.model.weights import Weights, open_weights, prepared_folder
-from kokoro_trio.text.g2p import ENGLISH, load_misaki
+from kokoro_trio.text.english import load_misaki
+from kokoro_trio.text.g2p import ENGLISH
 
 if TYPE_CHECKING:
     import torch

@@ -19,8 +19,9 @@ from tqdm import tqdm
 from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, WindowConfig
 from kokoro_trio.model.kokoro import KokoroSynthesizer, load_predictor
 from kokoro_trio.model.weights import open_weights
-from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Line, Samples, Sentence
+from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Line, Samples
 from kokoro_trio.text.g2p import GraphemeToPhoneme
+from kokoro_trio.text.reading import Sentence
 
 N_FFT, HOP = 1024, 256
 N_MELS = 80
@@ -158,7 +159,7 @@ def comparisons(
         for voice in voices:
             reads = voice[0] if voice[0] in "ab" else "a"
             for text in SENTENCES:
-                (segment,) = g2p.segments(Sentence(text, 0, len(text)), reads, 0)
+                (segment,) = g2p.segments(Sentence.at(text), reads, 0)
                 yield compare(synthesizer, reference, Line(0, segment.phonemes, voice, 1.0), rate)
                 progress.update()
 

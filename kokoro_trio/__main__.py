@@ -13,7 +13,7 @@ from kokoro_trio import __version__, log
 from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, Config, LogConfig, ModelConfig, WindowConfig
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.engine.inference import InferenceThread
-from kokoro_trio.engine.phonemizing import Phonemize, PhonemizerThread
+from kokoro_trio.engine.phonemizing import PhonemizerThread, Reader
 from kokoro_trio.errors import StartError
 from kokoro_trio.metrics import MetricsLog, RequestRecord
 from kokoro_trio.model.synthesizer import Synthesizer
@@ -106,10 +106,10 @@ def _load_model(config: ModelConfig, windows: WindowConfig) -> Synthesizer:
     return KokoroSynthesizer(weights, device, windows, predictor, dtype, MAX_BATCH)
 
 
-def _load_text(alphabet: frozenset[str]) -> Phonemize:
+def _load_text(alphabet: frozenset[str]) -> Reader:
     g2p = GraphemeToPhoneme(alphabet)
     g2p.warm_up()
-    return g2p.segments
+    return g2p
 
 
 async def _shut_down_on_signal(

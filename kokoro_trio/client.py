@@ -41,6 +41,7 @@ from kokoro_trio.server.messages import (
     Queue,
     ServerMessage,
     Speak,
+    SpokenWord,
     Start,
     Started,
     StartedSpeak,
@@ -409,7 +410,9 @@ class Speech:
 
     Times are those of `trio.current_time()`, in seconds, taken as frames arrive and not as they are
     read. `end` is None, then "done", "canceled", "connection_lost" or the server's error code;
-    `duration_s` is the audio as the server counts it; `segment` the sentence that `meta` told of last.
+    `duration_s` is the audio as the server counts it; `segment` the sentence that `meta` told of last;
+    `words` those whose times are known, where the session was started with `timestamps`. `text_spoken`
+    and `text_remaining` come with "canceled".
     """
 
     def __init__(
@@ -421,6 +424,9 @@ class Speech:
         self.started_at: float | None = None
         self.arrivals: list[Arrival] = []
         self.segment: int | None = None
+        self.words: list[SpokenWord] = []
+        self.text_spoken: str | None = None
+        self.text_remaining: str | None = None
         self.ended_at: float | None = None
         self.end: str | None = None
         self.duration_s: float | None = None
@@ -479,13 +485,16 @@ class Speech:
                 self.was_queued = True
             case StartedSpeak():
                 self.started_at = at
-            case Meta(segment=segment):
-                self.segment = segment
+            case Meta(segment=segment, words=words):
+                self.words += words or ()
+                # Words are of a segment that is still to come.
+                self.segment = self.segment if words else segment
             case Done(duration_s=duration_s):
                 self.duration_s = duration_s
                 self._finish("done", at)
             case Canceled(duration_s=duration_s):
                 self.duration_s = duration_s
+                self.text_spoken, self.text_remaining = message.text_spoken, message.text_remaining
                 self._finish("canceled", at)
             case Error():
                 self._fail(_failure(message), at)

@@ -29,12 +29,13 @@ class Utterance:
 
 
 @frozen
-class Sentence:
-    """A piece of an utterance's text: `text == utterance.text[start_char:end_char]`."""
+class Word:
+    """A word as the client wrote it, and which of its segment's phonemes it is spoken in."""
 
-    text: str
     start_char: int
     end_char: int
+    start_phoneme: int
+    end_phoneme: int
 
 
 @frozen
@@ -42,13 +43,26 @@ class Segment:
     """A sentence, or a piece of one, that goes through the model in one go.
 
     `phonemes` are at most `MAX_SEGMENT_PHONEMES` characters of Kokoro's alphabet; the characters
-    `start_char` to `end_char` of the utterance's text are what they pronounce.
+    `start_char` to `end_char` of the utterance's text are what they pronounce. `words` ascend; ends are
+    exclusive.
     """
 
     index: int
     phonemes: str
     start_char: int
     end_char: int
+    words: tuple[Word, ...] = ()
+
+
+@frozen
+class WordTime:
+    """When a word of a segment is heard, in seconds from the first sample of the utterance."""
+
+    segment: int
+    start_char: int
+    end_char: int
+    start_s: float
+    end_s: float
 
 
 @frozen

@@ -1,6 +1,7 @@
 """Shared by all levels: a model and a text side that run in the event loop."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
 import attrs
 import pytest
@@ -8,10 +9,10 @@ import trio
 from hypothesis import HealthCheck, settings
 
 from kokoro_trio.engine.inference import OnOutcome, run_step
-from kokoro_trio.engine.phonemizing import Phonemize
 from kokoro_trio.engine.scheduler import Step
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
-from kokoro_trio.speech import Line, Prosody, Segment, Sentence
+from kokoro_trio.speech import Line, Prosody, Segment, Word
+from kokoro_trio.text.reading import Sentence, read
 
 # How fast an example is made says something about the machine's neighbours, nothing about the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -64,20 +65,40 @@ class StumblingSynthesizer(ToneSynthesizer):
 
 def spell(sentence: Sentence, language: str, first_index: int) -> list[Segment]:
     """Grapheme-to-phoneme for tests: the letters are the phonemes."""
-    phonemes = "".join(char for char in sentence.text.lower() if char.isalpha() or char == " ").strip()
-    if not phonemes:
+    kept = [n for n, char in enumerate(sentence.text) if char.isalpha() or char == " "]
+    phonemes = "".join(sentence.text[n].lower() for n in kept)
+    if not phonemes.strip():
         return []
-    return [Segment(first_index, phonemes, sentence.start_char, sentence.end_char)]
+    words = tuple(
+        Word(
+            sentence.start_char + kept[found.start()],
+            sentence.start_char + kept[found.end() - 1] + 1,
+            *found.span(),
+        )
+        for found in re.finditer(r"\S+", phonemes)
+    )
+    return [Segment(first_index, phonemes, sentence.start_char, sentence.end_char, words)]
+
+
+class SpellingReader:
+    """The same, for a thread."""
+
+    sentences = staticmethod(read)
+    segments = staticmethod(spell)
 
 
 @attrs.frozen
 class Speller:
     """A phonemizer in the event loop, for the same reason as the inference."""
 
-    phonemize: Phonemize = spell
+    phonemize: Callable[[Sentence, str, int], list[Segment]] = spell
 
     async def load(self, alphabet: frozenset[str]) -> None:
         await trio.lowlevel.checkpoint()
+
+    async def sentences(self, text: str, language: str) -> list[Sentence]:
+        await trio.lowlevel.checkpoint()
+        return read(text, language)
 
     async def segments(self, sentence: Sentence, language: str, first_index: int) -> list[Segment]:
         await trio.lowlevel.checkpoint()

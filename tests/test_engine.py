@@ -1,7 +1,7 @@
 """Engine: admission, steps and delivery on virtual time, with the tone synthesizer in the loop."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import numpy as np
 import pytest
@@ -10,14 +10,24 @@ import trio.testing
 from attrs import evolve
 
 from kokoro_trio.config import EngineConfig
-from kokoro_trio.engine.engine import Engine, EngineStatistics, Piece
+from kokoro_trio.engine.engine import Engine, EngineStatistics, Piece, UtteranceStream
 from kokoro_trio.engine.inference import InferenceThread
 from kokoro_trio.engine.phonemizing import PhonemizerThread
 from kokoro_trio.engine.scheduler import StepKind
 from kokoro_trio.errors import BadLanguage, SynthesisFailed, Unpronounceable
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
-from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Samples, Segment, Sentence, Utterance, Window
-from tests.conftest import InLoopInference, Speller, StumblingSynthesizer, spell
+from kokoro_trio.speech import (
+    FRAME_SAMPLES,
+    FRAME_SECONDS,
+    SAMPLE_RATE_HZ,
+    Samples,
+    Segment,
+    Utterance,
+    Window,
+    WordTime,
+)
+from kokoro_trio.text.reading import Sentence
+from tests.conftest import InLoopInference, Speller, SpellingReader, StumblingSynthesizer, spell
 
 CONFIG = EngineConfig(max_concurrent_jobs=4, queue_maxsize=8)
 IDLE = EngineStatistics(is_ready=True, sessions=0, active=0, waiting=0, in_step=0, streams=0, steps_run=0)
@@ -142,6 +152,93 @@ class TestText:
             nursery.cancel_scope.cancel()
 
 
+def taken_now(stream: UtteranceStream) -> list[list[WordTime]]:
+    """The words of all segments that were told since this was last asked."""
+    told = []
+    with suppress(trio.WouldBlock):
+        while True:
+            told.append(stream.words.receive_nowait())
+    return told
+
+
+class TestWords:
+    """The tone synthesizer speaks three frames a letter, between ten frames of silence."""
+
+    async def test_of_later_segments_count_on(self, in_loop: InLoopInference, autojump_clock: None) -> None:
+        async with running(in_loop) as engine:
+            async with engine.open(Utterance("Ab c. [pause:0.5s] De.", "af_aoede"), "s") as stream:
+                async for _ in stream:
+                    pass
+                told = taken_now(stream)
+        assert [(word.segment, word.start_char, word.end_char) for words in told for word in words] == [
+            (0, 0, 2),
+            (0, 3, 4),
+            (1, 19, 21),
+        ]
+        times = [(word.start_s, word.end_s) for words in told for word in words]
+        first_s = (20 + 3 * len("ab c")) * FRAME_SECONDS + 0.5
+        assert times[0] == pytest.approx((10 * FRAME_SECONDS, 16 * FRAME_SECONDS))
+        assert times[1] == pytest.approx((19 * FRAME_SECONDS, 22 * FRAME_SECONDS))
+        assert times[2] == pytest.approx((first_s + 10 * FRAME_SECONDS, first_s + 16 * FRAME_SECONDS))
+
+    async def test_are_known_before_their_audio(self, in_loop: InLoopInference, autojump_clock: None) -> None:
+        async with running(in_loop) as engine, engine.open(LONG, "s") as stream:
+            known = -1
+            async for piece in stream:
+                known = max([known, *(words[0].segment for words in taken_now(stream))])
+                assert piece.segment <= known
+            assert known == 2
+
+
+class TestPauses:
+    async def test_are_heard_where_they_stand(self, in_loop: InLoopInference, autojump_clock: None) -> None:
+        async with running(in_loop) as engine:
+            plain = await speak(engine, Utterance("Ab. Cd.", "af_aoede"))
+            paused = await speak(
+                engine, Utterance("[pause:0.2s] Ab. [pause:9.5s] [pause:0.5s] Cd. [pause:100ms]", "af_aoede")
+            )
+        assert n_samples(paused) - n_samples(plain) == round(10.3 * SAMPLE_RATE_HZ)
+        heard = np.concatenate([piece.samples for piece in paused])
+        assert not heard[: round(0.2 * SAMPLE_RATE_HZ)].any()
+        assert not heard[-round(0.1 * SAMPLE_RATE_HZ) :].any()
+        silence = np.diff(np.flatnonzero(heard)).max()
+        assert silence > 10 * SAMPLE_RATE_HZ
+
+    async def test_alone_are_nothing_to_pronounce(
+        self, in_loop: InLoopInference, autojump_clock: None
+    ) -> None:
+        async with running(in_loop) as engine:
+            with pytest.raises(Unpronounceable):
+                await speak(engine, Utterance("[pause:1s]", "af_aoede"))
+
+    async def test_behind_what_makes_no_sound_are_kept(
+        self, in_loop: InLoopInference, autojump_clock: None
+    ) -> None:
+        async with running(in_loop) as engine:
+            plain = await speak(engine, Utterance("Ab.", "af_aoede"))
+            paused = await speak(engine, Utterance("[pause:1s] ... [pause:1s] Ab.", "af_aoede"))
+        assert n_samples(paused) - n_samples(plain) == 2 * SAMPLE_RATE_HZ
+
+
+async def test_a_text_that_fails_later_costs_nothing_but_itself(
+    in_loop: InLoopInference, autojump_clock: None
+) -> None:
+    """Its first sentence is in flight, and not taken yet, when the second turns out to be no good."""
+
+    def stumble(sentence: Sentence, language: str, first_index: int) -> list[Segment]:
+        if "stumble" in sentence.text:
+            raise BadLanguage(got=language, allowed=["a"])
+        return spell(sentence, language, first_index)
+
+    engine = Engine(CONFIG, in_loop, Speller(stumble))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(engine.run)
+        async with engine.open(Utterance("First. Now stumble. Third.", "af_aoede"), "s"):
+            await trio.sleep(5)
+        assert n_samples(await speak(engine)) > 0
+        nursery.cancel_scope.cancel()
+
+
 class TestLeaving:
     @pytest.mark.parametrize("after_s", [0.0, 0.05, 0.1, 0.15, 0.25, 0.35, 5.0])
     async def test_at_any_moment_leaves_nothing_behind(
@@ -236,14 +333,18 @@ class TestThread:
     """The same engine on its real thread, in real time."""
 
     async def test_speaks_and_ends_with_the_engine(self) -> None:
-        engine = Engine(CONFIG, InferenceThread(ToneSynthesizer), PhonemizerThread(lambda alphabet: spell))
+        engine = Engine(
+            CONFIG, InferenceThread(ToneSynthesizer), PhonemizerThread(lambda alphabet: SpellingReader())
+        )
         async with trio.open_nursery() as nursery:
             await nursery.start(engine.run)
             assert n_samples(await speak(engine, LONG)) > 0
             nursery.cancel_scope.cancel()
 
     async def test_many_cancels_leave_nothing_behind(self) -> None:
-        engine = Engine(CONFIG, InferenceThread(ToneSynthesizer), PhonemizerThread(lambda alphabet: spell))
+        engine = Engine(
+            CONFIG, InferenceThread(ToneSynthesizer), PhonemizerThread(lambda alphabet: SpellingReader())
+        )
 
         async def open_and_leave(number: int) -> None:
             with trio.move_on_after(0.001 * (number % 13)):

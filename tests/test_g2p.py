@@ -7,13 +7,15 @@ import time
 from importlib.resources import files
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kokoro_trio.errors import BadLanguage
-from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Segment, Sentence
-from kokoro_trio.text.g2p import LANGUAGES, G2PUnavailable, GraphemeToPhoneme, make_readable
-from kokoro_trio.text.segmentation import sentences
+from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Segment, Word
+from kokoro_trio.text.english import G2PUnavailable
+from kokoro_trio.text.g2p import LANGUAGES, GraphemeToPhoneme
+from kokoro_trio.text.reading import Sentence, read
 
 CONFIG = json.loads(files("kokoro_trio.model").joinpath("kokoro-v1_0.json").read_text(encoding="utf-8"))
 ALPHABET = frozenset(CONFIG["vocab"])
@@ -55,15 +57,18 @@ def g2p() -> GraphemeToPhoneme:
 
 
 def whole(text: str) -> Sentence:
-    return Sentence(text, 0, len(text))
+    return Sentence.at(text)
 
 
 def phonemes_of(g2p: GraphemeToPhoneme, text: str, language: str = "a") -> str:
-    return " ".join(segment.phonemes for segment in g2p.segments(whole(text), language, 0))
+    segments = [s for sentence in read(text, language) for s in g2p.segments(sentence, language, 0)]
+    return " ".join(segment.phonemes for segment in segments)
 
 
 def test_a_sentence_becomes_a_segment_with_its_span(g2p: GraphemeToPhoneme) -> None:
-    assert g2p.segments(Sentence("Hello world.", 7, 19), "a", 3) == [Segment(3, "həlˈO wˈɜɹld.", 7, 19)]
+    words = (Word(7, 12, 0, 5), Word(13, 19, 6, 12))
+    expected = Segment(3, "həlˈO wˈɜɹld.", 7, 19, words)
+    assert g2p.segments(Sentence.at("Hello world.", 7), "a", 3) == [expected]
 
 
 def test_british_is_not_american(g2p: GraphemeToPhoneme) -> None:
@@ -100,7 +105,7 @@ def test_markup_is_spoken_as_written(g2p: GraphemeToPhoneme) -> None:
 @pytest.mark.parametrize("language", ["a", "b", "e", "h"])
 @pytest.mark.parametrize("text", ["", "...", "?!", "😀 👍🏽", "\x00\x07", "\ud800", "\u200b", "[[[", "—"])
 def test_what_makes_no_sound_gives_no_segment(g2p: GraphemeToPhoneme, text: str, language: str) -> None:
-    assert g2p.segments(whole(text), language, 0) == []
+    assert phonemes_of(g2p, text, language) == ""
 
 
 @pytest.mark.parametrize("language", ["a", "e"])
@@ -120,9 +125,9 @@ def test_what_makes_no_sound_gives_no_segment(g2p: GraphemeToPhoneme, text: str,
     ],
 )
 def test_odd_texts_are_spoken(g2p: GraphemeToPhoneme, text: str, language: str) -> None:
-    segments = g2p.segments(whole(text), language, 0)
-    assert segments
-    assert all(ALPHABET.issuperset(segment.phonemes) for segment in segments)
+    phonemes = phonemes_of(g2p, text, language)
+    assert phonemes
+    assert ALPHABET.issuperset(phonemes)
 
 
 @pytest.mark.parametrize("unit", ["x-", "a1", "aB", ".", "²", "\u0301", "|-", "कि"])
@@ -165,7 +170,7 @@ def test_other_languages_still_are_refused(g2p: GraphemeToPhoneme, language: str
 def test_a_long_sentence_is_split_and_loses_nothing(g2p: GraphemeToPhoneme, language: str) -> None:
     clause = "la casa grande es muy bonita" if language == "e" else "the rain in spain falls on the plain"
     text = ", ".join([clause] * 25) + "."
-    segments = g2p.segments(Sentence(text, 100, 100 + len(text)), language, 5)
+    segments = g2p.segments(Sentence.at(text, 100), language, 5)
     assert [segment.index for segment in segments] == list(range(5, 5 + len(segments)))
     assert all(len(segment.phonemes) <= MAX_SEGMENT_PHONEMES for segment in segments)
     assert all(segment.phonemes.endswith((",", ".")) for segment in segments)
@@ -183,6 +188,63 @@ def test_spans_are_right_behind_markup(g2p: GraphemeToPhoneme) -> None:
     assert len(segments) > 1
     assert " ".join(text[segment.start_char : segment.end_char] for segment in segments) == text
     assert all(text.startswith("[Kokoro]", segment.start_char) for segment in segments)
+
+
+def words_of(g2p: GraphemeToPhoneme, text: str, language: str = "a") -> list[tuple[str, str]]:
+    """Each word as the client wrote it, and how it is spoken."""
+    return [
+        (text[word.start_char : word.end_char], segment.phonemes[word.start_phoneme : word.end_phoneme])
+        for sentence in read(text, language)
+        for segment in g2p.segments(sentence, language, 0)
+        for word in segment.words
+    ]
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "words"),
+    [
+        ("a", "Hello, **bold** world!", ["Hello,", "bold", "world!"]),
+        ("a", "“Yes” — she said…no", ["“Yes”", "she", "said…", "no"]),
+        ("a", "[Kokoro](/kˈOkəɹO/), [a b](/ˈA bˈi/) too.", ["Kokoro", "a b", "too."]),
+        ("a", "It costs $3.50 & more", ["It", "costs", "$3.50", "&", "more"]),
+        ("a", "well-known don't- U.S. (really)", ["well-known", "don't-", "U.S.", "(really)"]),
+        ("a", "a 😀 cat - sat", ["a", "cat", "sat"]),
+        ("a", "say привет to नमस्ते now", ["say", "привет", "to", "नमस्ते", "now"]),
+        ("a", "- one\n- [two](http://a.b)", ["one", "two"]),
+        ("e", "De la casa, ¿qué hay 25?", ["De", "la", "casa,", "¿qué", "hay", "25?"]),
+        ("f", "Qu'est-ce que c'est ? L'eau.", ["Qu'est-ce", "que", "c'est", "L'eau."]),
+        ("h", "मैं Python सीखता हूँ", ["मैं", "Python", "सीखता", "हूँ"]),
+        ("i", "Dell'acqua, gli gnocchi.", ["Dell'acqua,", "gli", "gnocchi."]),
+        ("p", "O João põe [Groq](/ɡɾˈɔk/)!", ["O", "João", "põe", "Groq"]),
+    ],
+)
+def test_words_are_the_clients_own(
+    g2p: GraphemeToPhoneme, language: str, text: str, words: list[str]
+) -> None:
+    found = words_of(g2p, text, language)
+    assert [word for word, _ in found] == words
+    assert all(phonemes.strip() == phonemes != "" for _, phonemes in found)
+
+
+def test_words_sound_like_themselves(g2p: GraphemeToPhoneme) -> None:
+    assert words_of(g2p, "Say [Kokoro](/kˈOkəɹO/), world.") == [
+        ("Say", "sˈA"),
+        ("Kokoro", "kˈOkəɹO"),
+        ("world.", "wˈɜɹld"),
+    ]
+
+
+def test_words_that_espeak_joins_share_its_phonemes(g2p: GraphemeToPhoneme) -> None:
+    spoken = words_of(g2p, "Qu'est-ce que c'est, l'eau ?", "f")
+    assert spoken == [("Qu'est-ce", "kɛs"), ("que", "kˌə"), ("c'est,", "sˈɛ"), ("l'eau", "lˈo")]
+
+
+@pytest.mark.parametrize(
+    "text", ["Привет", "Καλημέρα", "שלום", "مرحبا", "नमस्ते", "안녕하세요", "你好", "こんにちは"]
+)
+def test_words_in_other_scripts_are_spoken(g2p: GraphemeToPhoneme, text: str) -> None:
+    assert len(phonemes_of(g2p, text)) >= len(text) - 2
+    assert phonemes_of(g2p, text) in phonemes_of(g2p, f"He said {text}.")
 
 
 @given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=12))
@@ -216,32 +278,35 @@ def test_any_text_is_spoken_in_order_and_in_the_alphabet(
 ) -> None:
     text = " ".join(pieces)
     bounds = [0]
-    for sentence in sentences(text):
+    word_bounds = [0]
+    for sentence in read(text, language):
         for segment in g2p.segments(sentence, language, 0):
             assert ALPHABET.issuperset(segment.phonemes)
             assert 0 < len(segment.phonemes.strip()) == len(segment.phonemes) <= MAX_SEGMENT_PHONEMES
             bounds += segment.start_char, segment.end_char
+            check_words(segment)
+            word_bounds += [bound for word in segment.words for bound in (word.start_char, word.end_char)]
     assert bounds == sorted(bounds)
     assert bounds[-1] <= len(text)
+    assert word_bounds == sorted(word_bounds)
 
 
-@given(st.text())
-def test_readable_characters_know_where_they_come_from(text: str) -> None:
-    readable, origins = make_readable(text)
-    assert len(readable) == len(origins)
-    assert origins == sorted(origins)
+def check_words(segment: Segment) -> None:
+    assert segment.words
+    phonemes = [bound for word in segment.words for bound in (word.start_phoneme, word.end_phoneme)]
+    assert phonemes == sorted(phonemes)
+    assert all(word.start_phoneme < word.end_phoneme <= len(segment.phonemes) for word in segment.words)
     assert all(
-        char == text[origin]
-        for char, origin in zip(readable, origins, strict=True)
-        if char.isascii() and char.isalnum()
+        segment.start_char <= word.start_char < word.end_char <= segment.end_char for word in segment.words
     )
 
 
 def test_a_cached_sentence_is_the_same_at_another_place(g2p: GraphemeToPhoneme) -> None:
     text = "The same words, once more."
-    (first,) = g2p.segments(Sentence(text, 0, len(text)), "a", 0)
-    (again,) = g2p.segments(Sentence(text, 40, 40 + len(text)), "a", 2)
-    assert again == Segment(2, first.phonemes, 40, 40 + len(text))
+    (first,) = g2p.segments(Sentence.at(text), "a", 0)
+    (again,) = g2p.segments(Sentence.at(text, 40), "a", 2)
+    moved = tuple(evolve(w, start_char=w.start_char + 40, end_char=w.end_char + 40) for w in first.words)
+    assert again == Segment(2, first.phonemes, 40, 40 + len(text), moved)
     assert g2p.segments(whole(text), "b", 0)[0].phonemes != first.phonemes
 
 

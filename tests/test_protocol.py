@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 
 from kokoro_trio.errors import SynthesisFailed
 from kokoro_trio.model.voices import VoiceCatalogue
-from kokoro_trio.server.messages import Canceled, Done, Error, Meta, Queue, Started, StartedSpeak
+from kokoro_trio.server.messages import Canceled, Done, Error, Meta, Queue, SpokenWord, Started, StartedSpeak
 from kokoro_trio.server.protocol import (
     REMEMBERED_REQUESTS,
     Begin,
@@ -29,7 +29,9 @@ from kokoro_trio.server.protocol import (
     Send,
     Silence,
 )
+from kokoro_trio.speech import WordTime
 
+TEXT = "Hello there."
 VOICES = VoiceCatalogue.of(("af_aoede", "af_heart", "am_michael"), female="af_aoede", male="am_michael")
 
 
@@ -47,7 +49,7 @@ def frame(kind: str, **fields: object) -> str:
     return json.dumps({"type": kind, **fields})
 
 
-def speak(protocol: Protocol, request_id: str, text: str = "Hello there.") -> Request:
+def speak(protocol: Protocol, request_id: str, text: str = TEXT) -> Request:
     effects = protocol.receive(frame("speak", request_id=request_id, text=text))
     assert isinstance(effects[0], Begin)
     return effects[0].request
@@ -162,7 +164,7 @@ class TestTurns:
     def test_cancelling_the_speaker_gives_the_turn_to_the_next(self, protocol: Protocol) -> None:
         first, second = speak(protocol, "r1"), speak(protocol, "r2")
         effects = protocol.receive(frame("cancel", request_id="r1"))
-        assert effects == [Silence(first), Send(Canceled("r1", 0.0)), GiveTurn(second)]
+        assert effects == [Silence(first), Send(Canceled("r1", 0.0, "", TEXT)), GiveTurn(second)]
 
 
 class TestAudio:
@@ -186,9 +188,9 @@ class TestCancel:
         effects = protocol.receive(frame("cancel"))
         assert effects == [
             Silence(first),
-            Send(Canceled("r1", 1.0)),
+            Send(Canceled("r1", 1.0, "", TEXT)),
             Silence(second),
-            Send(Canceled("r2", 0.0)),
+            Send(Canceled("r2", 0.0, "", TEXT)),
         ]
         assert protocol.outstanding == []
 
@@ -214,6 +216,83 @@ class TestCancel:
             protocol.is_done(speak(protocol, f"r{n}"))
         assert error_code(protocol.receive(frame("cancel", request_id="r0"))) == "unknown_request"
         assert protocol.receive(frame("cancel", request_id="r1")) == []
+
+
+WORDS = [WordTime(0, 0, 5, 0.1, 0.5), WordTime(0, 6, 11, 0.6, 1.0)]
+
+
+class TestWords:
+    """Of "Hello there.": the first ends at 0.5 s, the second at 1.0 s."""
+
+    @pytest.fixture
+    def request_(self, protocol: Protocol) -> Request:
+        protocol.receive(frame("start", timestamps=True))
+        return speak(protocol, "r1")
+
+    def test_are_told_as_soon_as_they_are_known(self, protocol: Protocol, request_: Request) -> None:
+        protocol.starts_speaking(request_)
+        protocol.sends_audio(request_, 480, 0)
+        (meta,) = sent(protocol.knows_words(request_, WORDS))
+        hello, there = SpokenWord("Hello", 0.1, 0.5, 0, 5), SpokenWord("there", 0.6, 1.0, 6, 11)
+        assert meta == Meta("r1", 0, 480, [hello, there])
+
+    def test_wait_for_the_turn(self, protocol: Protocol, request_: Request) -> None:
+        assert protocol.knows_words(request_, WORDS[:1]) == []
+        assert protocol.knows_words(request_, WORDS[1:]) == []
+        started, meta = sent(protocol.starts_speaking(request_))
+        assert started == StartedSpeak("r1")
+        assert isinstance(meta, Meta)
+        assert [word.text for word in meta.words or ()] == ["Hello", "there"]
+
+    def test_are_told_to_those_only_who_asked(self, protocol: Protocol) -> None:
+        request = speak(protocol, "r1")
+        protocol.starts_speaking(request)
+        assert protocol.knows_words(request, WORDS) == []
+
+    def test_are_not_told_after_the_end(self, protocol: Protocol, request_: Request) -> None:
+        protocol.starts_speaking(request_)
+        protocol.receive(frame("cancel"))
+        assert protocol.knows_words(request_, WORDS) == []
+
+    @pytest.mark.parametrize(
+        ("sent_s", "played_s", "spoken", "remaining"),
+        [
+            (0.0, None, "", "Hello there."),
+            (0.4, None, "", "Hello there."),
+            (0.5, None, "Hello", " there."),
+            (0.9, None, "Hello", " there."),
+            (1.0, None, "Hello there.", ""),
+            (1.2, 0.7, "Hello", " there."),
+            (1.2, 0.0, "", "Hello there."),
+            (0.6, 1.2, "Hello", " there."),  # more than was sent cannot have been heard
+        ],
+    )
+    def test_canceled_says_what_was_heard(
+        self, protocol: Protocol, sent_s: float, played_s: float | None, spoken: str, remaining: str
+    ) -> None:
+        request = speak(protocol, "r1")
+        protocol.knows_words(request, WORDS)
+        protocol.sends_audio(request, round(sent_s * 24_000), 0)
+        (canceled,) = sent(protocol.receive(frame("cancel", request_id="r1", played_s=played_s)))
+        assert canceled == Canceled("r1", sent_s, spoken, remaining)
+
+    def test_what_was_played_is_of_the_one_that_speaks(self, protocol: Protocol) -> None:
+        first, second = speak(protocol, "r1"), speak(protocol, "r2")
+        for request in (first, second):
+            protocol.knows_words(request, WORDS)
+        protocol.sends_audio(first, 24_000, 0)
+        spoken = [
+            message.text_spoken
+            for message in sent(protocol.receive(frame("cancel", played_s=1.0)))
+            if isinstance(message, Canceled)
+        ]
+        assert spoken == ["Hello there.", ""]
+
+    @pytest.mark.parametrize("played_s", [-1, "1", True, [1]])
+    def test_played_must_be_seconds(self, protocol: Protocol, played_s: object) -> None:
+        speak(protocol, "r1")
+        assert error_code(protocol.receive(frame("cancel", played_s=played_s))) == "bad_message"
+        assert len(protocol.outstanding) == 1
 
 
 class TestEnding:

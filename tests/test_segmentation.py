@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kokoro_trio.speech import MAX_SEGMENT_PHONEMES
+from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Word
 from kokoro_trio.text.segmentation import (
     MAX_SENTENCE_CHARS,
+    Piece,
     Pronunciation,
-    sentences,
+    sentence_spans,
     split_phonemes,
     word_count,
 )
@@ -44,7 +45,7 @@ ENGLISH_TEXTS = [
 
 
 def texts_of(text: str, language: str = "a") -> list[str]:
-    return [sentence.text for sentence in sentences(text, language)]
+    return [text[start:end] for start, end in sentence_spans(text, language)]
 
 
 @pytest.mark.parametrize("expected", ENGLISH_TEXTS, ids=" ".join)
@@ -88,11 +89,10 @@ def test_stops_of_scripts_without_spaces() -> None:
 @given(st.text() | st.text('aB. !?"()\n…5-。😀\ud800\x00'))
 def test_spans_are_exact_and_nothing_but_whitespace_is_left_out(text: str) -> None:
     covered = 0
-    for sentence in sentences(text):
-        assert sentence.text == text[sentence.start_char : sentence.end_char]
-        assert sentence.text == sentence.text.strip() != ""
-        assert not text[covered : sentence.start_char].strip()
-        covered = sentence.end_char
+    for start, end in sentence_spans(text):
+        assert text[start:end] == text[start:end].strip() != ""
+        assert not text[covered:start].strip()
+        covered = end
     assert not text[covered:].strip()
 
 
@@ -111,7 +111,7 @@ def test_a_run_without_spaces_is_cut_hard() -> None:
 @pytest.mark.parametrize("unit", ["a. ", "x", ".", '") ', "[", "\n", "a\n ", "你", "Dr. ", "word, "])
 def test_time_grows_with_length_only(unit: str) -> None:
     started = time.process_time()
-    sentences(unit * (200_000 // len(unit)))
+    sentence_spans(unit * (200_000 // len(unit)))
     # 0.1 s at most where this was written; anything quadratic takes minutes.
     assert time.process_time() - started < 5
 
@@ -146,15 +146,20 @@ def spell(text: str) -> list[Pronunciation]:
 
 
 def test_phonemes_that_fit_stay_together() -> None:
-    assert split_phonemes(spell("hello, world")) == [Pronunciation("hello, world", 0, 12)]
+    words = (Word(0, 6, 0, 5), Word(7, 12, 7, 12))
+    assert split_phonemes(spell("hello, world")) == [Piece("hello, world", 0, 12, words)]
     assert split_phonemes([]) == []
     exact = "a" * MAX_SEGMENT_PHONEMES
-    assert split_phonemes(spell(exact)) == [Pronunciation(exact, 0, MAX_SEGMENT_PHONEMES)]
+    (piece,) = split_phonemes(spell(exact))
+    assert piece.phonemes == exact
 
 
 def test_phonemes_are_split_at_a_clause_before_a_word() -> None:
     pieces = split_phonemes(spell("one two three, four five six"), max_phonemes=20)
-    assert pieces == [Pronunciation("one two three,", 0, 15), Pronunciation("four five six", 15, 28)]
+    assert [piece.phonemes for piece in pieces] == ["one two three,", "four five six"]
+    assert [(piece.start_char, piece.end_char) for piece in pieces] == [(0, 15), (15, 28)]
+    assert [word.start_phoneme for word in pieces[1].words] == [0, 5, 10]
+    assert [word.start_char for word in pieces[1].words] == [15, 20, 25]
 
 
 def test_a_clause_too_short_to_stand_alone_is_not_split_off() -> None:
@@ -165,9 +170,9 @@ def test_a_clause_too_short_to_stand_alone_is_not_split_off() -> None:
 def test_a_word_that_is_too_long_is_cut_in_proportion() -> None:
     pieces = split_phonemes([Pronunciation("x" * 30, 10, 20)], max_phonemes=12)
     assert pieces == [
-        Pronunciation("x" * 12, 10, 14),
-        Pronunciation("x" * 12, 14, 18),
-        Pronunciation("x" * 6, 18, 20),
+        Piece("x" * 12, 10, 14, (Word(10, 14, 0, 12),)),
+        Piece("x" * 12, 14, 18, (Word(14, 18, 0, 12),)),
+        Piece("x" * 6, 18, 20, (Word(18, 20, 0, 6),)),
     ]
 
 

@@ -7,7 +7,7 @@ taken makes its utterance eligible again, and leaving `open` makes the scheduler
 
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 
 import numpy as np
@@ -19,11 +19,11 @@ from kokoro_trio.config import EngineConfig
 from kokoro_trio.engine.inference import Inference, Outcome, ProsodyMade, SoundMade, StepFailed
 from kokoro_trio.engine.phonemizing import Phonemizer
 from kokoro_trio.engine.scheduler import Job, Scheduler, Step
+from kokoro_trio.engine.timing import word_times
 from kokoro_trio.errors import RequestError, SynthesisFailed, Unpronounceable
 from kokoro_trio.model.synthesizer import Synthesizer
 from kokoro_trio.model.voices import language_of
-from kokoro_trio.speech import SAMPLE_RATE_HZ, Line, Samples, Utterance
-from kokoro_trio.text.segmentation import sentences
+from kokoro_trio.speech import SAMPLE_RATE_HZ, Line, Samples, Segment, Utterance, Window, WordTime
 
 log = structlog.get_logger()
 
@@ -52,18 +52,29 @@ class EngineStatistics:
 class UtteranceStream:
     """The audio of one utterance, as it is made. Iterate it inside `Engine.open`.
 
-    Iterating raises `RequestError` where the utterance cannot be spoken (to the end).
+    Iterating raises `RequestError` where the utterance cannot be spoken (to the end). `words` brings the
+    words of one segment after the other, each before any of its audio; it ends when `open` is left.
     """
 
+    words: trio.MemoryReceiveChannel[list[WordTime]]
     _engine: "Engine"
     _job: Job
     _utterance: Utterance
     _send: trio.MemorySendChannel[Piece]
     _receive: trio.MemoryReceiveChannel[Piece]
+    _send_words: trio.MemorySendChannel[list[WordTime]]
     _nursery: trio.Nursery
     """Of the request: what is done for this utterance, and ends with it."""
     _slot_given: trio.Event = field(factory=trio.Event)
     _error: RequestError | None = None
+    _segments: deque[Segment] = field(factory=deque)
+    """Whose prosody is not known yet."""
+    _silences_s: dict[int, float] = field(factory=dict)
+    """By segment, what is to be heard before it and has not been delivered."""
+    _planned_s: float = 0.0
+    """The audio of all segments whose prosody is known."""
+    _last_segment: int = 0
+    _silence_after_s: float = 0.0
 
     @property
     def is_waiting(self) -> bool:
@@ -85,6 +96,49 @@ class UtteranceStream:
             raise StopAsyncIteration from None
         self._engine._taken(self._job, len(piece.samples) / SAMPLE_RATE_HZ)
         return piece
+
+    # For the engine.
+
+    def _add_segments(self, segments: Sequence[Segment], silence_before_s: float) -> None:
+        self._segments.extend(segments)
+        self._last_segment = segments[-1].index
+        if silence_before_s:
+            self._silences_s[segments[0].index] = silence_before_s
+
+    def _plan(self, windows: Sequence[Window]) -> None:
+        """The windows of the next segment are known, and so is when its words will be heard."""
+        segment = self._segments.popleft()
+        self._planned_s += self._silences_s.get(segment.index, 0.0)
+        durations_frames = windows[0].prosody.durations_frames.tolist()
+        times = word_times(segment, durations_frames, windows[0].start_frame, self._planned_s)
+        self._planned_s += sum(window.seconds for window in windows)
+        self._send_words.send_nowait(times)
+
+    def _deliver(self, segment: int, samples: Samples) -> float:
+        """The samples of its next window, and before the first the silence, whose seconds are returned."""
+        silence_s = self._silences_s.pop(segment, 0.0)
+        if silence_s:
+            samples = np.concatenate([_silence(silence_s), samples])
+        self._send.send_nowait(Piece(segment, samples))
+        return silence_s
+
+    def _end(self) -> None:
+        """All segments are delivered."""
+        if self._silence_after_s:
+            self._send.send_nowait(Piece(self._last_segment, _silence(self._silence_after_s)))
+        self._send.close()
+
+    def _fail(self, error: RequestError) -> None:
+        self._error = error
+        self._send.close()
+
+    def _forget(self) -> None:
+        self._receive.close()
+        self._send_words.close()
+
+
+def _silence(seconds: float) -> Samples:
+    return np.zeros(round(seconds * SAMPLE_RATE_HZ), np.float32)
 
 
 class Engine:
@@ -144,9 +198,10 @@ class Engine:
         job = self._scheduler.add(session)
         # What the channel holds is bounded by the scheduler, which stops a few seconds ahead.
         send, receive = trio.open_memory_channel[Piece](math.inf)
+        send_words, words = trio.open_memory_channel[list[WordTime]](math.inf)
         failure: RequestError | None = None
         async with trio.open_nursery() as nursery:
-            stream = UtteranceStream(self, job, utterance, send, receive, nursery)
+            stream = UtteranceStream(words, self, job, utterance, send, receive, send_words, nursery)
             self._streams[job] = stream
             self._go_on()
             try:
@@ -160,7 +215,7 @@ class Engine:
             raise failure
 
     def _forget(self, job: Job) -> None:
-        self._streams.pop(job)._receive.close()
+        self._streams.pop(job)._forget()
         self._scheduler.remove(job)
         self._go_on()
 
@@ -179,7 +234,7 @@ class Engine:
     async def _read_out(self, stream: UtteranceStream) -> None:
         """Sentence by sentence from text to lines, so that the first is spoken before the last is read."""
         try:
-            await self._add_lines(stream._job, stream._utterance)
+            await self._add_lines(stream, stream._utterance)
         except RequestError as error:
             self._fail(stream._job, error)
         except Exception:
@@ -188,19 +243,26 @@ class Engine:
             self._fail(stream._job, SynthesisFailed())
         self._go_on()
 
-    async def _add_lines(self, job: Job, utterance: Utterance) -> None:
+    async def _add_lines(self, stream: UtteranceStream, utterance: Utterance) -> None:
         n_segments = 0
+        silence_s = 0.0
         language = language_of(utterance.voice)
-        for sentence in sentences(utterance.text, language):
+        for sentence in await self._phonemizer.sentences(utterance.text, language):
+            silence_s += sentence.silence_before_s
             segments = await self._phonemizer.segments(sentence, language, n_segments)
+            if not segments:
+                continue
             n_segments += len(segments)
+            stream._add_segments(segments, silence_s)
+            silence_s = 0.0
             lines = [Line(s.index, s.phonemes, utterance.voice, utterance.speed) for s in segments]
-            self._scheduler.add_lines(job, lines)
+            self._scheduler.add_lines(stream._job, lines)
             self._go_on()
         if n_segments == 0:
             raise Unpronounceable
-        self._scheduler.end_lines(job)
-        self._close_if_made(job)
+        stream._silence_after_s = silence_s
+        self._scheduler.end_lines(stream._job)
+        self._close_if_made(stream._job)
 
     def _next_step(self) -> Step | None:
         while self._retries:
@@ -214,23 +276,30 @@ class Engine:
         self._n_steps += 1
         match outcome:
             case ProsodyMade(windows):
-                self._scheduler.complete_prosody(step, windows)
+                self._plan(step, windows)
             case SoundMade():
                 self._deliver(step, outcome)
             case StepFailed(error):
                 self._retry_or_fail(step, error)
         self._go_on()
 
+    def _plan(self, step: Step, windows: Sequence[Sequence[Window]]) -> None:
+        self._scheduler.complete_prosody(step, windows)
+        for job, its_windows in zip(step.jobs, windows, strict=True):
+            if not job.is_abandoned:
+                self._streams[job]._plan(its_windows)
+
     def _deliver(self, step: Step, sound: SoundMade) -> None:
         self._scheduler.complete_vocode(step, trio.current_time())
         for job, window, samples in zip(step.jobs, step.windows, sound.samples, strict=True):
-            if job not in self._streams:
+            if job.is_abandoned:
                 continue
             if not np.isfinite(samples).all():
                 log.error("not_finite_samples", line=window.prosody.line)
                 self._fail(job, SynthesisFailed())
                 continue
-            self._streams[job]._send.send_nowait(Piece(window.prosody.line.segment, samples))
+            silence_s = self._streams[job]._deliver(window.prosody.line.segment, samples)
+            self._scheduler.add_silence(job, silence_s)
             self._close_if_made(job)
 
     def _retry_or_fail(self, step: Step, error: Exception) -> None:
@@ -248,12 +317,11 @@ class Engine:
         """Ends an utterance early; its consumer gets what was made before, then the error."""
         self._scheduler.abandon(job)
         if (stream := self._streams.get(job)) is not None:
-            stream._error = error
-            stream._send.close()
+            stream._fail(error)
 
     def _close_if_made(self, job: Job) -> None:
-        if job.is_made and (stream := self._streams.get(job)) is not None:
-            stream._send.close()
+        if job.is_made and not job.is_abandoned:
+            self._streams[job]._end()
 
     def _taken(self, job: Job, seconds: float) -> None:
         self._scheduler.taken(job, seconds)

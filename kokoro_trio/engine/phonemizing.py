@@ -5,33 +5,48 @@ from typing import Protocol
 
 import trio
 
-from kokoro_trio.speech import Segment, Sentence
+from kokoro_trio.speech import Segment
+from kokoro_trio.text.reading import Sentence
 
-Phonemize = Callable[[Sentence, str, int], list[Segment]]
-"""A sentence, its language and the index of its first segment → segments."""
+
+class Reader(Protocol):
+    """For one thread at a time; which one does not matter."""
+
+    def sentences(self, text: str, language: str) -> list[Sentence]:
+        """In order. Raises `RequestError` where the text cannot be spoken."""
+
+    def segments(self, sentence: Sentence, language: str, first_index: int) -> list[Segment]:
+        """None where the sentence makes no sound. Raises `RequestError` where it cannot be spoken."""
 
 
 class Phonemizer(Protocol):
+    """A reader that does not hold up the event loop."""
+
     async def load(self, alphabet: frozenset[str]) -> None:
         """Makes ready for an alphabet of phonemes. Awaited once, before anything else."""
 
-    async def segments(self, sentence: Sentence, language: str, first_index: int) -> list[Segment]:
-        """Raises `RequestError` where the sentence cannot be spoken."""
+    async def sentences(self, text: str, language: str) -> list[Sentence]: ...
+
+    async def segments(self, sentence: Sentence, language: str, first_index: int) -> list[Segment]: ...
 
 
 class PhonemizerThread:
-    """Calls what `load` returns in a worker thread. One at a time: espeak is not thread-safe."""
+    """Asks what `load` returns in a worker thread. One at a time: espeak is not thread-safe."""
 
-    def __init__(self, load: Callable[[frozenset[str]], Phonemize]) -> None:
+    def __init__(self, load: Callable[[frozenset[str]], Reader]) -> None:
         self._load = load
-        self._phonemize: Phonemize | None = None
+        self._reader: Reader | None = None
         self._limiter = trio.CapacityLimiter(1)
 
     async def load(self, alphabet: frozenset[str]) -> None:
-        self._phonemize = await trio.to_thread.run_sync(self._load, alphabet, limiter=self._limiter)
+        self._reader = await trio.to_thread.run_sync(self._load, alphabet, limiter=self._limiter)
+
+    async def sentences(self, text: str, language: str) -> list[Sentence]:
+        assert self._reader is not None, "load comes first"
+        return await trio.to_thread.run_sync(self._reader.sentences, text, language, limiter=self._limiter)
 
     async def segments(self, sentence: Sentence, language: str, first_index: int) -> list[Segment]:
-        assert self._phonemize is not None, "load comes first"
+        assert self._reader is not None, "load comes first"
         return await trio.to_thread.run_sync(
-            self._phonemize, sentence, language, first_index, limiter=self._limiter
+            self._reader.segments, sentence, language, first_index, limiter=self._limiter
         )

@@ -193,7 +193,14 @@ class Scheduler:
     # What the text side adds.
 
     def add_lines(self, job: Job, lines: Iterable[Line]) -> None:
-        job.lines.extend(lines)
+        if not job.is_abandoned:
+            job.lines.extend(lines)
+
+    def add_silence(self, job: Job, seconds: float) -> None:
+        """So much of what is delivered for a job was no work, but is heard as well."""
+        job.made_s += seconds
+        if job.active:
+            self._listeners[job.session].made_s += seconds
 
     def end_lines(self, job: Job) -> None:
         job.is_ended = True

@@ -5,7 +5,8 @@ client the other way round. Unknown fields are ignored, unknown types are an err
 """
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from attrs import asdict, define, field, fields, frozen
@@ -50,9 +51,13 @@ class Speak:
 
 @frozen
 class Cancel:
-    """Ends one request, or every outstanding one where `request_id` is None."""
+    """Ends one request, or every outstanding one where `request_id` is None.
+
+    `played_s`: of the request that is spoken, how many seconds the listener really heard.
+    """
 
     request_id: str | None = None
+    played_s: float | None = None
 
 
 @frozen
@@ -83,10 +88,27 @@ class StartedSpeak:
 
 
 @frozen
+class SpokenWord:
+    """`text` stands at `start_char` to `end_char` (exclusive) of what the client sent.
+
+    Seconds count from the first sample of the request.
+    """
+
+    text: str
+    start_s: float
+    end_s: float
+    start_char: int
+    end_char: int
+
+
+@frozen
 class Meta:
+    """`total_samples`: sent so far. `words`: of `segment`, whose audio is still to come."""
+
     request_id: str
     segment: int
     total_samples: int
+    words: Sequence[SpokenWord] | None = None
 
 
 @frozen
@@ -104,8 +126,13 @@ class Done:
 
 @frozen
 class Canceled:
+    """`text_spoken` and `text_remaining` together are the text of the request."""
+
     request_id: str
     duration_s: float = 0.0
+    # Older servers of this protocol say neither.
+    text_spoken: str | None = None
+    text_remaining: str | None = None
 
 
 @frozen
@@ -184,7 +211,7 @@ def _decode_fields(values: Mapping[str, Any], request_id: str | None) -> ClientM
                 speed=_speed(values),
             )
         case "cancel":
-            return Cancel(request_id)
+            return Cancel(request_id, _played_s(values))
         case "stop":
             return Stop()
         case kind:
@@ -200,6 +227,8 @@ def decode_server(frame: str) -> ServerMessage:
         raise UnknownType(got=_shown(kind), allowed=list(_SERVER_TYPES))
     known = {f.name for f in fields(message_class)} - {"facts"}
     arguments = {name: value for name, value in values.items() if name in known}
+    if message_class is Meta and arguments.get("words") is not None:
+        arguments["words"] = _spoken_words(arguments["words"])
     if message_class is Error:
         arguments["facts"] = {name: value for name, value in values.items() if name not in known}
     try:
@@ -207,6 +236,14 @@ def decode_server(frame: str) -> ServerMessage:
     except TypeError as error:
         raise BadMessage(field=str(kind), expected="complete", got=str(error)) from error
     return message
+
+
+def _spoken_words(values: object) -> list[SpokenWord]:
+    known = [field.name for field in fields(SpokenWord)]
+    try:
+        return [SpokenWord(*(value[name] for name in known)) for value in values]  # type: ignore[attr-defined]
+    except (KeyError, TypeError) as error:
+        raise BadMessage(field="words", expected="a list of words", got=str(error)) from error
 
 
 def _decode_object(frame: str) -> dict[str, Any]:
@@ -264,6 +301,15 @@ def _speed(values: Mapping[str, Any]) -> float | None:
     if type(speed) in (int, float) and MIN_SPEED <= speed <= MAX_SPEED:
         return float(speed)
     raise BadSpeed(got=_shown(speed), minimum=MIN_SPEED, maximum=MAX_SPEED)
+
+
+def _played_s(values: Mapping[str, Any]) -> float | None:
+    played_s = values.get("played_s")
+    if played_s is None:
+        return None
+    if type(played_s) in (int, float) and 0 <= played_s < math.inf:
+        return float(played_s)
+    raise BadMessage(field="played_s", expected="seconds, 0 or more", got=_shown(played_s))
 
 
 def _is_unicode(text: str) -> bool:

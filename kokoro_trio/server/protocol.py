@@ -5,8 +5,9 @@ accepted request gets exactly one of `done`, `canceled`, `error` and nothing aft
 carries out the effects, in order. Nothing here waits, sends, or reads a clock.
 """
 
+import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import asdict, define, evolve, field, frozen
 
@@ -33,13 +34,14 @@ from kokoro_trio.server.messages import (
     Refused,
     ServerMessage,
     Speak,
+    SpokenWord,
     Start,
     Started,
     StartedSpeak,
     Stop,
     decode_client,
 )
-from kokoro_trio.speech import SAMPLE_RATE_HZ, Utterance
+from kokoro_trio.speech import SAMPLE_RATE_HZ, Utterance, WordTime
 from kokoro_trio.text.segmentation import word_count
 
 FORMATS = ["pcm"]
@@ -50,7 +52,12 @@ FRAMES_PER_META = 10
 REMEMBERED_REQUESTS = 4096
 """How many ended requests are told apart from ids that were never seen."""
 
+TIME_TOLERANCE_S = 1e-6
+"""Times are sums of frames of 25 ms, which no binary fraction is."""
+
 CLOSE_NORMAL, CLOSE_RESTART = 1000, 1012
+
+_NOT_SPACE = re.compile(r"\S*")
 
 
 @define(eq=False)
@@ -59,6 +66,10 @@ class Request:
 
     request_id: str
     utterance: Utterance
+    tells_words: bool = False
+    is_speaking: bool = False
+    words: list[WordTime] = field(factory=list)
+    """As far as they are known, in order."""
     n_samples_sent: int = 0
     n_frames_sent: int = 0
     end: str | None = None
@@ -67,6 +78,19 @@ class Request:
     def duration_s(self) -> float:
         """Audio sent, in seconds."""
         return self.n_samples_sent / SAMPLE_RATE_HZ
+
+    def spoken_chars(self, played_s: float | None) -> int:
+        """How much of the text was heard: up to the last word that ended within what was sent, or played.
+
+        With what is written right behind the word.
+        """
+        heard_s = self.duration_s if played_s is None else min(played_s, self.duration_s)
+        heard = [word.end_char for word in self.words if word.end_s <= heard_s + TIME_TOLERANCE_S]
+        if not heard:
+            return 0
+        following = self.words[len(heard)].start_char if len(heard) < len(self.words) else None
+        behind = _NOT_SPACE.match(self.utterance.text, heard[-1])
+        return min(behind.end() if behind else heard[-1], following or len(self.utterance.text))
 
 
 # Effects: what the session is to do, in order.
@@ -183,7 +207,7 @@ class Protocol:
             raise TooLong(max_words=self.max_words, got_words=words)
         voice = self.voices.resolve(message.voice or self._defaults.voice)
         utterance = Utterance(message.text, voice, message.speed or DEFAULT_SPEED)
-        request = Request(message.request_id or self.new_request_id(), utterance)
+        request = Request(message.request_id or self.new_request_id(), utterance, self._defaults.timestamps)
         self._outstanding[request.request_id] = request
         is_first = len(self._outstanding) == 1
         return [Begin(request), *([GiveTurn(request)] if is_first else [])]
@@ -201,7 +225,7 @@ class Protocol:
             return []
         effects: list[Effect] = []
         for request in canceled:
-            effects += [Silence(request), Send(Canceled(request.request_id, request.duration_s))]
+            effects += [Silence(request), Send(_canceled(request, message.played_s))]
         return effects + self._end(canceled, "canceled")
 
     # From the engine's side. Each is ignored for a request that has already ended.
@@ -210,7 +234,17 @@ class Protocol:
         return [] if request.end else [Send(Queue(request.request_id))]
 
     def starts_speaking(self, request: Request) -> list[Effect]:
-        return [] if request.end else [Send(StartedSpeak(request.request_id))]
+        if request.end:
+            return []
+        request.is_speaking = True
+        return [Send(StartedSpeak(request.request_id)), *_told(request, request.words)]
+
+    def knows_words(self, request: Request, words: Sequence[WordTime]) -> list[Effect]:
+        """When the words of the request's next segment will be heard."""
+        request.words += words
+        if request.end or not request.is_speaking:
+            return []
+        return _told(request, words)
 
     def sends_audio(self, request: Request, n_samples: int, segment: int) -> list[Effect]:
         """To be called as a frame of `n_samples` begins to go out."""
@@ -254,6 +288,28 @@ class Protocol:
         if self._is_stopping:
             return [Close(CLOSE_NORMAL, "all requests are finished")]
         return [Close(CLOSE_RESTART, "the server is shutting down")] if self._is_draining else []
+
+
+def _told(request: Request, words: Sequence[WordTime]) -> list[Effect]:
+    if not request.tells_words or not words:
+        return []
+    text = request.utterance.text
+    spoken = [
+        SpokenWord(
+            text[word.start_char : word.end_char],
+            round(word.start_s, 3),
+            round(word.end_s, 3),
+            word.start_char,
+            word.end_char,
+        )
+        for word in words
+    ]
+    return [Send(Meta(request.request_id, words[0].segment, request.n_samples_sent, spoken))]
+
+
+def _canceled(request: Request, played_s: float | None) -> Canceled:
+    text, end = request.utterance.text, request.spoken_chars(played_s)
+    return Canceled(request.request_id, request.duration_s, text[:end], text[end:])
 
 
 def _check_format(chosen: _Settings) -> None:

