@@ -259,14 +259,14 @@ class Session:
         self._starts: deque[trio.MemorySendChannel[Started | ClientError]] = deque()
         self._lost: ConnectionLost | None = None
 
-    async def start(self, *, voice: str) -> Started:
-        """Sets the voice for what is spoken from here on without naming one.
+    async def start(self, *, voice: str | None = None, timestamps: bool | None = None) -> Started:
+        """Sets the voice of what is spoken from here on without naming one, and whether words are timed.
 
-        Raises `RequestFailed` (for an unknown voice) and `ConnectionLost`.
+        What is left out stays as it is. Raises `RequestFailed` (for an unknown voice) and `ConnectionLost`.
         """
         send, receive = trio.open_memory_channel[Started | ClientError](1)
         self._starts.append(send)
-        await self._send(Start(voice=voice))
+        await self._send(Start(voice=voice, timestamps=timestamps))
         answer = await receive.receive()
         if isinstance(answer, ClientError):
             raise answer

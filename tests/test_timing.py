@@ -2,6 +2,8 @@
 
 import pytest
 from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kokoro_trio.engine.timing import word_times
 from kokoro_trio.speech import Segment, Word
@@ -11,16 +13,37 @@ DURATIONS = [12, 4, 6, 8, 2, 4, 10, 20]
 """Padding, h, I, comma, space, j, u, padding."""
 
 
-def test_of_words_between_pauses() -> None:
+def test_of_words_before_pauses() -> None:
+    """Heard a little before they begin, and for a little of their last sound."""
     hi, you = word_times(HI_YOU, DURATIONS, first_frame=0, start_s=0.0)
     assert (hi.segment, hi.start_char, hi.end_char) == (2, 10, 13)
-    assert (hi.start_s, hi.end_s) == pytest.approx((0.3, 0.55))
-    assert (you.start_s, you.end_s) == pytest.approx((0.8, 1.15))
+    assert (hi.start_s, hi.end_s) == pytest.approx((0.3 - 0.05, 0.4 + 0.05))
+    assert (you.start_s, you.end_s) == pytest.approx((0.8 - 0.085, 0.9 + 0.05))
+
+
+def test_of_words_inside_a_clause() -> None:
+    clause = evolve(HI_YOU, phonemes="hI   ju")
+    hi, you = word_times(clause, DURATIONS, first_frame=0, start_s=0.0)
+    assert hi.end_s == pytest.approx(0.55 - 0.05)
+    assert you.start_s == pytest.approx(0.8 - 0.085)
 
 
 def test_counts_from_the_first_frame_that_is_heard() -> None:
-    hi, you = word_times(HI_YOU, DURATIONS, first_frame=9, start_s=2.0)
-    assert (hi.start_s, you.end_s) == pytest.approx((2.075, 2.925))
+    at_once = word_times(HI_YOU, DURATIONS, first_frame=0, start_s=0.0)
+    later = word_times(HI_YOU, DURATIONS, first_frame=9, start_s=2.0)
+    for before, after in zip(at_once, later, strict=True):
+        assert after.start_s - before.start_s == pytest.approx(2.0 - 9 * 0.025)
+        assert after.end_s - before.end_s == pytest.approx(2.0 - 9 * 0.025)
+
+
+@given(st.lists(st.integers(1, 12), min_size=10, max_size=10), st.integers(0, 12))
+def test_never_overlap_nor_begin_before_there_is_sound(durations: list[int], first_frame: int) -> None:
+    words = tuple(Word(n, n + 1, n, n + 1) for n in range(8))
+    first_frame = min(first_frame, durations[0])
+    times = word_times(Segment(0, "ab,cd ef", 0, 8, words), durations, first_frame, 1.0)
+    bounds = [1.0, *(bound for word in times for bound in (word.start_s, word.end_s))]
+    assert bounds == sorted(bounds)
+    assert all(word.start_s < word.end_s for word in times)
 
 
 def test_of_no_words() -> None:
