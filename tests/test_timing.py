@@ -28,6 +28,11 @@ def test_of_words_inside_a_clause() -> None:
     assert you.start_s == pytest.approx(0.8 - 0.085)
 
 
+def test_slow_speech_is_heard_earlier_yet() -> None:
+    _, you = word_times(HI_YOU, DURATIONS, first_frame=0, start_s=0.0, speed=0.5)
+    assert you.start_s == pytest.approx(0.8 - 0.145)
+
+
 def test_counts_from_the_first_frame_that_is_heard() -> None:
     at_once = word_times(HI_YOU, DURATIONS, first_frame=0, start_s=0.0)
     later = word_times(HI_YOU, DURATIONS, first_frame=9, start_s=2.0)

@@ -109,8 +109,14 @@ class UtteranceStream:
         """The windows of the next segment are known, and so is when its words will be heard."""
         segment = self._segments.popleft()
         self._planned_s += self._silences_s.get(segment.index, 0.0)
-        durations_frames = windows[0].prosody.durations_frames.tolist()
-        times = word_times(segment, durations_frames, windows[0].start_frame, self._planned_s)
+        prosody = windows[0].prosody
+        times = word_times(
+            segment,
+            prosody.durations_frames.tolist(),
+            windows[0].start_frame,
+            self._planned_s,
+            prosody.line.speed,
+        )
         self._planned_s += sum(window.seconds for window in windows)
         self._send_words.send_nowait(times)
 
