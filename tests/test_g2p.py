@@ -1,6 +1,7 @@
 """Real misaki, spaCy and espeak, but no Kokoro weights: sentences to phonemes."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -289,6 +290,53 @@ def test_any_text_is_spoken_in_order_and_in_the_alphabet(
     assert bounds == sorted(bounds)
     assert bounds[-1] <= len(text)
     assert word_bounds == sorted(word_bounds)
+
+
+MIXED = [
+    *WORDS,
+    "don't",
+    "well-known",
+    "U.S.",
+    "e.g.",
+    "5",
+    "-5",
+    "$3.50",
+    "1,000,000",
+    "5th",
+    "3:30",
+    "50%",
+    "NASA",
+    "GPT-4",
+    "me@example.com",
+    "https://example.com/a?b=c",
+    "snake_case",
+    "naïve",
+    "**bold**",
+    "“quoted”",
+    "(so)",
+    "and/or",
+    "привет",
+    "sooooo",
+    "😀",
+    "—",
+    "...",
+    "\n\n- ",
+    "&",
+]
+
+
+@given(st.lists(st.sampled_from(MIXED), min_size=1, max_size=10), st.sampled_from(list(LANGUAGES)))
+def test_no_word_vanishes(g2p: GraphemeToPhoneme, pieces: list[str], language: str) -> None:
+    """Every stretch between spaces that holds a letter or a digit is in a word that has phonemes."""
+    text = " ".join(pieces)
+    spoken = [
+        (word.start_char, word.end_char)
+        for sentence in read(text, language)
+        for segment in g2p.segments(sentence, language, 0)
+        for word in segment.words
+    ]
+    for found in re.finditer(r"\S*[^\W_]\S*", text):
+        assert any(start < found.end() and found.start() < end for start, end in spoken), found.group()
 
 
 def check_words(segment: Segment) -> None:

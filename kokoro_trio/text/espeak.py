@@ -1,5 +1,6 @@
 """espeak alone: the languages that misaki has no dictionary for."""
 
+import logging
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -24,6 +25,8 @@ class EspeakPronouncer:
         """`language` as espeak calls it."""
         from misaki.espeak import EspeakG2P  # type: ignore[import-untyped]
 
+        # It would warn of every English word, which espeak reads in English.
+        logging.getLogger("phonemizer").setLevel(logging.ERROR)
         self._g2p = EspeakG2P(language=language)
         self._word = lru_cache(maxsize=CACHED_WORDS)(self.phonemes)
 
@@ -55,11 +58,11 @@ class EspeakPronouncer:
     def _by_word(self, start: int, text: str, phonemes: str) -> list[Spoken]:
         """Which of them belong to which word; what stands before the first goes with it."""
         runs = list(_RUN.finditer(text))
-        if len(runs) < 2:
-            return [(start, phonemes + " ")]
+        starts = [start + run.start() for run in runs] or [start]
+        if len(starts) == 1:
+            return [(starts[0], phonemes + " ")]
         cuts = _cuts_at_spaces(phonemes, len(runs)) or self._cuts_by_likeness(phonemes, runs)
         bounds = pairwise([0, *cuts, len(phonemes)])
-        starts = [start, *(start + run.start() for run in runs[1:])]
         by_word = [(at, phonemes[first:last]) for at, (first, last) in zip(starts, bounds, strict=True)]
         at, last = by_word[-1]
         return [*by_word[:-1], (at, last + " ")]

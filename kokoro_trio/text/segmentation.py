@@ -224,6 +224,8 @@ def _stripped(text: str, start: int, end: int, chars: Container[str]) -> Span:
 
 
 def _words_in(piece: str) -> int:
+    if piece.isalnum() and piece.isascii() and len(piece) <= MAX_LETTERS_PER_WORD:
+        return 1  # Nearly all are: a megabyte of them must not hold up the event loop for long.
     if not any(map(str.isalnum, piece)):
         return 0
     spaced = _UNSPACED_LETTER.sub("", piece)
