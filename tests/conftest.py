@@ -70,11 +70,7 @@ def spell(sentence: Sentence, language: str, first_index: int) -> list[Segment]:
     if not phonemes.strip():
         return []
     words = tuple(
-        Word(
-            sentence.start_char + kept[found.start()],
-            sentence.start_char + kept[found.end() - 1] + 1,
-            *found.span(),
-        )
+        Word(*sentence.written.origin(kept[found.start()], kept[found.end() - 1] + 1), *found.span())
         for found in re.finditer(r"\S+", phonemes)
     )
     return [Segment(first_index, phonemes, sentence.start_char, sentence.end_char, words)]

@@ -28,7 +28,7 @@ from kokoro_trio.client import (
     connect,
     save_wav,
 )
-from kokoro_trio.server.messages import Canceled
+from kokoro_trio.server.messages import Canceled, SpokenWord
 
 FRAME = 480
 """Samples in 20 ms."""
@@ -153,6 +153,25 @@ class TestSpeaking:
         assert speech.segment == 3
         assert speech.started_at is not None
         assert speech.requested_at <= speech.started_at <= speech.arrivals[0].at
+
+    async def test_words_and_when_they_are_heard(self) -> None:
+        word = {"text": "Hello.", "start_s": 0.1, "end_s": 0.4, "start_char": 0, "end_char": 6}
+
+        async def script(peer: Peer) -> None:
+            assert (await peer.hear("start"))["timestamps"] is True
+            await peer.say("started", voice="v", format="pcm", sample_rate=24000, timestamps=True)
+            await peer.hear("speak")
+            await peer.say("started_speak", request_id="r")
+            await peer.say("meta", request_id="r", segment=0, total_samples=0, words=[word])
+            await peer.play(1)
+            await peer.say("done", request_id="r", duration_s=0.02)
+            await trio.sleep_forever()
+
+        async with talking(script) as session:
+            assert (await session.start(timestamps=True)).timestamps
+            async with session.speak("Hello.", request_id="r") as speech:
+                await speech.read_all()
+        assert speech.words == [SpokenWord("Hello.", 0.1, 0.4, 0, 6)]
 
     async def test_frames_are_timed_as_they_arrive_and_not_as_they_are_read(self) -> None:
         async with talking(say_hello) as session, session.speak("Hello.") as speech:
@@ -293,6 +312,20 @@ class TestCanceling:
             await session.cancel()
             assert levels(await speech.read_all()) == []
             await speech.wait_until_over()
+
+    async def test_tells_what_was_heard(self) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.hear("speak")
+            await peer.hear("cancel")
+            await peer.say(
+                "canceled", request_id="r", duration_s=0.5, text_spoken="Hello", text_remaining=" there."
+            )
+            await trio.sleep_forever()
+
+        async with talking(script) as session, session.speak("Hello there.", request_id="r") as speech:
+            await speech.cancel()
+            await speech.wait_until_over()
+        assert (speech.text_spoken, speech.text_remaining) == ("Hello", " there.")
 
     async def test_what_is_over_is_not_canceled(self) -> None:
         peers = []

@@ -7,7 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kokoro_trio.errors import RequestError, TooLong, UnknownVoice
+from kokoro_trio.errors import BadMessage, RequestError, TooLong, UnknownVoice
 from kokoro_trio.server.messages import (
     Cancel,
     Canceled,
@@ -19,6 +19,7 @@ from kokoro_trio.server.messages import (
     Refused,
     ServerMessage,
     Speak,
+    SpokenWord,
     Start,
     Started,
     StartedSpeak,
@@ -38,6 +39,7 @@ from kokoro_trio.server.messages import (
         Speak("Grüße, 你好", request_id="r1", voice="am_michael", speed=1.25),
         Cancel(),
         Cancel("r1"),
+        Cancel("r1", played_s=0.5),
         Stop(),
     ],
 )
@@ -51,9 +53,11 @@ def test_client_messages_survive_the_wire(message: ClientMessage) -> None:
         Started("af_aoede", "pcm", 24000, False, "plain", "s1"),
         StartedSpeak("r1"),
         Meta("r1", 0, 4800),
+        Meta("r1", 1, 0, [SpokenWord("Hello,", 0.025, 0.4, 0, 6), SpokenWord("你好", 0.5, 0.9, 7, 9)]),
         Queue("r1"),
         Done("r1", 1.52),
         Canceled("r1", 0.4),
+        Canceled("r1", 0.4, "Hello", " there."),
         Error.of(TooLong(max_words=150, got_words=151), "r1"),
         Error.of(UnknownVoice(got="af_haert", close_matches=["af_heart"])),
     ],
@@ -61,6 +65,12 @@ def test_client_messages_survive_the_wire(message: ClientMessage) -> None:
 def test_server_messages_survive_the_wire(message: ServerMessage) -> None:
     decoded = decode_server(encode(message))
     assert decoded == message
+
+
+@pytest.mark.parametrize("words", [[{"text": "Hello"}], ["Hello"], 5])
+def test_words_that_lack_something_are_refused(words: object) -> None:
+    with pytest.raises(BadMessage):
+        decode_server(encode(Meta("r1", 0, 0)).replace("}", f', "words": {json.dumps(words)}}}'))
 
 
 def test_errors_carry_their_facts_beside_the_code() -> None:

@@ -78,6 +78,21 @@ class TestClient:
         assert re.fullmatch(f"{TIMING}\n", ran.out)
         assert (asked[0]["text"], asked[0]["voice"], asked[0]["speed"]) == ("Hé.\n", "male", 1.5)
 
+    async def test_prints_when_each_word_is_heard(self) -> None:
+        word = {"text": "Hé.", "start_s": 0.1, "end_s": 0.45, "start_char": 0, "end_char": 3}
+
+        async def script(peer: Peer) -> None:
+            await peer.hear("start")
+            await peer.say("started", voice="v", format="pcm", sample_rate=24000, timestamps=True)
+            request_id = (await peer.hear("speak"))["request_id"]
+            await peer.say("meta", request_id=request_id, segment=0, total_samples=0, words=[word])
+            await peer.speak(request_id, 0, 1000)
+            await trio.sleep_forever()
+
+        async with serving(script) as port:
+            ran = await run("client.py", port, "--text", "Hé.", "--words")
+        assert re.fullmatch(rf"   0\.100    0\.450  Hé\.\n{TIMING}\n", ran.out)
+
     async def test_text_that_is_not_utf_8(self) -> None:
         ran = await run("client.py", 1, "--text", "-", standard_input=b"\xff")
         assert_one_line_of_error(ran, "utf-8")

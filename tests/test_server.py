@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 import httpx
@@ -34,6 +34,7 @@ from tests.test_protocol import VOICES
 T = TypeVar("T")
 CONFIG = Config.of({"HOST": "127.0.0.1", "PORT": "0", "API_KEY": "first, second", "HANDSHAKE_TIMEOUT": "0.3"})
 SPEAKER = Speaker(VOICES, max_words=1000, device="cpu")
+SILENCE_AT_ENDS_S = 1.0
 HELLO = {"type": "speak", "request_id": "r1", "text": "Hello there."}
 
 
@@ -303,6 +304,41 @@ class TestSpeaking:
         assert len(server.records) == 8 * 63 + 1
         # Idle worker threads of the test's own clients live on for some seconds.
         assert threading.active_count() <= n_threads + 8 + 1
+
+    async def test_words_come_before_their_audio(self) -> None:
+        text = "Hello **dear** friend. [pause:0.2s] Good bye!"
+        async with running() as server:
+            start = {"type": "start", "timestamps": True}
+            heard = await in_thread(talk, server.url(), start, HELLO | {"text": text})
+        words: list[dict[str, Any]] = []
+        n_samples = 0
+        for frame in heard[3:]:
+            if isinstance(frame, bytes):
+                n_samples += len(frame) // 2
+                assert n_samples <= 24_000 * words[-1]["end_s"] + 24_000 * SILENCE_AT_ENDS_S
+            else:
+                words += cast("list[dict[str, Any]]", frame.get("words", []))
+        assert [word["text"] for word in words] == ["Hello", "dear", "friend", "Good", "bye"]
+        assert [text[w["start_char"] : w["end_char"]] for w in words] == [w["text"] for w in words]
+
+    async def test_a_cancel_tells_what_was_heard(self) -> None:
+        text = "First this sentence is spoken. " * 5
+
+        def interrupt(url: str) -> list[bytes | dict[str, object]]:
+            with connect(url) as client:
+                client.send(json.dumps(HELLO | {"text": text}))
+                n_frames = 0
+                while n_frames < 60:
+                    n_frames += isinstance(client.recv(timeout=10), bytes)
+                client.send(json.dumps({"type": "cancel", "request_id": "r1", "played_s": 1.0}))
+                return hear(client)
+
+        async with running() as server:
+            canceled = (await in_thread(interrupt, server.url()))[-1]
+        assert isinstance(canceled, dict)
+        assert f"{canceled['text_spoken']}{canceled['text_remaining']}" == text
+        # A letter lasts 75 ms, and a quarter of a second of silence is before the first.
+        assert canceled["text_spoken"] == "First this"
 
     async def test_stop_closes_normally(self) -> None:
         def say(client: ClientConnection) -> None:
