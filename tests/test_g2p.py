@@ -16,6 +16,7 @@ from kokoro_trio.errors import BadLanguage
 from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Segment, Word
 from kokoro_trio.text.english import G2PUnavailable
 from kokoro_trio.text.g2p import LANGUAGES, GraphemeToPhoneme
+from kokoro_trio.text.lexicon import Lexicon
 from kokoro_trio.text.reading import Sentence, read
 
 CONFIG = json.loads(files("kokoro_trio.model").joinpath("kokoro-v1_0.json").read_text(encoding="utf-8"))
@@ -347,6 +348,16 @@ def check_words(segment: Segment) -> None:
     assert all(
         segment.start_char <= word.start_char < word.end_char <= segment.end_char for word in segment.words
     )
+
+
+def test_the_lexicon_may_change_between_two_sentences() -> None:
+    lexicons = [Lexicon({"": {"Groq": "ɡɹˈɑk"}}), Lexicon({"": {"Groq": "kˈɑɹ"}, "e": {"Groq": "ɡɾˈok"}})]
+    g2p = GraphemeToPhoneme(ALPHABET, lambda: lexicons[0])
+    text = "Ask Groq now."
+    assert words_of(g2p, text)[1] == ("Groq", "ɡɹˈɑk")
+    lexicons.pop(0)
+    assert words_of(g2p, text)[1] == ("Groq", "kˈɑɹ")
+    assert words_of(g2p, text, "e")[1] == ("Groq", "ɡɾˈok")
 
 
 def test_a_cached_sentence_is_the_same_at_another_place(g2p: GraphemeToPhoneme) -> None:

@@ -39,6 +39,7 @@ ENGLISH_TEXTS = [
     ["I bought apples, pears, etc.", "Then I left."],
     ["hello there.", "how are you?", "i am fine."],
     ["It's 20°C.", "3 people came."],
+    ["He lives in Apt. 4 of approx. 50.", "Call ext. 12."],
     ["No punctuation at all"],
     ["This line is\nwrapped here.", "Next."],
 ]

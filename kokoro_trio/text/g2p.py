@@ -7,7 +7,7 @@ brings torch along.
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from kokoro_trio.speech import Segment, Word
 from kokoro_trio.text.english import EnglishPronouncer, load_spacy_model
 from kokoro_trio.text.espeak import EspeakPronouncer
 from kokoro_trio.text.foreign import foreign_words
+from kokoro_trio.text.lexicon import Lexicon
 from kokoro_trio.text.markup import PRONUNCIATION
 from kokoro_trio.text.pronouncing import Pronounce, Spoken, without_known_warnings
 from kokoro_trio.text.reading import Sentence, read
@@ -44,6 +45,7 @@ What voices exist for besides, but needs dictionaries of its own, is in `UNSPOKE
 UNSPOKEN = {"j": "ja", "z": "zh"}
 ENGLISH = ("a", "b")
 
+NO_LEXICON = Lexicon()
 CACHED_SENTENCES = 1_024
 """With sentences of at most 1,000 characters that is less than ten megabytes."""
 
@@ -64,13 +66,14 @@ log = structlog.get_logger()
 
 
 class GraphemeToPhoneme:
-    """Knows how sentences sound, in the phonemes of `alphabet`.
+    """Knows how sentences sound, in the phonemes of `alphabet`. `lexicon` is asked for at every sentence.
 
     For one thread at a time: espeak keeps its state in globals. Which thread does not matter.
     """
 
-    def __init__(self, alphabet: frozenset[str]) -> None:
+    def __init__(self, alphabet: frozenset[str], lexicon: Callable[[], Lexicon] = lambda: NO_LEXICON) -> None:
         self._alphabet = alphabet
+        self._lexicon = lexicon
         # Without punctuation, stress, length and other modifiers, which make no sound by themselves.
         self._sounds = frozenset(char for char in alphabet if unicodedata.category(char) in ("Ll", "Lu"))
         self._pronouncers: dict[str, Pronounce] = {}
@@ -96,6 +99,7 @@ class GraphemeToPhoneme:
         if language not in LANGUAGES:
             raise BadLanguage(got=UNSPOKEN.get(language, language), allowed=list(LANGUAGES.values()))
         origin = sentence.written.origin
+        pieces = self._cached_pieces(language, sentence.text, self._lexicon())
         return [
             Segment(
                 index,
@@ -106,19 +110,20 @@ class GraphemeToPhoneme:
                     for word in piece.words
                 ),
             )
-            for index, piece in enumerate(self._cached_pieces(language, sentence.text), first_index)
+            for index, piece in enumerate(pieces, first_index)
         ]
 
-    def _pieces(self, language: str, text: str) -> tuple[Piece, ...]:
-        written = self._spelled_out(language, text)
+    def _pieces(self, language: str, text: str, lexicon: Lexicon) -> tuple[Piece, ...]:
+        written = self._spelled_out(language, text, lexicon)
         spoken = self._in_alphabet(self._pronouncer(language)(written.text))
         if not any(self._sounds.intersection(phonemes) for _, phonemes in spoken):
             return ()
         return _covering(text, split_phonemes(self._by_client_word(text, written, spoken)))
 
-    def _spelled_out(self, language: str, text: str) -> Traced:
+    def _spelled_out(self, language: str, text: str, lexicon: Lexicon) -> Traced:
         """`text` with all that has to be rewritten before it can be pronounced."""
         written = Traced.of(_WHITESPACE.sub(" ", text))
+        written = written.replaced(lexicon.pronunciations(written.text, language))
         written = written.replaced(self._foreign(language, written.text))
         return written.replaced(_gaps(written.text))
 

@@ -1,0 +1,94 @@
+"""The operator's own pronunciations: words that every client says, and no dictionary knows.
+
+A file of JSON: `{"Groq": "ɡɹˈɑk", "fr-fr": {"Groq": "ɡʁˈɔk"}}`. Phonemes are those of Kokoro's alphabet;
+what stands under the tag of a language holds for it only, and wins over what holds for all. A word in
+lower case is found however it is written, one with capitals only as it is.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+import structlog
+from attrs import define, field, frozen
+
+from kokoro_trio.text.markup import PRONUNCIATION
+from kokoro_trio.text.traced import Change
+
+MAX_PHONEMES = 200
+"""As many as `[word](/phonemes/)` takes."""
+
+log = structlog.get_logger()
+
+
+@frozen(eq=False)
+class Lexicon:
+    """`words[language]` are the pronunciations of one language by word; under "" those of all."""
+
+    words: Mapping[str, Mapping[str, str]] = field(factory=dict)
+
+    @classmethod
+    def of(cls, content: object, tags: Mapping[str, str], alphabet: frozenset[str]) -> "Lexicon":
+        """What a file holds. `tags` are the names of languages, and the letters they are known by here.
+
+        Entries that cannot be used are reported and left out. Raises ValueError where there are none
+        because the file holds something else.
+        """
+        if not isinstance(content, dict):
+            raise ValueError("it must hold an object of words and their phonemes")
+        words: dict[str, dict[str, str]] = {"": {}}
+        for key, value in content.items():
+            if isinstance(value, dict) and key in tags:
+                words[tags[key]] = dict(_usable(value, alphabet))
+            else:
+                words[""] |= _usable({key: value}, alphabet)
+        return cls(words)
+
+    def pronunciations(self, text: str, language: str) -> Iterator[Change]:
+        """Where its words stand in `text`, each written as `[word](/phonemes/)`."""
+        table = self._tables.get(language, self._tables[""])
+        return table.changes(text)
+
+    @cached_property
+    def _tables(self) -> dict[str, "_Table"]:
+        for_all = self.words.get("", {})
+        by_language = {"": for_all} | dict(self.words)
+        return {language: _Table({**for_all, **words}) for language, words in by_language.items()}
+
+
+@define(slots=False)
+class _Table:
+    words: Mapping[str, str]
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        longest_first = sorted(self.words, key=len, reverse=True)
+        alternatives = "|".join(map(re.escape, longest_first))
+        return re.compile(rf"{PRONUNCIATION.pattern}|(?<!\w)(?P<word>{alternatives})(?!\w)", re.IGNORECASE)
+
+    def changes(self, text: str) -> Iterator[Change]:
+        if not self.words:
+            return
+        for found in self._pattern.finditer(text):
+            word = found["word"]
+            phonemes = word and (self.words.get(word) or self.words.get(word.lower()))
+            if phonemes:
+                yield *found.span(), f"[{word}](/{phonemes}/)"
+
+
+def _usable(words: Mapping[str, object], alphabet: frozenset[str]) -> Iterator[tuple[str, str]]:
+    for word, phonemes in words.items():
+        if (reason := _why_not(word, phonemes, alphabet)) is None:
+            yield word, str(phonemes).strip("/ ")
+        else:
+            log.error("lexicon_entry_left_out", word=word, reason=reason)
+
+
+def _why_not(word: str, phonemes: object, alphabet: frozenset[str]) -> str | None:
+    if not re.fullmatch(r"[^\[\]\n]{1,60}", word) or word != word.strip() or not any(map(str.isalnum, word)):
+        return "a word has 1 to 60 characters, a letter or digit among them, and no brackets"
+    if not isinstance(phonemes, str) or not 1 <= len(phonemes.strip("/ ")) <= MAX_PHONEMES:
+        return f"phonemes are a string of 1 to {MAX_PHONEMES} characters"
+    if unknown := sorted(set(phonemes.strip("/ ")) - alphabet):
+        return f"Kokoro's alphabet does not have {' '.join(unknown)}"
+    return None
