@@ -1,0 +1,244 @@
+"""English words that are not read as they are written: abbreviations, letters, capitals, drawn-out words."""
+
+import json
+import re
+from functools import lru_cache
+from importlib.resources import files
+from itertools import groupby
+
+from kokoro_trio.text.normalization.numerals import code_number, roman
+from kokoro_trio.text.normalization.scan import Kind, Reading, Speak, WordByWord, along
+from kokoro_trio.text.normalization.vocabulary import Vocabulary, spell_in_english
+
+_SPELLED = """
+ABC AC ADHD AI AMA AOL API AR ASL ASR ATM AWS BBC BTW CD CDT CEO CFO CIA CLI CNN COO CPU CRM CSS CST
+CTO DC DIY DJ DM DNA DNS DVD EDT EKG EOD ER ERP ESL EST ETA ETF EU EV FAQ FBI FTP FYI GCP GMT GPS
+GPT GPU HDD HDMI HIV HR HTML HTTP HTTPS IBM ICU ID IDE IMF IO IOT IP IPO IRA IRS ISBN KPI LA LED
+LGBT LLM MBA MIT ML MLB MMS MPH MRI MST NBA NFL NHL NLP NYC NYU OCD OCR OOO OS PC PDF PDT PHD PM PR
+PSA PST PTO PTSD QA RNA ROI RPM RSVP SDK SEO SLA SMS SSD SSH SSL STT SUV TBA TBD TCP TLS TPU TTS TV
+UAE UCLA UDP UI UK UN UPS URL USA USB USPS UTC UX VIP VPN VR WTO XML
+"""
+SPELLED = frozenset(_SPELLED.split())
+"""Read letter by letter although they look like words, or although a dictionary has a word for them."""
+SAID = {"SQL": "sequel", "YAML": "yammel", "CUDA": "cooda", "GUI": "gooey", "OK": "okay", "WIFI": "wifi"} | {
+    "ASCII": "askey",
+    "IEEE": "I triple E",
+}
+"""Abbreviations that are words."""
+_NAMES_OF_KINGS = (
+    "Henry|Louis|Charles|George|Edward|William|Richard|James|Elizabeth|Mary|Philip|John|Paul|Pius|Benedict|Francis|"
+    "Frederick|Alexander|Nicholas|Napoleon|Leo|Gregory|Clement|Innocent|Urban|Ramses|Ramesses|Ptolemy|Catherine|"
+    "Ivan|Peter|Felipe|Juan|Carlos|Leopold|Gustav|Christian|Harald|Olaf|Otto|Pope|Sixtus|Boniface|Margaret"
+)
+_NUMBERED = (
+    "Chapter|Part|Act|Scene|Volume|Vol\\.|Book|Section|Appendix|Phase|Type|Article|Title|Class|Level|Stage|Grade|"
+    "Episode|Season|Super Bowl|World War|Figure|Table|Step|Unit|Division|Group|Tier|Schedule|Exhibit|Annex|"
+    "Round|Mark"
+)
+_LETTERED = re.compile(r"(?<![\w.])([A-Z]{2,5})(s|['’]s)?(?![\w&])(?!\.\w)")
+_CAPITALS = re.compile(r"(?<![\w.])[A-Z]{6,}(?:['’]?S)?(?![\w&])")
+_DOTTED = re.compile(
+    r"(?<![\w.])(?:[A-Za-z]\.){2,}(?=(\s*\Z|[\"'”’)\]]*\s*\Z))?|(?<![\w.])(?:[A-Z]\.)+[A-Z](?!\w)"
+)
+_LAST_LETTER = re.compile(r"(?<=\s)([A-HJ-Z])\.(?=[\"'”’)\]]*\s*\Z)")
+_DRAWN_OUT = re.compile(r"(?<![\w@#/])(?=\w*?([^\W\d_])\1\1)[^\W\d_]{3,60}(?!\w)", re.I)
+_MIXED = re.compile(
+    r"(?<![\w])(?=[^\W_]*\d)(?=[\d\-]*[^\W\d_])[^\W_]+(?:-[^\W_]+)*|(?<!\w)[^\W\d_]+-\d[\w\-]*"
+)
+_RUNS = re.compile(r"\d+|[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[A-Z]")
+_WORD_OF_CAPITALS = re.compile(r"(?<![\w'’])[A-Z]+(?:['’][A-Z]+)*(?![\w'’])")
+_ANY_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+_MISTAKEN_APOSTROPHE = re.compile(r"(?<=[^\W\d_])[`´‘](?=[a-z]{1,2}\b)")
+_STREET = re.compile(r"(?<!\w)(St|Dr)\.(?!\w)")
+_CAPITALISED_BEFORE = re.compile(r"(?:(\d+\w*)\s+)?([A-Z]\w*|\d+(?:st|nd|rd|th))\s+\Z")
+_CAPITALISED_AFTER = re.compile(r"\s+[A-Z]")
+_ENDS_IN_LETTER = re.compile(r"(?:\A|[\s.])[A-Z]\.?\Z")
+_ONLY_A_STOP = re.compile(r"\.[\"'”’)\]]*\s*\Z")
+_MAX_CONTEXT = 40
+
+
+def early_kinds(vocabulary: Vocabulary) -> list[Kind]:
+    words = _Words(vocabulary, str)
+    ends = r"(?![\w&])"
+    written = "|".join(map(re.escape, sorted(vocabulary.abbreviations, key=len, reverse=True)))
+    return [
+        Kind(
+            re.compile(rf"(?<![\w.&/]){'(?:' + written + ')'}(?![^\W_]|[&/]\w|\.[a-z])"), words.abbreviation
+        ),
+        Kind(_STREET, words.saint_or_street),
+        Kind(re.compile(rf"\b((?:{_NUMBERED})s?)\s+([IVXLC]+){ends}"), words.numbered),
+        Kind(re.compile(rf"\b({_NAMES_OF_KINGS})\s+([IVX]+)(['’]s)?{ends}"), words.king),
+        Kind(
+            re.compile(rf"\b([A-Z][a-z]+)\s+(I{{2,3}}|IV|VI{{1,3}}|IX|XI{{1,3}}|XIV|XVI{{0,3}}){ends}"),
+            words.numbered,
+        ),
+    ]
+
+
+def mixed_kinds(vocabulary: Vocabulary, speak: Speak) -> list[Kind]:
+    return [Kind(_MIXED, _Words(vocabulary, speak).mixed)]
+
+
+def kinds(vocabulary: Vocabulary, speak: Speak) -> list[Kind]:
+    words = _Words(vocabulary, speak)
+    return [
+        Kind(_MISTAKEN_APOSTROPHE, lambda match: "'"),
+        Kind(_DOTTED, words.dotted),
+        Kind(_WORD_OF_CAPITALS, words.shouted),
+        Kind(_LETTERED, words.lettered),
+        Kind(_CAPITALS, words.capitals),
+        Kind(_LAST_LETTER, lambda match: f"{match[1]} ."),
+        Kind(_DRAWN_OUT, words.drawn_out),
+    ]
+
+
+class _Words:
+    def __init__(self, vocabulary: Vocabulary, speak: Speak) -> None:
+        self._vocabulary = vocabulary
+        self._speak = speak
+
+    def abbreviation(self, match: re.Match[str]) -> str:
+        spoken = self._vocabulary.abbreviations[match[0]]
+        return spoken + "." if match[0].endswith(".") and _ends_sentence(match) else spoken
+
+    def saint_or_street(self, match: re.Match[str]) -> str:
+        title, way = {"St": ("Saint", "Street"), "Dr": ("Doctor", "Drive")}[match[1]]
+        start, end = match.span()
+        before = _CAPITALISED_BEFORE.search(match.string[max(0, start - _MAX_CONTEXT) : start])
+        is_name_after = _CAPITALISED_AFTER.match(match.string, end)
+        is_way = before and (before[1] or before[2][0].isdigit() or not is_name_after)
+        if not is_way:
+            return title
+        return way + "." if _ends_sentence(match) else way
+
+    def numbered(self, match: re.Match[str]) -> WordByWord | None:
+        number = roman(match[2])
+        if number is None:
+            return None
+        return [None] * (len(match[1].split())) + [self._vocabulary.figures.cardinal(str(number))]
+
+    def king(self, match: re.Match[str]) -> WordByWord | None:
+        number = roman(match[2])
+        if number is None or (
+            match[2] == "I" and match.string[match.end() :][:1].isspace() and _is_pronoun(match)
+        ):
+            return None
+        return along(match, (2, f"the {self._vocabulary.figures.ordinal(number)}{match[3] or ''}"))[:]
+
+    def dotted(self, match: re.Match[str]) -> str:
+        letters = match[0].replace(".", "")
+        spoken = spell_in_english(letters)
+        return f"{spoken} ." if match[0].endswith(".") and _ends_sentence(match) else spoken
+
+    def mixed(self, match: re.Match[str]) -> str:
+        parts = _RUNS.findall(match[0])
+        if len(parts) > 1 and parts[-1] == "s" and parts[-2].isdigit():
+            return " ".join(map(self._part, parts[:-1])) + "'s"
+        if len(parts) > 4 and "-" not in match[0]:
+            return " ".join(
+                code_number(self._vocabulary, char) if char.isdigit() else spell_in_english(char)
+                for part in parts
+                for char in part
+            )
+        return " ".join(self._part(part) for part in parts)
+
+    def _part(self, part: str) -> str:
+        if part.isdigit():
+            return code_number(self._vocabulary, part)
+        if len(part) == 1 or _is_unpronounceable(part) or (part.isupper() and part in SPELLED):
+            return spell_in_english(part)
+        return self._speak(part)
+
+    def shouted(self, match: re.Match[str]) -> str | None:
+        """In a sentence of capitals a word of capitals is a word."""
+        word = match[0]
+        if not _is_shouted(match.string) or (word in SPELLED and word != "US"):
+            return None
+        lowered = word.lower()
+        if lowered == "i" or lowered.startswith(("i'", "i’")):
+            return None
+        is_word = (
+            lowered in dictionary()
+            or lowered.replace("’", "'") in dictionary()
+            or "'" in lowered
+            or len(word) > 5
+        )
+        return lowered if is_word or lowered == "a" else None
+
+    def lettered(self, match: re.Match[str]) -> str | None:
+        letters, ending = match.groups()
+        if letters in SAID:
+            return SAID[letters] + (ending or "")
+        if letters not in SPELLED and letters.lower() in dictionary():
+            return None
+        if letters not in SPELLED and letters in dictionary():
+            return None
+        return spell_in_english(letters) + ("'s" if ending else "")
+
+    def capitals(self, match: re.Match[str]) -> str | None:
+        word = match[0]
+        if word in dictionary() or _is_unpronounceable(word):
+            return None if word in dictionary() else spell_in_english(word)
+        return word.lower() if word.lower() in dictionary() else word.capitalize()
+
+    def drawn_out(self, match: re.Match[str]) -> str | None:
+        word = match[0]
+        if word.lower() in ("www", "xxx", "aaa", "iii", "xxl") or (word.isupper() and roman_letters(word)):
+            return None
+        return shortened(word)
+
+
+def with_full_stop(last: Reading, text: str) -> Reading:
+    """misaki takes the stop behind a letter for a part of it, unless there is a space between them."""
+    if _ENDS_IN_LETTER.search(last.spoken) and _ONLY_A_STOP.match(text, last.end_char):
+        return Reading(last.start_char, last.end_char + 1, f"{last.spoken} .")
+    return last
+
+
+def shortened(word: str) -> str:
+    """The word that "sooooo" draws out: its long letters once or twice, as the dictionary has it."""
+    runs = [(letter, len(list(run))) for letter, run in groupby(word.lower())]
+    candidates = [""]
+    for letter, count in runs:
+        lengths = (2, 1) if count > 2 else (count,)
+        candidates = [start + letter * length for start in candidates for length in lengths][:64]
+    plausible = [candidate for candidate in candidates if candidate in dictionary()]
+    spoken = next(iter(plausible), candidates[-1])
+    for rather, than in _RATHER.items():
+        spoken = rather if spoken == than else spoken
+    return spoken.capitalize() if word[0].isupper() else spoken
+
+
+_RATHER = {"so": "soo", "no": "noo", "yes": "yess", "what": "whaat", "oh": "ooh" * 2}
+
+
+@lru_cache(maxsize=1)
+def dictionary() -> frozenset[str]:
+    """The words that misaki knows the sound of."""
+    known = json.loads(files("misaki.data").joinpath("us_gold.json").read_text(encoding="utf-8"))
+    return frozenset(word for word in known if len(word) > 1)
+
+
+def roman_letters(word: str) -> bool:
+    return set(word) <= set("IVXLCDM")
+
+
+def _is_unpronounceable(word: str) -> bool:
+    return not re.search("[aeiouyAEIOUYÀ-ÿ]", word)
+
+
+@lru_cache(maxsize=64)
+def _is_shouted(text: str) -> bool:
+    words = [word for word in _ANY_WORD.findall(text) if len(word) > 1 or word in "IA"]
+    shouted = [word for word in words if word.isupper()]
+    longest = max((len(word) for word in shouted if word not in SPELLED), default=0)
+    return len(shouted) > 0.7 * len(words) and longest > 3 and len(words) > 1
+
+
+def _ends_sentence(match: re.Match[str]) -> bool:
+    return not any(map(str.isalnum, match.string[match.end() :]))
+
+
+def _is_pronoun(match: re.Match[str]) -> bool:
+    """ "Mary I think" and not "Mary I of England"."""
+    return not re.match(r"\s+(?:of|was|and|the)\b", match.string[match.end() :])

@@ -1,0 +1,39 @@
+"""Telephone numbers."""
+
+import re
+from functools import lru_cache
+
+from phonenumbers import Leniency, PhoneNumberMatcher
+
+from kokoro_trio.text.normalization.scan import WORD, Kind, WordByWord
+from kokoro_trio.text.normalization.vocabulary import Vocabulary
+
+_GROUPED = r"(?:\+\d{1,3}[ .\-]?)?(?:\(\d{2,5}\)[ .\-]?)?\d{2,5}(?:[ .\-]\d{2,5}){1,5}"
+_WRITTEN = re.compile(rf"(?<![\w.,/:+\-$€£])(?:\+\d[\d ()./\-]{{5,20}}\d|{_GROUPED})(?![\w/:%°]|[.,\-]\d)")
+_CERTAIN = re.compile(
+    r"\+\d[\d ()./\-]+|(?:\+?1[ .\-])?(?:\(\d{3}\) ?|\d{3}[.\-])\d{3}[ .\-]\d{4}|\d{3}-\d{4}"
+)
+"""What nothing else is written like, whether the number is in use or not: 555 never is."""
+_DIGITS = re.compile(r"\d+")
+
+
+def kinds(vocabulary: Vocabulary) -> list[Kind]:
+    figures = vocabulary.figures
+
+    def read(match: re.Match[str]) -> WordByWord | None:
+        written = match[0]
+        if not _CERTAIN.fullmatch(written) and not _is_in_use(written, vocabulary.region):
+            return None
+        words = WORD.findall(written)
+        spoken = [", ".join(map(figures.digits, _DIGITS.findall(word))) for word in words]
+        if written.startswith("+"):
+            spoken[0] = f"{vocabulary.symbols['+']} {spoken[0]}"
+        return [word + "," * (index < len(words)) for index, word in enumerate(spoken, 1)]
+
+    return [Kind(_WRITTEN, read)]
+
+
+@lru_cache(maxsize=256)
+def _is_in_use(written: str, region: str) -> bool:
+    matcher = PhoneNumberMatcher(written, region, leniency=Leniency.VALID)
+    return any(found.raw_string == written for found in matcher)

@@ -1,0 +1,108 @@
+"""Signs between and beside words and numbers, and the words that are written with signs in them."""
+
+import re
+from collections.abc import Iterator
+
+from kokoro_trio.text.normalization.scan import Kind, Speak, WordByWord
+from kokoro_trio.text.normalization.vocabulary import Vocabulary
+
+_DOUBLE = "->|=>|==|!=|<=|>="
+_SINGLE = "&%+=@#~/\\\\×÷−≈≠≤≥±√∞→←⇒↔©§°‰∑∈<>*^|"
+_ALONE = re.compile(rf"(?<!\S)(?:{_DOUBLE}|[{_SINGLE}])(?!\S)")
+_MARKED = re.compile(r"(?<!\w)([^\W_][\w'’]*)[®™℠]+")
+_COMPOUND = re.compile(r"(?<!\S)\S*[^\W_]\S*")
+_INNER = re.compile(rf"[{_SINGLE}²³_·•…]|\(\)|[^\W_]['’]?[()\[\]{{}}][^\W_]|[^\W\d_][.,:;!?…][^\W\d_]{{2}}")
+_EDGES = re.compile(r"\A[(\[{\"'“”‘’«»„‚`_*|.]*|[)\]}\"'“”‘’«»`_*|.,:;!?…]*\Z")
+_PIECES = re.compile(rf"{_DOUBLE}|[{_SINGLE}²³_·•…()\[\]{{}}.,:;!?]|[^{_SINGLE}²³_·•…()\[\]{{}}.,:;!?]+")
+_SILENT = frozenset("_·•|()[]{}*")
+_PAUSES = frozenset("….,:;!?")
+_SUBTRACTION = re.compile(r"(?<=[\d\w]) ([-–−]) (?=\d[\d.,]*\s*[=<>])")
+
+
+def kinds(vocabulary: Vocabulary, speak: Speak) -> list[Kind]:
+    signs = _Signs(vocabulary, speak)
+    return [
+        Kind(_MARKED, signs.marked),
+        Kind(_COMPOUND, signs.compound),
+        Kind(_ALONE, signs.alone),
+    ]
+
+
+def leftovers(vocabulary: Vocabulary) -> list[Kind]:
+    """Signs in words of which another kind has read a part."""
+
+    def read(match: re.Match[str]) -> str | WordByWord:
+        return [] if match[0] in _SILENT else f" {vocabulary.symbols[match[0]]} "
+
+    return [Kind(re.compile(rf"(?<=[^\W_])(?:{_DOUBLE}|[{_SINGLE}])(?=[^\W_])"), read)]
+
+
+def early_kinds(vocabulary: Vocabulary) -> list[Kind]:
+    """What would be half of a range or of a telephone number otherwise."""
+    minus = vocabulary.figures.minus
+    number = vocabulary.number_sign
+
+    def numbered(match: re.Match[str]) -> str:
+        return f"{number} {vocabulary.figures.number(match[1])}"
+
+    def number_word(match: re.Match[str]) -> str:
+        return number if match[0][0].islower() else number.capitalize()
+
+    return [
+        Kind(_SUBTRACTION, lambda match: [minus]),
+        Kind(re.compile(r"(?<!\w)[#№](\d+)(?!\w|[.,]\d)"), numbered),
+        Kind(re.compile(r"(?<!\w)(?:[Nn]os?\.|№)(?=\s?\d)"), number_word),
+    ]
+
+
+class _Signs:
+    def __init__(self, vocabulary: Vocabulary, speak: Speak) -> None:
+        self._symbols = vocabulary.symbols
+        self._squares = {"²": vocabulary.squared, "³": vocabulary.cubed}
+        self._speak = speak
+
+    def marked(self, match: re.Match[str]) -> str:
+        return self._speak(match[1])
+
+    def alone(self, match: re.Match[str]) -> WordByWord | None:
+        if match[0] == "|" or (match[0] == "*" and not _between_numbers(match)):
+            return []
+        return [self._symbols[match[0]]]
+
+    def compound(self, match: re.Match[str]) -> str | None:
+        word = match[0]
+        if not _INNER.search(word):
+            return None
+        word = word.replace("()", "")
+        opening, closing = (found[0] for found in list(_EDGES.finditer(word))[:2])
+        inner = word[len(opening) : len(word) - len(closing)]
+        spoken = " ".join(self._spoken(_PIECES.findall(inner)))
+        if "(" in inner or "[" in inner:
+            closing = closing.replace(")", "").replace("]", "")
+        quiet = str.maketrans("", "", "_*|")
+        return opening.translate(quiet) + spoken + closing.translate(quiet) if spoken else None
+
+    def _spoken(self, pieces: list[str]) -> Iterator[str]:
+        for index, piece in enumerate(pieces):
+            if piece in self._squares:
+                yield self._squares[piece]
+            elif piece == "/" and _is_joint(pieces, index):
+                continue
+            elif piece in self._symbols and piece not in _PAUSES and piece not in _SILENT | {"*"}:
+                yield self._symbols[piece]
+            elif piece == "*" and 0 < index < len(pieces) - 1:
+                yield self._symbols["×"]
+            elif any(map(str.isalnum, piece)):
+                yield self._speak(piece)
+            elif piece not in _SILENT:
+                yield piece
+
+
+def _is_joint(pieces: list[str], index: int) -> bool:
+    """Between abbreviations: TCP/IP."""
+    return all(piece.isupper() for piece in pieces[max(0, index - 1) : index + 2 : 2])
+
+
+def _between_numbers(match: re.Match[str]) -> bool:
+    before, after = match.string[: match.start()].rstrip()[-1:], match.string[match.end() :].lstrip()[:1]
+    return before.isalnum() and after.isalnum()
