@@ -18,11 +18,17 @@ from kokoro_trio.text.normalization import (
     versions,
     web,
 )
+from kokoro_trio.text.normalization.hindi import HINDI
+from kokoro_trio.text.normalization.romance import FRENCH, ITALIAN, PORTUGUESE, SPANISH
 from kokoro_trio.text.normalization.scan import Kind, Reading, scan
-from kokoro_trio.text.normalization.vocabulary import VOCABULARIES
+from kokoro_trio.text.normalization.vocabulary import AMERICAN, BRITISH
 
 __all__ = ["Reading", "read_out", "readings"]
 
+VOCABULARIES = {
+    vocabulary.code: vocabulary
+    for vocabulary in (AMERICAN, BRITISH, SPANISH, FRENCH, HINDI, ITALIAN, PORTUGUESE)
+}
 _MARKUP = Kind(re.compile(r"\[[^\]\s]{1,60}\]\(/[^)\s]{0,200}/\)"), lambda match: [])
 
 
@@ -69,6 +75,6 @@ def _kinds(language: str) -> list[Kind]:
         *(english.mixed_kinds(vocabulary, speak) if is_english else []),
         *numerals.kinds(vocabulary),
         *(english.kinds(vocabulary, speak) if is_english else []),
-        *symbols.leftovers(vocabulary),
+        *symbols.leftovers(vocabulary, speak),
         *numerals.leftovers(vocabulary),
     ]

@@ -27,13 +27,16 @@ def kinds(vocabulary: Vocabulary) -> list[Kind]:
         Kind(
             re.compile(
                 rf"(?:{NOT_IN_WORD}|(?<=\dT))(?<![:\d])(\d\d?):([0-5]\d)(?::([0-5]\d)(?:[.,]\d+)?)?Z?(?![\w:]|\.\d)"
-                rf"{_HALF_OF_DAY if vocabulary.is_english else '()'}?",
+                rf"(?:{_HALF_OF_DAY if vocabulary.is_english else '()' + vocabulary.clock_word})?",
                 re.I,
             ),
             clock.time,
         )
     ]
-    return shared + (_english_dates(dates) + _english_times(clock) if vocabulary.is_english else []) + times
+    if vocabulary.is_english:
+        return [*shared, *_english_dates(dates), *_english_times(clock), *times]
+    with_h = re.compile(rf"{NOT_IN_WORD}(\d\d?)\s?h\s?([0-5]\d)()()(?:\s?min)?(?!\w|[.,]\d)")
+    return [*shared, *times, Kind(with_h, clock.time)]
 
 
 def _english_dates(dates: "_Dates") -> list[Kind]:
@@ -132,14 +135,14 @@ class _Clock:
         self._vocabulary = vocabulary
         self._figures = vocabulary.figures
 
-    def time(self, match: re.Match[str]) -> WordByWord | None:
+    def time(self, match: re.Match[str]) -> str | WordByWord | None:
         hour, minute, second, half = match.groups()
         spoken = self._time(hour, minute, half)
         if spoken is None:
             return None
-        if second is not None:
+        if second:
             spoken += " " + self._vocabulary.and_seconds.format(self._figures.cardinal(str(int(second))))
-        return along(match, (1, spoken), (4, _letters(half)))
+        return along(match, (1, spoken), (4, _letters(half))) if half else spoken
 
     def hour(self, match: re.Match[str]) -> WordByWord | None:
         spoken = self._time(match[1], None, match[2])

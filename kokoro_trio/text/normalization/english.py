@@ -23,6 +23,7 @@ SPELLED = frozenset(_SPELLED.split())
 SAID = {"SQL": "sequel", "YAML": "yammel", "CUDA": "cooda", "GUI": "gooey", "OK": "okay", "WIFI": "wifi"} | {
     "ASCII": "askey",
     "IEEE": "I triple E",
+    "JSON": "jason",
 }
 """Abbreviations that are words."""
 _NAMES_OF_KINGS = (
@@ -41,14 +42,15 @@ _DOTTED = re.compile(
     r"(?<![\w.])(?:[A-Za-z]\.){2,}(?=(\s*\Z|[\"'”’)\]]*\s*\Z))?|(?<![\w.])(?:[A-Z]\.)+[A-Z](?!\w)"
 )
 _LAST_LETTER = re.compile(r"(?<=\s)([A-HJ-Z])\.(?=[\"'”’)\]]*\s*\Z)")
+_LETTER_A = re.compile(r"(?<![\w.'’])A(?=\s(?:(?:and|or|to|vs)\s[A-Z]\b|[→=+])|[,;:!?)]|\s?\Z)")
 _DRAWN_OUT = re.compile(r"(?<![\w@#/])(?=\w*?([^\W\d_])\1\1)[^\W\d_]{3,60}(?!\w)", re.I)
 _MIXED = re.compile(
-    r"(?<![\w])(?=[^\W_]*\d)(?=[\d\-]*[^\W\d_])[^\W_]+(?:-[^\W_]+)*|(?<!\w)[^\W\d_]+-\d[\w\-]*"
+    r"(?<![\w'’])(?=[^\W_]*\d)(?=[\d\-]*[^\W\d_])[^\W_]+(?:-[^\W_]+)*|(?<!\w)[^\W\d_]+-\d[\w\-]*"
 )
 _RUNS = re.compile(r"\d+|[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[A-Z]")
 _WORD_OF_CAPITALS = re.compile(r"(?<![\w'’])[A-Z]+(?:['’][A-Z]+)*(?![\w'’])")
 _ANY_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
-_MISTAKEN_APOSTROPHE = re.compile(r"(?<=[^\W\d_])[`´‘](?=[a-z]{1,2}\b)")
+
 _STREET = re.compile(r"(?<!\w)(St|Dr)\.(?!\w)")
 _CAPITALISED_BEFORE = re.compile(r"(?:(\d+\w*)\s+)?([A-Z]\w*|\d+(?:st|nd|rd|th))\s+\Z")
 _CAPITALISED_AFTER = re.compile(r"\s+[A-Z]")
@@ -82,11 +84,11 @@ def mixed_kinds(vocabulary: Vocabulary, speak: Speak) -> list[Kind]:
 def kinds(vocabulary: Vocabulary, speak: Speak) -> list[Kind]:
     words = _Words(vocabulary, speak)
     return [
-        Kind(_MISTAKEN_APOSTROPHE, lambda match: "'"),
         Kind(_DOTTED, words.dotted),
         Kind(_WORD_OF_CAPITALS, words.shouted),
         Kind(_LETTERED, words.lettered),
         Kind(_CAPITALS, words.capitals),
+        Kind(_LETTER_A, lambda match: "A."),
         Kind(_LAST_LETTER, lambda match: f"{match[1]} ."),
         Kind(_DRAWN_OUT, words.drawn_out),
     ]
@@ -99,6 +101,8 @@ class _Words:
 
     def abbreviation(self, match: re.Match[str]) -> str:
         spoken = self._vocabulary.abbreviations[match[0]]
+        if spoken.endswith("."):
+            return f"{spoken} ." if _ends_sentence(match) else spoken
         return spoken + "." if match[0].endswith(".") and _ends_sentence(match) else spoken
 
     def saint_or_street(self, match: re.Match[str]) -> str:
@@ -106,7 +110,7 @@ class _Words:
         start, end = match.span()
         before = _CAPITALISED_BEFORE.search(match.string[max(0, start - _MAX_CONTEXT) : start])
         is_name_after = _CAPITALISED_AFTER.match(match.string, end)
-        is_way = before and (before[1] or before[2][0].isdigit() or not is_name_after)
+        is_way = before and (before[1] or before[2][0].isdecimal() or not is_name_after)
         if not is_way:
             return title
         return way + "." if _ends_sentence(match) else way
@@ -132,19 +136,21 @@ class _Words:
 
     def mixed(self, match: re.Match[str]) -> str:
         parts = _RUNS.findall(match[0])
-        if len(parts) > 1 and parts[-1] == "s" and parts[-2].isdigit():
+        if len(parts) > 1 and parts[-1] == "s" and parts[-2].isdecimal():
             return " ".join(map(self._part, parts[:-1])) + "'s"
         if len(parts) > 4 and "-" not in match[0]:
             return " ".join(
-                code_number(self._vocabulary, char) if char.isdigit() else spell_in_english(char)
+                spell_in_english(char) if char.isalpha() else self._speak(char)
                 for part in parts
                 for char in part
             )
         return " ".join(self._part(part) for part in parts)
 
     def _part(self, part: str) -> str:
-        if part.isdigit():
+        if part.isdecimal():
             return code_number(self._vocabulary, part)
+        if not part.isalpha():
+            return self._speak(part)
         if len(part) == 1 or _is_unpronounceable(part) or (part.isupper() and part in SPELLED):
             return spell_in_english(part)
         return self._speak(part)
@@ -183,9 +189,8 @@ class _Words:
 
     def drawn_out(self, match: re.Match[str]) -> str | None:
         word = match[0]
-        if word.lower() in ("www", "xxx", "aaa", "iii", "xxl") or (word.isupper() and roman_letters(word)):
-            return None
-        return shortened(word)
+        is_spelled = word.lower() in ("www", "xxx", "aaa", "xxl") or set(word) <= set("IVXLCDM")
+        return shortened(word) if word.isalpha() and not is_spelled else None
 
 
 def with_full_stop(last: Reading, text: str) -> Reading:
@@ -204,12 +209,11 @@ def shortened(word: str) -> str:
         candidates = [start + letter * length for start in candidates for length in lengths][:64]
     plausible = [candidate for candidate in candidates if candidate in dictionary()]
     spoken = next(iter(plausible), candidates[-1])
-    for rather, than in _RATHER.items():
-        spoken = rather if spoken == than else spoken
+    spoken = _RATHER.get(spoken, spoken)
     return spoken.capitalize() if word[0].isupper() else spoken
 
 
-_RATHER = {"so": "soo", "no": "noo", "yes": "yess", "what": "whaat", "oh": "ooh" * 2}
+_RATHER = {"soo": "so", "noo": "no", "brr": "burr", "grr": "gurr", "shh": "shush", "zz": "zees"}
 
 
 @lru_cache(maxsize=1)
@@ -217,10 +221,6 @@ def dictionary() -> frozenset[str]:
     """The words that misaki knows the sound of."""
     known = json.loads(files("misaki.data").joinpath("us_gold.json").read_text(encoding="utf-8"))
     return frozenset(word for word in known if len(word) > 1)
-
-
-def roman_letters(word: str) -> bool:
-    return set(word) <= set("IVXLCDM")
 
 
 def _is_unpronounceable(word: str) -> bool:

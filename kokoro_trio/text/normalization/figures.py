@@ -11,6 +11,10 @@ MAX_CARDINAL_DIGITS = 15
 """Longer numbers are told digit by digit: nobody follows quadrillions, and num2words ends somewhere."""
 
 
+LAKH_GROUPS = "2,3"
+"""1,00,000 is what is 100,000 elsewhere; in English both are met."""
+
+
 @frozen
 class Figures:
     """How a language writes and says numbers. `written` is a regular expression without groups."""
@@ -21,6 +25,7 @@ class Figures:
     written: str
     point: str
     minus: str
+    group_sizes: str = "3"
     dropped: str = ","  # a regular expression: what the library says and speakers do not
 
     def number(self, written: str) -> str:
@@ -56,7 +61,7 @@ class Figures:
         return self._said(number, "year")
 
     def _parts(self, written: str) -> tuple[str, str]:
-        ungrouped = re.sub(rf"[{self.group_marks}](?=\d{{2,3}}(?!\d))", "", written)
+        ungrouped = re.sub(rf"[{self.group_marks}](?=\d{{{self.group_sizes}}}(?!\d))", "", written)
         whole, _, fraction = re.sub(rf"[{self.decimal_marks}]", "!", ungrouped).partition("!")
         return whole, fraction
 

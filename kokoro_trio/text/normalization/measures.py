@@ -44,6 +44,7 @@ _OTHER_SPELLINGS = {
     "mb": "MB",
     "tb": "TB",
 }
+
 _NOT_IN_CLDR = {
     "mph": ("mile per hour", "miles per hour"),
     "fps": ("frame per second", "frames per second"),
@@ -79,22 +80,23 @@ def kinds(vocabulary: Vocabulary) -> list[Kind]:
     measures = _Measures(vocabulary)
     number = vocabulary.figures.written
     one = rf"(?<![\w)])(?<![\w][.,])([-−+±]?)(?:({number})\s?([-–x×])\s?)?({number})"
-    units = [*UNITS, *_OTHER_SPELLINGS, *(_NOT_IN_CLDR if vocabulary.is_english else ())]
+    units = [
+        *UNITS,
+        *_OTHER_SPELLINGS,
+        *vocabulary.unit_spellings,
+        *(_NOT_IN_CLDR if vocabulary.is_english else ()),
+    ]
     unit = "|".join(map(re.escape, sorted(units, key=len, reverse=True)))
     unit_end = r"(?![^\W_]|['’][^\W_s]|[.\-]\d)"
+    quote_ends = r"(?=\s|[.,;!?)]|$)"
+    whole = rf"{NOT_IN_WORD}(\d+(?:\.\d+)?)"
     english = [
         Kind(
             re.compile(rf"{NOT_IN_WORD}(\d+)\s?['′’]\s?(\d+(?:\.\d+)?)\s?(?:[\"″”]|'')"),
             measures.feet_and_inches,
         ),
-        Kind(
-            re.compile(rf"{NOT_IN_WORD}(\d+(?:\.\d+)?)([\"″])(?=\s|[.,;!?)]|$)(?<!\"\d\")(?<!\"\d\d\")"),
-            measures.inches,
-        ),
-        Kind(
-            re.compile(rf"{NOT_IN_WORD}(\d+(?:\.\d+)?)(['′])(?=\s|[.,;!?)]|$)(?<!'\d')(?<!'\d\d')"),
-            measures.feet,
-        ),
+        Kind(re.compile(rf"{whole}[\"″]{quote_ends}(?<!\"\d\")(?<!\"\d\d\")"), measures.inches),
+        Kind(re.compile(rf"{whole}['′]{quote_ends}(?<!'\d')(?<!'\d\d')"), measures.feet),
         Kind(re.compile(rf"{NOT_IN_WORD}({number})\s?(sq)\.?\s?(ft|in|mi|m|km)\b\.?"), measures.square),
         Kind(re.compile(rf"(?<![\w.,])({number})([kKMBT]|bn)(\+)?(?![^\W_])"), measures.scaled),
     ]
@@ -136,7 +138,8 @@ class _Measures:
     def _name(self, unit: str, value: float) -> str:
         if unit in _NOT_IN_CLDR:
             return _NOT_IN_CLDR[unit][value != 1]
-        return unit_name(_OTHER_SPELLINGS.get(unit, unit), value, self._vocabulary.locale)
+        sign = self._vocabulary.unit_spellings.get(unit) or _OTHER_SPELLINGS.get(unit, unit)
+        return unit_name(sign, value, self._vocabulary.locale)
 
     def feet_and_inches(self, match: re.Match[str]) -> WordByWord:
         feet, inches = self._name("ft", int(match[1])), self._name("in", float(match[2]))

@@ -84,10 +84,9 @@ class _Money:
             noun = self._vocabulary.cents[code][value != 1]
             return f"{self._agreed(minus, number, noun)} {noun}"
         if scale:
-            noun = name(code, 1_000_000)
             scale = _SCALE_LETTERS.get(scale.lower(), scale)
-            joint = f"{self._vocabulary.of_amount} " * bool(self._vocabulary.of_amount)
-            return f"{self._figures.number(('-' if minus == '-' else '') + number)} {scale} {joint}{noun}"
+            counted = self._vocabulary.of_amount(name(code, 1_000_000))
+            return f"{self._figures.number(('-' if minus == '-' else '') + number)} {scale} {counted}"
         hundredths = self._hundredths(number, code)
         if not hundredths:
             noun = name(code, value)

@@ -20,6 +20,7 @@ _TOLD = re.compile(
     r"\b(?:code|pin|id|zip|order|account|acct|ticket|tracking|confirmation|reference|extension|ext|serial|passcode|"
     r"password|[A-Z]{2})\W{1,3}(?:(?:number|is|no|code)\W{1,2})?\Z",
 )
+_NOUN = re.compile(r"\s(?!(?:para|como|cada|contra|hasta|della|dalla|nella|alla|fora)\b)([^\W\d_]{3,})\b")
 _DECADES = {20: "twenties", 30: "thirties", 40: "forties", 50: "fifties", 60: "sixties"} | {
     70: "seventies",
     80: "eighties",
@@ -49,16 +50,22 @@ def early_kinds(vocabulary: Vocabulary) -> list[Kind]:
     readers = _Readers(vocabulary)
     number = vocabulary.figures.written
     ratio = Kind(re.compile(rf"{NOT_IN_WORD}({number})(:)({number}){ENDS}(?!:)"), readers.range)
-    scientific = Kind(
-        re.compile(rf"{NOT_IN_WORD}(-|−)?(\d+(?:\.\d+)?)[eE]([+\-−]?\d+){ENDS}"), readers.scientific
-    )
-    return [scientific, *(_early_english_kinds(readers) if vocabulary.is_english else []), ratio]
+    scientific = re.compile(rf"{NOT_IN_WORD}(-|−)?(\d+(?:\.\d+)?)[eE]([+\-−]?\d+){ENDS}")
+    english = _early_english_kinds(readers) if vocabulary.is_english else []
+    return [Kind(scientific, readers.scientific), *english, ratio, *_marked_ordinals(readers, vocabulary)]
 
 
 def leftovers(vocabulary: Vocabulary) -> list[Kind]:
     """Figures in whatever else is in the text, so that no later hand has to know them."""
     readers = _Readers(vocabulary)
     return [Kind(_SIGNS, readers.sign), Kind(re.compile(r"\d+"), readers.figures)]
+
+
+def _marked_ordinals(readers: "_Readers", vocabulary: Vocabulary) -> list[Kind]:
+    if not vocabulary.ordinals:
+        return []
+    marks = "|".join(sorted(vocabulary.ordinals, key=len, reverse=True))
+    return [Kind(re.compile(rf"{NOT_IN_WORD}(\d{{1,6}})\.?({marks})(?!\w)"), readers.marked_ordinal)]
 
 
 def _early_english_kinds(readers: "_Readers") -> list[Kind]:
@@ -99,6 +106,9 @@ class _Readers:
         sign, written = match[0][:1], match[0].lstrip("+-−±")
         named = {"+": "+", "±": "±"}.get(sign)
         spoken = self._figures.number(("-" if sign in "-−" else "") + written)
+        noun = _NOUN.match(match.string, match.end())
+        if noun:
+            spoken = self._vocabulary.agree(spoken, noun[1])
         return f"{self._vocabulary.symbols[named]} {spoken}" if named else spoken
 
     def range(self, match: re.Match[str]) -> WordByWord:
@@ -122,13 +132,22 @@ class _Readers:
         spoken = (
             self._figures.cardinal(str(int(value)))
             if value == int(value)
-            else self._figures.number(f"{value:.2f}")
+            else self._figures.number(f"{round(value, 2):g}")
         )
         return " " * _joins(match, -1) + spoken + " " * _joins(match, 1)
 
     def ordinal(self, match: re.Match[str]) -> str | None:
         digits = match[1].replace(",", "")
         return self._figures.ordinal(int(digits)) if len(digits) < 10 else None
+
+    def marked_ordinal(self, match: re.Match[str]) -> str | None:
+        if match[2] == "°" and match[1] != "1":
+            return None
+        spoken = self._figures.ordinal(int(match[1]))
+        ending = self._vocabulary.ordinals[match[2]]
+        if spoken == "premier":
+            return "première" if ending == "a" else spoken
+        return spoken if ending == "o" else re.sub(r"o\b" if ending else r"o\Z", ending, spoken)
 
     def decade(self, match: re.Match[str]) -> str | None:
         digits = match[1] or match[2]

@@ -9,6 +9,7 @@ from kokoro_trio.text.normalization.vocabulary import Vocabulary
 _DOUBLE = "->|=>|==|!=|<=|>="
 _SINGLE = "&%+=@#~/\\\\×÷−≈≠≤≥±√∞→←⇒↔©§°‰∑∈<>*^|"
 _ALONE = re.compile(rf"(?<!\S)(?:{_DOUBLE}|[{_SINGLE}])(?!\S)")
+_MISTAKEN_APOSTROPHE = re.compile(r"(?<=[^\W\d_])[`´‘](?=[^\W\d_])")
 _MARKED = re.compile(r"(?<!\w)([^\W_][\w'’]*)[®™℠]+")
 _COMPOUND = re.compile(r"(?<!\S)\S*[^\W_]\S*")
 _INNER = re.compile(rf"[{_SINGLE}²³_·•…]|\(\)|[^\W_]['’]?[()\[\]{{}}][^\W_]|[^\W\d_][.,:;!?…][^\W\d_]{{2}}")
@@ -16,23 +17,26 @@ _EDGES = re.compile(r"\A[(\[{\"'“”‘’«»„‚`_*|.]*|[)\]}\"'“”‘�
 _PIECES = re.compile(rf"{_DOUBLE}|[{_SINGLE}²³_·•…()\[\]{{}}.,:;!?]|[^{_SINGLE}²³_·•…()\[\]{{}}.,:;!?]+")
 _SILENT = frozenset("_·•|()[]{}*")
 _PAUSES = frozenset("….,:;!?")
+_MEANT = {"->": "→", "=>": "→", "==": "=", "!=": "≠", "<=": "≤", ">=": "≥", "*": "×"}
 _SUBTRACTION = re.compile(r"(?<=[\d\w]) ([-–−]) (?=\d[\d.,]*\s*[=<>])")
 
 
 def kinds(vocabulary: Vocabulary, speak: Speak) -> list[Kind]:
     signs = _Signs(vocabulary, speak)
     return [
+        Kind(_MISTAKEN_APOSTROPHE, lambda match: "'"),
         Kind(_MARKED, signs.marked),
         Kind(_COMPOUND, signs.compound),
         Kind(_ALONE, signs.alone),
     ]
 
 
-def leftovers(vocabulary: Vocabulary) -> list[Kind]:
+def leftovers(vocabulary: Vocabulary, speak: Speak) -> list[Kind]:
     """Signs in words of which another kind has read a part."""
+    said = _Signs(vocabulary, speak).said
 
     def read(match: re.Match[str]) -> str | WordByWord:
-        return [] if match[0] in _SILENT else f" {vocabulary.symbols[match[0]]} "
+        return f" {said[match[0]]} " if match[0] in said else []
 
     return [Kind(re.compile(rf"(?<=[^\W_])(?:{_DOUBLE}|[{_SINGLE}])(?=[^\W_])"), read)]
 
@@ -46,28 +50,30 @@ def early_kinds(vocabulary: Vocabulary) -> list[Kind]:
         return f"{number} {vocabulary.figures.number(match[1])}"
 
     def number_word(match: re.Match[str]) -> str:
-        return number if match[0][0].islower() else number.capitalize()
+        return number.capitalize() if match[0].startswith("N") else number
 
     return [
         Kind(_SUBTRACTION, lambda match: [minus]),
         Kind(re.compile(r"(?<!\w)[#№](\d+)(?!\w|[.,]\d)"), numbered),
-        Kind(re.compile(r"(?<!\w)(?:[Nn]os?\.|№)(?=\s?\d)"), number_word),
+        Kind(re.compile(rf"(?<!\w)(?:{vocabulary.number_marks})(?=\s?\d)"), number_word),
     ]
 
 
 class _Signs:
     def __init__(self, vocabulary: Vocabulary, speak: Speak) -> None:
-        self._symbols = vocabulary.symbols
-        self._squares = {"²": vocabulary.squared, "³": vocabulary.cubed}
+        words = vocabulary.symbols
+        self.said = {sign: words[sign] for sign in words if sign not in _SILENT | _PAUSES}
+        self.said |= {sign: words[meant] for sign, meant in _MEANT.items()}
+        self.said |= {"²": vocabulary.squared, "³": vocabulary.cubed}
         self._speak = speak
 
     def marked(self, match: re.Match[str]) -> str:
         return self._speak(match[1])
 
-    def alone(self, match: re.Match[str]) -> WordByWord | None:
+    def alone(self, match: re.Match[str]) -> WordByWord:
         if match[0] == "|" or (match[0] == "*" and not _between_numbers(match)):
             return []
-        return [self._symbols[match[0]]]
+        return [self.said[match[0]]]
 
     def compound(self, match: re.Match[str]) -> str | None:
         word = match[0]
@@ -84,14 +90,10 @@ class _Signs:
 
     def _spoken(self, pieces: list[str]) -> Iterator[str]:
         for index, piece in enumerate(pieces):
-            if piece in self._squares:
-                yield self._squares[piece]
-            elif piece == "/" and _is_joint(pieces, index):
+            if piece == "/" and _is_joint(pieces, index):
                 continue
-            elif piece in self._symbols and piece not in _PAUSES and piece not in _SILENT | {"*"}:
-                yield self._symbols[piece]
-            elif piece == "*" and 0 < index < len(pieces) - 1:
-                yield self._symbols["×"]
+            if piece in self.said:
+                yield self.said[piece]
             elif any(map(str.isalnum, piece)):
                 yield self._speak(piece)
             elif piece not in _SILENT:

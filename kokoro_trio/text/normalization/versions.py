@@ -6,14 +6,19 @@ from kokoro_trio.text.normalization.scan import Kind
 from kokoro_trio.text.normalization.vocabulary import Vocabulary
 
 _POINTED = r"\d+(?:\.\d+){2,10}(?!\w|\.\d)"
+_GROUPED = re.compile(r"\d{1,3}(?:\.\d{3})+")
 _NAMED = r"(?<=\bPython )\d\.\d+|(?<=\bversion )\d+\.\d+|(?<=\bVersion )\d+\.\d+|(?<=\bUbuntu )\d\d\.\d\d"
 
 
 def kinds(vocabulary: Vocabulary) -> list[Kind]:
     figures = vocabulary.figures
 
-    def read(match: re.Match[str]) -> str:
-        spoken = f" {figures.point} ".join(map(figures.cardinal, match["numbers"].split(".")))
+    point = figures.point if vocabulary.is_english else vocabulary.symbols["."]
+
+    def read(match: re.Match[str]) -> str | None:
+        if not match["v"] and "." in figures.group_marks and _GROUPED.fullmatch(match[0]):
+            return None
+        spoken = f" {point} ".join(map(figures.cardinal, match["numbers"].split(".")))
         return f"{vocabulary.version} {spoken}" if match["v"] else spoken
 
     return [

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from attrs import field, frozen
 
-from kokoro_trio.text.normalization.figures import Figures
+from kokoro_trio.text.normalization.figures import LAKH_GROUPS, Figures
 
 Clock = Callable[[Figures, int, int], str]
 """Hours and minutes as they are said."""
@@ -41,14 +41,22 @@ class Vocabulary:
     names_cents: bool
     spell: Callable[[str], str]
     abbreviations: Mapping[str, str]
+    unit_spellings: Mapping[str, str] = field(factory=dict)
+    """The language's own signs of units → those of `names.UNITS`."""
     scales: str = ""
     """A regular expression for the words that make an amount of money large."""
     spoken_names: Mapping[str, str] = field(factory=dict)
     """Parts of addresses and file names that are not words of the language."""
-    of_amount: str = ""
-    """What stands between a round million and what is counted: French "de"."""
+    of_amount: Callable[[str], str] = field(default=str)
+    """What is counted in millions: "de dollars"."""
+    number_marks: str = r"[Nn]\.?[º°]|№"
+    """A regular expression for what is read as `number_sign` before a number."""
+    ordinals: Mapping[str, str] = field(factory=dict)
+    """The mark behind a number → what the ordinal ends in instead of the last "o" of its words."""
     agree: Callable[[str, str], str] = field(default=lambda number, noun: number)
     """The number before that noun: "un" for ("uno", "euro")."""
+    clock_word: str = ""
+    """A regular expression for what follows a time of day and is in `say_time` already."""
     is_month_first: bool = False
     is_english: bool = False
 
@@ -81,12 +89,6 @@ _ENGLISH_SYMBOLS = {
     "←": "from",
     "⇒": "implies",
     "↔": "to and from",
-    "->": "to",
-    "=>": "to",
-    "==": "equals",
-    "!=": "not equal to",
-    "<=": "at most",
-    ">=": "at least",
     "©": "copyright",
     "§": "section",
     "°": "degrees",
@@ -165,9 +167,6 @@ _ENGLISH_SPOKEN_NAMES = {
 _ENGLISH_WRITTEN = r"(?:(?:\d{1,3}(?:,\d{2,3}){0,4},\d{3}(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
 
 _ENGLISH_ABBREVIATIONS = {
-    "Mr.": "Mister",
-    "Mrs.": "Missis",
-    "Ms.": "Miz",
     "Prof.": "Professor",
     "Jr.": "Junior",
     "Sr.": "Senior",
@@ -196,7 +195,7 @@ _ENGLISH_ABBREVIATIONS = {
     "Co.": "Company",
     "Bros.": "Brothers",
     "vs.": "versus",
-    "etc.": "et cetera",
+    "etc.": "etc.",
     "e.g.": "for example",
     "i.e.": "that is",
     "cf.": "compare",
@@ -295,7 +294,7 @@ def _english(code: str) -> Vocabulary:
         code=code,
         locale="en",
         figures=Figures(
-            "en", ".", ",", _ENGLISH_WRITTEN, "point", "minus", r",| and" if is_american else ","
+            "en", ".", ",", _ENGLISH_WRITTEN, "point", "minus", LAKH_GROUPS, r",| and" if is_american else ","
         ),
         symbols=_ENGLISH_SYMBOLS,
         to="to",
@@ -307,6 +306,7 @@ def _english(code: str) -> Vocabulary:
         squared="squared",
         cubed="cubed",
         number_sign="number",
+        number_marks=r"[Nn]os?\.|№",
         version="version",
         hashtag="hashtag",
         region="US" if is_american else "GB",
@@ -338,4 +338,4 @@ def _english(code: str) -> Vocabulary:
     )
 
 
-VOCABULARIES = {code: _english(code) for code in ("a", "b")}
+AMERICAN, BRITISH = _english("a"), _english("b")
