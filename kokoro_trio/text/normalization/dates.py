@@ -17,7 +17,7 @@ def kinds(vocabulary: Vocabulary) -> list[Kind]:
     dates = _Dates(vocabulary)
     clock = _Clock(vocabulary)
     shared = [
-        Kind(re.compile(rf"{NOT_IN_WORD}(\d{{4}})-(\d\d)-(\d\d)(?:(?=T)|{ENDS})"), dates.iso),
+        Kind(re.compile(rf"{NOT_IN_WORD}(\d{{4}})([-/.])(\d\d)\2(\d\d)(?:(?=T)|{ENDS})"), dates.iso),
         Kind(
             re.compile(rf"{NOT_IN_WORD}(\d\d?)([/.\-])(\d\d?)\2(\d{{4}}|\d\d)(?![\w/\-]|[.,]\d)"),
             dates.figures,
@@ -72,7 +72,7 @@ class _Dates:
         self._months = month_names(vocabulary.locale)
 
     def iso(self, match: re.Match[str]) -> str | None:
-        return self._date(int(match[3]), int(match[2]), int(match[1]))
+        return self._date(int(match[4]), int(match[3]), int(match[1]))
 
     def figures(self, match: re.Match[str]) -> str | None:
         first, second = int(match[1]), int(match[3])

@@ -6,17 +6,19 @@ from functools import lru_cache
 from importlib.resources import files
 from itertools import groupby
 
+from kokoro_trio.text.normalization.names import unit_name
 from kokoro_trio.text.normalization.numerals import code_number, roman
 from kokoro_trio.text.normalization.scan import Kind, Reading, Speak, WordByWord, along
 from kokoro_trio.text.normalization.vocabulary import Vocabulary, spell_in_english
 
 _SPELLED = """
-ABC AC ADHD AI AMA AOL API AR ASL ASR ATM AWS BBC BTW CD CDT CEO CFO CIA CLI CNN COO CPU CRM CSS CST
-CTO DC DIY DJ DM DNA DNS DVD EDT EKG EOD ER ERP ESL EST ETA ETF EU EV FAQ FBI FTP FYI GCP GMT GPS
-GPT GPU HDD HDMI HIV HR HTML HTTP HTTPS IBM ICU ID IDE IMF IO IOT IP IPO IRA IRS ISBN KPI LA LED
-LGBT LLM MBA MIT ML MLB MMS MPH MRI MST NBA NFL NHL NLP NYC NYU OCD OCR OOO OS PC PDF PDT PHD PM PR
-PSA PST PTO PTSD QA RNA ROI RPM RSVP SDK SEO SLA SMS SSD SSH SSL STT SUV TBA TBD TCP TLS TPU TTS TV
-UAE UCLA UDP UI UK UN UPS URL USA USB USPS UTC UX VIP VPN VR WTO XML
+ABC AC AD ADHD AI AMA AOL API AR ASL ASR ATM AWS BBC BC BCE BTW CD CDT CE CEO CFO CIA CLI CNN COO
+CPU CRM CSS CST CTO DC DIY DJ DM DNA DNS DVD EDT EKG EOD ER ERP ESL EST ETA ETF EU EV FAQ FBI FL FTP
+FYI GCP GMT GPS GPT GPU HDD HDMI HIV HR HTML HTTP HTTPS IBM ICU ID IDE IMF IO IOT IP IPO IRA IRS
+ISBN KPI LA LAN LED LGBT LLM MBA MIT ML MLB MMS MPH MRI MST NBA NFL NHL NJ NLP NY NYC NYU OCD OCR
+OOO OS PC PDF PDT PHD PM PR PSA PST PTO PTSD QA RNA ROI RPM RSVP SDK SEO SLA SMS SSD SSH SSL STT SUV
+TBA TBD TCP TLS TPU TTS TV TX UAE UCLA UDP UI UK UN UPS URL USA USB USPS UTC UX VIP VPN VR WAN WTO
+XML
 """
 SPELLED = frozenset(_SPELLED.split())
 """Read letter by letter although they look like words, or although a dictionary has a word for them."""
@@ -45,9 +47,10 @@ _LAST_LETTER = re.compile(r"(?<=\s)([A-HJ-Z])\.(?=[\"'”’)\]]*\s*\Z)")
 _LETTER_A = re.compile(r"(?<![\w.'’])A(?=\s(?:(?:and|or|to|vs)\s[A-Z]\b|[→=+])|[,;:!?)]|\s?\Z)")
 _DRAWN_OUT = re.compile(r"(?<![\w@#/])(?=\w*?([^\W\d_])\1\1)[^\W\d_]{3,60}(?!\w)", re.I)
 _MIXED = re.compile(
-    r"(?<![\w'’])(?=[^\W_]*\d)(?=[\d\-]*[^\W\d_])[^\W_]+(?:-[^\W_]+)*|(?<!\w)[^\W\d_]+-\d[\w\-]*"
+    r"(?<![\w'’])(?:(?=[^\W_]*\d)(?=[\d\-]*[^\W\d_])[^\W_]+(?:-[^\W_]+|(?<=\d)\.\d+)*"
+    r"|[^\W\d_]+-\d[\w\-]*(?:\.\d[\w\-]*)*|[A-Z]\.\d[\w\-]*)"
 )
-_RUNS = re.compile(r"\d+|[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[A-Z]")
+_RUNS = re.compile(r"\d+(?:\.\d+)?|[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[A-Z]")
 _WORD_OF_CAPITALS = re.compile(r"(?<![\w'’])[A-Z]+(?:['’][A-Z]+)*(?![\w'’])")
 _ANY_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 
@@ -62,8 +65,12 @@ _MAX_CONTEXT = 40
 def early_kinds(vocabulary: Vocabulary) -> list[Kind]:
     words = _Words(vocabulary, str)
     ends = r"(?![\w&])"
-    written = "|".join(map(re.escape, sorted(vocabulary.abbreviations, key=len, reverse=True)))
+    by_length = sorted(vocabulary.abbreviations, key=len, reverse=True)
+    written = "|".join(_ONLY_IN_CONTEXT.get(short, re.escape(short)) for short in by_length)
     return [
+        Kind(_PERIOD, lambda match: unit_name(_PERIODS[match[0]], 1, "en")),
+        Kind(re.compile(rf"\b({_WEEKDAYS})\s?([-–])\s?({_WEEKDAYS})\b"), words.weekdays),
+        Kind(re.compile(r"\b(?:Tue|Wed|Thu|Fri)\b(?=,)"), words.weekday),
         Kind(
             re.compile(rf"(?<![\w.&/]){'(?:' + written + ')'}(?![^\W_]|[&/]\w|\.[a-z])"), words.abbreviation
         ),
@@ -94,6 +101,12 @@ def kinds(vocabulary: Vocabulary, speak: Speak) -> list[Kind]:
     ]
 
 
+_ONLY_IN_CONTEXT = {"min.": r"(?<!\d )min\.", "c.": r"c\.(?=\s?\d{3,4}\b)", "p.": r"p\.(?=\s?\d)"}
+_WEEKDAYS = "Mon|Tues|Tue|Wed|Thurs|Thu|Fri|Sat|Sun"
+_PERIODS = {"min": "min", "sec": "s", "hr": "h"}
+_PERIOD = re.compile(r"(?<=\bper )(?:min|sec|hr)\b")
+
+
 class _Words:
     def __init__(self, vocabulary: Vocabulary, speak: Speak) -> None:
         self._vocabulary = vocabulary
@@ -104,6 +117,15 @@ class _Words:
         if spoken.endswith("."):
             return f"{spoken} ." if _ends_sentence(match) else spoken
         return spoken + "." if match[0].endswith(".") and _ends_sentence(match) else spoken
+
+    def weekday(self, match: re.Match[str]) -> str:
+        return self._weekday(match[0])
+
+    def weekdays(self, match: re.Match[str]) -> WordByWord:
+        return along(match, (1, self._weekday(match[1])), (2, "to"), (3, self._weekday(match[3])))
+
+    def _weekday(self, short: str) -> str:
+        return self._vocabulary.abbreviations[f"{short}."]
 
     def saint_or_street(self, match: re.Match[str]) -> str:
         title, way = {"St": ("Saint", "Street"), "Dr": ("Doctor", "Drive")}[match[1]]
@@ -127,7 +149,7 @@ class _Words:
             match[2] == "I" and match.string[match.end() :][:1].isspace() and _is_pronoun(match)
         ):
             return None
-        return along(match, (2, f"the {self._vocabulary.figures.ordinal(number)}{match[3] or ''}"))[:]
+        return along(match, (2, f"the {self._vocabulary.figures.ordinal(number)}{match[3] or ''}"))
 
     def dotted(self, match: re.Match[str]) -> str:
         letters = match[0].replace(".", "")
@@ -151,7 +173,12 @@ class _Words:
             return code_number(self._vocabulary, part)
         if not part.isalpha():
             return self._speak(part)
-        if len(part) == 1 or _is_unpronounceable(part) or (part.isupper() and part in SPELLED):
+        if (
+            len(part) == 1
+            or (len(part) <= 3 and part.isupper())
+            or _is_unpronounceable(part)
+            or (part.isupper() and part in SPELLED)
+        ):
             return spell_in_english(part)
         return self._speak(part)
 

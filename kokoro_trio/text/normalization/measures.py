@@ -9,6 +9,7 @@ from kokoro_trio.text.normalization.vocabulary import Vocabulary
 
 _OTHER_SPELLINGS = {
     "lbs": "lb",
+    "in.": "in",
     "hr": "h",
     "hrs": "h",
     "mins": "min",
@@ -62,6 +63,8 @@ _NOT_IN_CLDR = {
     "sqft": ("square foot", "square feet"),
     "ft²": ("square foot", "square feet"),
     "mol": ("mole", "moles"),
+    "tsp": ("teaspoon", "teaspoons"),
+    "tbsp": ("tablespoon", "tablespoons"),
     "yr": ("year", "years"),
     "yrs": ("year", "years"),
     "wks": ("week", "weeks"),
@@ -79,7 +82,7 @@ _SCALES = {"k": "K", "K": "K", "M": "million", "B": "billion", "T": "trillion", 
 def kinds(vocabulary: Vocabulary) -> list[Kind]:
     measures = _Measures(vocabulary)
     number = vocabulary.figures.written
-    one = rf"(?<![\w)])(?<![\w][.,])([-−+±]?)(?:({number})\s?([-–x×])\s?)?({number})"
+    one = rf"(?<![\w)])(?<!\w[.,\-])([-−+±]?)(?:({number})\s?([-–x×])\s?)?({number})"
     units = [
         *UNITS,
         *_OTHER_SPELLINGS,
@@ -87,7 +90,7 @@ def kinds(vocabulary: Vocabulary) -> list[Kind]:
         *(_NOT_IN_CLDR if vocabulary.is_english else ()),
     ]
     unit = "|".join(map(re.escape, sorted(units, key=len, reverse=True)))
-    unit_end = r"(?![^\W_]|['’][^\W_s]|[.\-]\d)"
+    unit_end = r"(?:(?<=[a-z])\.(?=\s+[a-z\d]))?(?![^\W_]|['’][^\W_s]|[.\-]\d)"
     quote_ends = r"(?=\s|[.,;!?)]|$)"
     whole = rf"{NOT_IN_WORD}(\d+(?:\.\d+)?)"
     english = [
@@ -95,10 +98,11 @@ def kinds(vocabulary: Vocabulary) -> list[Kind]:
             re.compile(rf"{NOT_IN_WORD}(\d+)\s?['′’]\s?(\d+(?:\.\d+)?)\s?(?:[\"″”]|'')"),
             measures.feet_and_inches,
         ),
+        Kind(re.compile(rf"{NOT_IN_WORD}([4-7])['’](1[01]|\d)(?![\w'’])"), measures.feet_and_inches),
         Kind(re.compile(rf"{whole}[\"″]{quote_ends}(?<!\"\d\")(?<!\"\d\d\")"), measures.inches),
         Kind(re.compile(rf"{whole}['′]{quote_ends}(?<!'\d')(?<!'\d\d')"), measures.feet),
         Kind(re.compile(rf"{NOT_IN_WORD}({number})\s?(sq)\.?\s?(ft|in|mi|m|km)\b\.?"), measures.square),
-        Kind(re.compile(rf"(?<![\w.,])({number})([kKMBT]|bn)(\+)?(?![^\W_])"), measures.scaled),
+        Kind(re.compile(rf"(?<![\w.,])(?<!\w-)({number})([kKMBT]|bn)(\+)?(?![^\W_])"), measures.scaled),
     ]
     return [
         Kind(re.compile(rf"{one}\s?([%‰])"), measures.percent),
@@ -118,6 +122,8 @@ class _Measures:
 
     def quantity(self, match: re.Match[str]) -> WordByWord | None:
         hyphen, unit, per = match[5], match[6], match[7]
+        if unit == "B" and self._vocabulary.is_english:
+            return None
         if unit in _ONLY_ATTACHED and match.string[match.start(6) - 1].isspace():
             return None
         name = self._name(unit, 1 if hyphen else self._figures.value(match[4]))
@@ -159,6 +165,9 @@ class _Measures:
         name = self._name(match[3], self._figures.value(match[1]))
         return along(match, (1, self._figures.number(match[1])), (2, "square"), (3, name))
 
-    def scaled(self, match: re.Match[str]) -> str:
+    def scaled(self, match: re.Match[str]) -> str | None:
+        """ "8B" may be a size as well as a flat; "1.2B" is not."""
+        if match[2] in "BT" and "." not in match[1]:
+            return None
         spoken = f"{self._figures.number(match[1])} {_SCALES[match[2]]}"
         return f"{spoken} plus" if match[3] else spoken

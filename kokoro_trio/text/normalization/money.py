@@ -36,7 +36,7 @@ def kinds(vocabulary: Vocabulary) -> list[Kind]:
     sign = rf"(?<!\w)([-−+]?)((?:R|{'|'.join(_DOLLARS_ABROAD)})?\$|{_SIGNS})\s?"
     scale = rf"(?:\s?({vocabulary.scales}|(?:[kmbtKMBT]|bn|mm)(?![^\W_]))\b)?" if vocabulary.scales else "()"
     return [
-        Kind(re.compile(rf"{sign}({number})\s?[-–—]\s?\2?({number}){scale}(?![^\W_])"), money.range),
+        Kind(re.compile(rf"{sign}({number}){scale}\s?[-–—]\s?\2?({number}){scale}(?![^\W_])"), money.range),
         Kind(re.compile(rf"{sign}({number}){scale}(?![^\W_])(?:(/)([a-z]+))?"), money.before),
         Kind(re.compile(rf"(?<![\w.,])([-−]?)({number})\s?({_SIGNS})(?!\w)"), money.after),
         Kind(re.compile(rf"\b({_CODES})\s?([-−]?)({number})(?![^\W_]|[.,]\d)"), money.code_before),
@@ -57,10 +57,11 @@ class _Money:
         return spoken + (f" {self._vocabulary.per} {_PERIODS.get(period, period)}" if per else "")
 
     def range(self, match: re.Match[str]) -> str:
-        minus, sign, first, last, scale = match.groups()
-        start = ("-" if minus else "") + first
+        minus, sign, first, first_scale, last, scale = match.groups()
+        start = self._figures.number(("-" if minus else "") + first)
+        start += f" {_SCALE_LETTERS.get(first_scale.lower(), first_scale)}" if first_scale else ""
         most = self._amount("", last, scale, _code(sign), sign)
-        return f"{self._figures.number(start)} {self._vocabulary.to} {most}"
+        return f"{start} {self._vocabulary.to} {most}"
 
     def after(self, match: re.Match[str]) -> str | WordByWord:
         minus, number, sign = match.groups()

@@ -10,15 +10,20 @@ from kokoro_trio.text.normalization.vocabulary import Vocabulary, english_year
 NOT_IN_WORD = r"(?<![^\W_])(?<![^\W_][.,])"
 ENDS = r"(?![^\W_]|[.,]\d)"
 _FRACTIONS = {2: "half", 4: "quarter"}
-_FRACTION_DENOMINATORS = frozenset((2, 3, 4, 5, 6, 7, 8, 9, 12, 16, 32, 64))
+_FRACTION_DENOMINATORS = frozenset((2, 3, 4, 5, 6, 7, 8, 9, 16, 32, 64))
 _OF_POINTS = frozenset((10, 100))
 _COUNTED = re.compile(r"\s(?!(?:was|is|has|this|its|as|us|vs)\b)[a-z]{3,}s\b(?!')")
 _DATING = re.compile(
     r"\b(?:in|since|from|by|until|till|of|year|before|after|during|circa|late|early|mid)\W+\Z", re.I
 )
+_ERA = re.compile(r"\s(?:AD|BC|CE|BCE)\b")
 _TOLD = re.compile(
     r"\b(?:code|pin|id|zip|order|account|acct|ticket|tracking|confirmation|reference|extension|ext|serial|passcode|"
     r"password|[A-Z]{2})\W{1,3}(?:(?:number|is|no|code)\W{1,2})?\Z",
+)
+_NAMED_BY_NUMBERS = "Boeing Airbus Xbox RTX GTX Room room Flight flight Route Highway Suite HTTP error status"
+_NAMED_BY_NUMBER = re.compile(
+    "|".join(rf"(?<=\b{name} )\d{{3,4}}(?!\w|[.,:%]\d|%)" for name in _NAMED_BY_NUMBERS.split())
 )
 _NOUN = re.compile(r"\s(?!(?:para|como|cada|contra|hasta|della|dalla|nella|alla|fora)\b)([^\W\d_]{3,})\b")
 _DECADES = {20: "twenties", 30: "thirties", 40: "forties", 50: "fifties", 60: "sixties"} | {
@@ -80,9 +85,13 @@ def _early_english_kinds(readers: "_Readers") -> list[Kind]:
         ),
         Kind(re.compile(r"(?<!\w)['‘’](\d\d)\b"), readers.short_year),
         Kind(
-            re.compile(rf"{NOT_IN_WORD}(?:(\d{{1,3}})\s)?(\d{{1,3}})[/⁄](\d{{1,3}})(?![\w/])"),
+            re.compile(
+                rf"{NOT_IN_WORD}(?:(\d{{1,3}})\s)?(\d{{1,3}})[/⁄](\d{{1,3}})(?:rds|ths|rd|th)?(?![\w/])"
+            ),
             readers.fraction,
         ),
+        Kind(re.compile(rf"{NOT_IN_WORD}(\d+\.\d+)/(5|10|100){ENDS}"), readers.rating),
+        Kind(_NAMED_BY_NUMBER, readers.name),
         Kind(re.compile(r"(?<!\d)(-|−)?(\d+)?([½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])"), readers.fraction_sign),
     ]
 
@@ -92,7 +101,7 @@ def _english_kinds(readers: "_Readers") -> list[Kind]:
         Kind(
             re.compile(rf"{NOT_IN_WORD}(1[1-9]\d\d|20\d\d)[-–](1[1-9]\d\d|20\d\d|\d\d){ENDS}"), readers.years
         ),
-        Kind(re.compile(rf"{NOT_IN_WORD}(1[1-9]\d\d|20\d\d){ENDS}"), readers.year),
+        Kind(re.compile(rf"{NOT_IN_WORD}(1\d\d\d|20\d\d){ENDS}"), readers.year),
         Kind(re.compile(rf"{NOT_IN_WORD}\d{{4,}}{ENDS}"), readers.told),
     ]
 
@@ -124,6 +133,12 @@ class _Readers:
     def figures(self, match: re.Match[str]) -> str:
         ascii_digits = "".join(str(unicodedata.digit(char)) for char in match[0])
         return " " * _joins(match, -1) + self._figures.cardinal(ascii_digits) + " " * _joins(match, 1)
+
+    def rating(self, match: re.Match[str]) -> str:
+        return f"{self._figures.number(match[1])} out of {self._figures.number(match[2])}"
+
+    def name(self, match: re.Match[str]) -> str:
+        return code_number(self._vocabulary, match[0])
 
     def sign(self, match: re.Match[str]) -> str | None:
         value = unicodedata.numeric(match[0], None)
@@ -185,7 +200,8 @@ class _Readers:
         if under in _OF_POINTS:
             return f"{spoken_over} out of {self._figures.cardinal(str(under))}"
         if over >= under or under not in _FRACTION_DENOMINATORS:
-            joint = " " if over <= 12 and 12 < under <= 31 else " over "
+            is_like_a_date = over <= 12 and 10 < under <= 31
+            joint = " " if is_like_a_date or over == under else " over "
             return spoken_over + joint + self._figures.cardinal(str(under))
         part = _FRACTIONS.get(under) or self._figures.ordinal(under)
         return f"{spoken_over} {part}{'s' if over > 1 else ''}"
@@ -194,7 +210,8 @@ class _Readers:
         start, end = match.span()
         before = match.string[max(0, start - _MAX_CONTEXT) : start]
         counts = _COUNTED.match(match.string, end) and not _DATING.search(before)
-        if counts or before.endswith(("-", "−", "+", "$")) or _TOLD.search(before):
+        is_remote = match[1] < "1100" and not _DATING.search(before) and not _ERA.match(match.string, end)
+        if counts or is_remote or before.endswith(("-", "−", "+", "$")) or _TOLD.search(before):
             return None
         return english_year(self._figures, int(match[1]))
 

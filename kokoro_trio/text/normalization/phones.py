@@ -8,12 +8,14 @@ from phonenumbers import Leniency, PhoneNumberMatcher
 from kokoro_trio.text.normalization.scan import WORD, Kind, WordByWord
 from kokoro_trio.text.normalization.vocabulary import Vocabulary
 
-_GROUPED = r"(?:\+\d{1,3}[ .\-]?)?(?:\(\d{2,5}\)[ .\-]?)?\d{2,5}(?:[ .\-]\d{2,5}){1,5}"
+_GROUPED = r"(?:\+?\d{1,3}[ .\-])?(?:\(\d{2,5}\)[ .\-]?)?\d{2,5}(?:[ .\-]\d{2,5}){1,5}"
 _WRITTEN = re.compile(rf"(?<![\w.,/:+\-$€£])(?:\+\d[\d ()./\-]{{5,20}}\d|{_GROUPED})(?![\w/:%°]|[.,\-]\d)")
 _CERTAIN = re.compile(
     r"\+\d[\d ()./\-]+|(?:\+?1[ .\-])?(?:\(\d{3}\) ?|\d{3}[.\-])\d{3}[ .\-]\d{4}|\d{3}-\d{4}"
 )
 """What nothing else is written like, whether the number is in use or not: 555 never is."""
+_CODE = re.compile(r"(?<![\w.,/+\-])\d{1,9}(?:-\d{1,9}){2,9}(?![\w\-])")
+"""Such as the number of a book."""
 _DIGITS = re.compile(r"\d+")
 
 
@@ -30,7 +32,10 @@ def kinds(vocabulary: Vocabulary) -> list[Kind]:
             spoken[0] = f"{vocabulary.symbols['+']} {spoken[0]}"
         return [word + "," * (index < len(words)) for index, word in enumerate(spoken, 1)]
 
-    return [Kind(_WRITTEN, read)]
+    def read_code(match: re.Match[str]) -> str:
+        return ", ".join(map(figures.digits, _DIGITS.findall(match[0])))
+
+    return [Kind(_WRITTEN, read), Kind(_CODE, read_code)]
 
 
 @lru_cache(maxsize=256)

@@ -8,16 +8,18 @@ from kokoro_trio.text.normalization.vocabulary import Vocabulary
 
 _DOUBLE = "->|=>|==|!=|<=|>="
 _SINGLE = "&%+=@#~/\\\\×÷−≈≠≤≥±√∞→←⇒↔©§°‰∑∈<>*^|"
-_ALONE = re.compile(rf"(?<!\S)(?:{_DOUBLE}|[{_SINGLE}])(?!\S)")
+_ALONE = re.compile(rf"(?<![^\s(\[])(?:{_DOUBLE}|[{_SINGLE}])(?![^\s)\],.;:!?])")
 _MISTAKEN_APOSTROPHE = re.compile(r"(?<=[^\W\d_])[`´‘](?=[^\W\d_])")
 _MARKED = re.compile(r"(?<!\w)([^\W_][\w'’]*)[®™℠]+")
 _COMPOUND = re.compile(r"(?<!\S)\S*[^\W_]\S*")
 _INNER = re.compile(rf"[{_SINGLE}²³_·•…]|\(\)|[^\W_]['’]?[()\[\]{{}}][^\W_]|[^\W\d_][.,:;!?…][^\W\d_]{{2}}")
 _EDGES = re.compile(r"\A[(\[{\"'“”‘’«»„‚`_*|.]*|[)\]}\"'“”‘’«»`_*|.,:;!?…]*\Z")
-_PIECES = re.compile(rf"{_DOUBLE}|[{_SINGLE}²³_·•…()\[\]{{}}.,:;!?]|[^{_SINGLE}²³_·•…()\[\]{{}}.,:;!?]+")
+# A point or comma between letters only: a missing space, or a name with points in it.
+_PIECES = re.compile(rf"({_DOUBLE}|[{_SINGLE}²³_·•…()\[\]{{}}]|(?<=[^\W\d_])[.,:;!?](?=[^\W\d_]))")
 _SILENT = frozenset("_·•|()[]{}*")
 _PAUSES = frozenset("….,:;!?")
 _MEANT = {"->": "→", "=>": "→", "==": "=", "!=": "≠", "<=": "≤", ">=": "≥", "*": "×"}
+_QUANTITY_BEFORE = re.compile(r"\d\w{0,3}\s\Z")
 _SUBTRACTION = re.compile(r"(?<=[\d\w]) ([-–−]) (?=\d[\d.,]*\s*[=<>])")
 
 
@@ -47,13 +49,20 @@ def early_kinds(vocabulary: Vocabulary) -> list[Kind]:
     number = vocabulary.number_sign
 
     def numbered(match: re.Match[str]) -> str:
-        return f"{number} {vocabulary.figures.number(match[1])}"
+        figures = vocabulary.figures
+        spoken = figures.digits(match[1]) if len(match[1]) > 4 else figures.number(match[1])
+        return f"{number} {spoken}"
 
     def number_word(match: re.Match[str]) -> str:
         return number.capitalize() if match[0].startswith("N") else number
 
+    def by(match: re.Match[str]) -> str | None:
+        is_size = _QUANTITY_BEFORE.search(match.string, max(0, match.start() - 12), match.start())
+        return vocabulary.by if is_size else None
+
     return [
         Kind(_SUBTRACTION, lambda match: [minus]),
+        Kind(re.compile(r"(?<=\s)[x×](?=\s\d)"), by),
         Kind(re.compile(r"(?<!\w)[#№](\d+)(?!\w|[.,]\d)"), numbered),
         Kind(re.compile(rf"(?<!\w)(?:{vocabulary.number_marks})(?=\s?\d)"), number_word),
     ]
@@ -65,6 +74,7 @@ class _Signs:
         self.said = {sign: words[sign] for sign in words if sign not in _SILENT | _PAUSES}
         self.said |= {sign: words[meant] for sign, meant in _MEANT.items()}
         self.said |= {"²": vocabulary.squared, "³": vocabulary.cubed}
+        self._dot = words["."]
         self._speak = speak
 
     def marked(self, match: re.Match[str]) -> str:
@@ -82,7 +92,7 @@ class _Signs:
         word = word.replace("()", "")
         opening, closing = (found[0] for found in list(_EDGES.finditer(word))[:2])
         inner = word[len(opening) : len(word) - len(closing)]
-        spoken = " ".join(self._spoken(_PIECES.findall(inner)))
+        spoken = " ".join(self._spoken(list(filter(None, _PIECES.split(inner)))))
         if "(" in inner or "[" in inner:
             closing = closing.replace(")", "").replace("]", "")
         quiet = str.maketrans("", "", "_*|")
@@ -92,7 +102,9 @@ class _Signs:
         for index, piece in enumerate(pieces):
             if piece == "/" and _is_joint(pieces, index):
                 continue
-            if piece in self.said:
+            if piece == "." and pieces[index + 1][0].islower():
+                yield self._dot
+            elif piece in self.said:
                 yield self.said[piece]
             elif any(map(str.isalnum, piece)):
                 yield self._speak(piece)

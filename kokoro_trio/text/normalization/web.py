@@ -95,7 +95,7 @@ class _Addresses:
         for piece in _PIECES.findall(address):
             if piece[0].isalnum():
                 yield self._name(piece)
-            elif piece in self._vocabulary.symbols:
+            elif piece in self._vocabulary.symbols and piece != "~":
                 yield self._vocabulary.symbols[piece]
 
     def _name(self, name: str) -> str:
