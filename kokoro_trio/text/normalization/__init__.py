@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from kokoro_trio.text.normalization import (
     abbreviations,
     dates,
-    english,
+    english_words,
     measures,
     money,
     numerals,
@@ -18,17 +18,11 @@ from kokoro_trio.text.normalization import (
     versions,
     web,
 )
-from kokoro_trio.text.normalization.hindi import HINDI
-from kokoro_trio.text.normalization.romance import FRENCH, ITALIAN, PORTUGUESE, SPANISH
+from kokoro_trio.text.normalization.languages import VOCABULARIES
 from kokoro_trio.text.normalization.scan import Kind, Reading, scan
-from kokoro_trio.text.normalization.vocabulary import AMERICAN, BRITISH
 
 __all__ = ["Reading", "read_out", "readings"]
 
-VOCABULARIES = {
-    vocabulary.code: vocabulary
-    for vocabulary in (AMERICAN, BRITISH, SPANISH, FRENCH, HINDI, ITALIAN, PORTUGUESE)
-}
 _MARKUP = Kind(re.compile(r"\[[^\]\s]{1,60}\]\(/[^)\s]{0,200}/\)"), lambda match: [])
 
 
@@ -39,7 +33,7 @@ def readings(text: str, language: str) -> list[Reading]:
     """
     found = scan(text, _kinds(language))
     if found and VOCABULARIES[language].is_english:
-        found[-1] = english.with_full_stop(found[-1], text)
+        found[-1] = english_words.with_full_stop(found[-1], text)
     return found
 
 
@@ -64,7 +58,7 @@ def _kinds(language: str) -> list[Kind]:
         _MARKUP,
         *web.kinds(vocabulary, speak),
         *dates.kinds(vocabulary),
-        *(english.early_kinds(vocabulary) if is_english else abbreviations.kinds(vocabulary)),
+        *(english_words.early_kinds(vocabulary) if is_english else abbreviations.kinds(vocabulary)),
         *symbols.early_kinds(vocabulary),
         *money.kinds(vocabulary),
         *phones.kinds(vocabulary),
@@ -72,9 +66,9 @@ def _kinds(language: str) -> list[Kind]:
         *numerals.early_kinds(vocabulary),
         *measures.kinds(vocabulary),
         *symbols.kinds(vocabulary, speak),
-        *(english.mixed_kinds(vocabulary, speak) if is_english else []),
+        *(english_words.mixed_kinds(vocabulary, speak) if is_english else []),
         *numerals.kinds(vocabulary),
-        *(english.kinds(vocabulary, speak) if is_english else []),
+        *(english_words.kinds(vocabulary, speak) if is_english else []),
         *symbols.leftovers(vocabulary, speak),
         *numerals.leftovers(vocabulary),
     ]

@@ -5,7 +5,7 @@ import re
 from kokoro_trio.text.normalization.names import month_names, short_month_names
 from kokoro_trio.text.normalization.numerals import ENDS, NOT_IN_WORD
 from kokoro_trio.text.normalization.scan import Kind, WordByWord, along
-from kokoro_trio.text.normalization.vocabulary import Vocabulary, english_year
+from kokoro_trio.text.normalization.vocabulary import Vocabulary
 
 _SHORT_YEARS_OF_THIS_CENTURY = 50
 _YEAR = r"(\d{4})(?![\d.,]*\d|\w)"
@@ -61,7 +61,7 @@ def _english_times(clock: "_Clock") -> list[Kind]:
     return [
         Kind(re.compile(rf"{begin}{hour}{_HALF_OF_DAY}?\s?([-–])\s?{hour}{_HALF_OF_DAY}", re.I), clock.span),
         Kind(re.compile(rf"{begin}{minute}()\s?([-–])\s?{minute}()(?![\w:])"), clock.span),
-        Kind(re.compile(rf"{begin}(\d\d?){_HALF_OF_DAY}", re.I), clock.hour),
+        Kind(re.compile(rf"{begin}(\d\d?)(?:[.:]([0-5]\d))?{_HALF_OF_DAY}", re.I), clock.hour),
     ]
 
 
@@ -127,7 +127,7 @@ class _Dates:
         return next(name for name in self._months if name.lower().startswith(start))
 
     def _year(self, written: str | None) -> str:
-        return english_year(self._figures, int(written)) if written else ""
+        return self._figures.year(int(written)) if written else ""
 
 
 class _Clock:
@@ -145,8 +145,9 @@ class _Clock:
         return along(match, (1, spoken), (4, _letters(half))) if half else spoken
 
     def hour(self, match: re.Match[str]) -> WordByWord | None:
-        spoken = self._time(match[1], None, match[2])
-        return spoken and along(match, (1, spoken), (2, _letters(match[2])))
+        hour, minute, half = match.groups()
+        spoken = self._time(hour, minute, half)
+        return spoken and along(match, (1, spoken), (3, _letters(half)))
 
     def span(self, match: re.Match[str]) -> WordByWord | None:
         hour, minute, half, _, last_hour, last_minute, last_half = match.groups()

@@ -58,7 +58,8 @@ class Figures:
         return " ".join(self._said(int(digit), "cardinal") for digit in digits)
 
     def year(self, number: int) -> str:
-        return self._said(number, "year")
+        # num2words says "nineteen oh-five", and misaki would hear one word in the end of it.
+        return self._said(number, "year").replace(" oh-", " oh ")
 
     def _parts(self, written: str) -> tuple[str, str]:
         ungrouped = re.sub(rf"[{self.group_marks}](?=\d{{{self.group_sizes}}}(?!\d))", "", written)

@@ -18,6 +18,7 @@ _OTHER_SPELLINGS = {
     "KB": "kB",
     "kph": "km/h",
     "kmh": "km/h",
+    "m/s^2": "m/s²",
     "m^2": "m²",
     "m2": "m²",
     "km2": "km²",
@@ -82,7 +83,7 @@ _SCALES = {"k": "K", "K": "K", "M": "million", "B": "billion", "T": "trillion", 
 def kinds(vocabulary: Vocabulary) -> list[Kind]:
     measures = _Measures(vocabulary)
     number = vocabulary.figures.written
-    one = rf"(?<![\w)])(?<!\w[.,\-])([-−+±]?)(?:({number})\s?([-–x×])\s?)?({number})"
+    one = rf"(?<![\w)%°])(?<!\w[.,\-])([-−+±]?)(?:({number})%?\s?([-–x×])\s?)?({number})"
     units = [
         *UNITS,
         *_OTHER_SPELLINGS,
@@ -145,7 +146,7 @@ class _Measures:
         if unit in _NOT_IN_CLDR:
             return _NOT_IN_CLDR[unit][value != 1]
         sign = self._vocabulary.unit_spellings.get(unit) or _OTHER_SPELLINGS.get(unit, unit)
-        return unit_name(sign, value, self._vocabulary.locale)
+        return unit_name(sign, value, self._vocabulary.locale).replace("byte", self._vocabulary.byte)
 
     def feet_and_inches(self, match: re.Match[str]) -> WordByWord:
         feet, inches = self._name("ft", int(match[1])), self._name("in", float(match[2]))

@@ -33,11 +33,17 @@ _PERIODS = {"mo": "month", "yr": "year", "hr": "hour", "h": "hour", "wk": "week"
 def kinds(vocabulary: Vocabulary) -> list[Kind]:
     money = _Money(vocabulary)
     number = vocabulary.figures.written
-    sign = rf"(?<!\w)([-−+]?)((?:R|{'|'.join(_DOLLARS_ABROAD)})?\$|{_SIGNS})\s?"
-    scale = rf"(?:\s?({vocabulary.scales}|(?:[kmbtKMBT]|bn|mm)(?![^\W_]))\b)?" if vocabulary.scales else "()"
+    sign = rf"(?<!\w)([-−+]?)((?:R|{'|'.join(_DOLLARS_ABROAD)})?\$|Rs\.?|{_SIGNS})\s?"
+    letters = r"|(?:[kmbtKMBT]|bn|mm)(?![^\W_])" if vocabulary.is_english else ""
+    scale = rf"(?:\s?({vocabulary.scales}{letters})\b)?"
     return [
         Kind(re.compile(rf"{sign}({number}){scale}\s?[-–—]\s?\2?({number}){scale}(?![^\W_])"), money.range),
-        Kind(re.compile(rf"{sign}({number}){scale}(?![^\W_])(?:(/)([a-z]+))?"), money.before),
+        Kind(
+            re.compile(
+                rf"{sign}({number}){scale}(?![^\W_])(?:(/)([a-z]+))?(?:\s(?:dollars|euros|pounds)\b)?"
+            ),
+            money.before,
+        ),
         Kind(re.compile(rf"(?<![\w.,])([-−]?)({number})\s?({_SIGNS})(?!\w)"), money.after),
         Kind(re.compile(rf"\b({_CODES})\s?([-−]?)({number})(?![^\W_]|[.,]\d)"), money.code_before),
         Kind(re.compile(rf"(?<![\w.,])([-−]?)({number}){scale}\s?({_CODES})\b"), money.code_after),

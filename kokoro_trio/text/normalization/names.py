@@ -40,6 +40,7 @@ UNITS = {
     "gal": "volume-gallon",
     "km/h": "speed-kilometer-per-hour",
     "m/s": "speed-meter-per-second",
+    "m/s²": "acceleration-meter-per-square-second",
     "h": "duration-hour",
     "min": "duration-minute",
     "s": "duration-second",
@@ -103,6 +104,8 @@ CURRENCY_SIGNS = {
     "₴": "UAH",
     "R$": "BRL",
     "¢": "USD",
+    "Rs": "INR",
+    "Rs.": "INR",
 }
 CURRENCY_CODES = (
     *("USD", "EUR", "GBP", "JPY", "CNY", "INR", "CAD", "AUD", "CHF", "NZD", "MXN", "BRL", "KRW", "SEK"),

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from kokoro_trio.text.normalization.scan import Kind, WordByWord, along
-from kokoro_trio.text.normalization.vocabulary import Vocabulary, english_year
+from kokoro_trio.text.normalization.vocabulary import Vocabulary
 
 NOT_IN_WORD = r"(?<![^\W_])(?<![^\W_][.,])"
 ENDS = r"(?![^\W_]|[.,]\d)"
@@ -122,7 +122,8 @@ class _Readers:
 
     def range(self, match: re.Match[str]) -> WordByWord:
         start, end = self._figures.number(match[1]), self._figures.number(match[3])
-        return along(match, (1, start), (2, self._vocabulary.to), (3, end))
+        to = "" if start == end and match[2] != ":" else self._vocabulary.to
+        return along(match, (1, start), (2, to), (3, end))
 
     def scientific(self, match: re.Match[str]) -> str:
         mantissa = self._figures.number((match[1] or "") + match[2])
@@ -168,7 +169,7 @@ class _Readers:
         digits = match[1] or match[2]
         tens = int(digits[-2:])
         if len(digits) == 4 and tens == 0:
-            century = "two thousand" if digits == "2000" else english_year(self._figures, int(digits))
+            century = "two thousand" if digits == "2000" else self._figures.year(int(digits))
             return century + "s"
         if tens not in _DECADES:
             return None
@@ -213,14 +214,12 @@ class _Readers:
         is_remote = match[1] < "1100" and not _DATING.search(before) and not _ERA.match(match.string, end)
         if counts or is_remote or before.endswith(("-", "−", "+", "$")) or _TOLD.search(before):
             return None
-        return english_year(self._figures, int(match[1]))
+        return self._figures.year(int(match[1]))
 
     def years(self, match: re.Match[str]) -> str:
         end = match[2] if len(match[2]) == 4 else match[1][:2] + match[2]
-        last = (
-            english_year(self._figures, int(end)) if len(match[2]) == 4 else self._figures.cardinal(match[2])
-        )
-        return f"{english_year(self._figures, int(match[1]))} to {last}"
+        last = self._figures.year(int(end)) if len(match[2]) == 4 else self._figures.cardinal(match[2])
+        return f"{self._figures.year(int(match[1]))} to {last}"
 
     def told(self, match: re.Match[str]) -> str | None:
         """Numbers that name something: after a word that says so, or too long to be counted."""

@@ -77,4 +77,4 @@ def along(match: re.Match[str], *pieces: tuple[int, str]) -> WordByWord:
         if match[group]:
             before = match.string[match.start() : match.start(group) + 1]
             words[len(WORD.findall(before)) - 1].append(spoken)
-    return [" ".join(spoken) or None for spoken in words]
+    return [" ".join(filter(None, spoken)) or None for spoken in words]

@@ -40,7 +40,7 @@ def leftovers(vocabulary: Vocabulary, speak: Speak) -> list[Kind]:
     def read(match: re.Match[str]) -> str | WordByWord:
         return f" {said[match[0]]} " if match[0] in said else []
 
-    return [Kind(re.compile(rf"(?<=[^\W_])(?:{_DOUBLE}|[{_SINGLE}])(?=[^\W_])"), read)]
+    return [Kind(re.compile(rf"(?<=[^\W_])(?:{_DOUBLE}|[{_SINGLE}])(?=[^\W_]|[-−]\d)"), read)]
 
 
 def early_kinds(vocabulary: Vocabulary) -> list[Kind]:
@@ -61,6 +61,7 @@ def early_kinds(vocabulary: Vocabulary) -> list[Kind]:
         return vocabulary.by if is_size else None
 
     return [
+        Kind(re.compile(r"(?<![^\s(])~(?=[$€£¥₹\d])"), lambda match: vocabulary.symbols["~"] + " "),
         Kind(_SUBTRACTION, lambda match: [minus]),
         Kind(re.compile(r"(?<=\s)[x×](?=\s\d)"), by),
         Kind(re.compile(r"(?<!\w)[#№](\d+)(?!\w|[.,]\d)"), numbered),
@@ -76,6 +77,7 @@ class _Signs:
         self.said |= {"²": vocabulary.squared, "³": vocabulary.cubed}
         self._dot = words["."]
         self._speak = speak
+        self._spell = vocabulary.spell
 
     def marked(self, match: re.Match[str]) -> str:
         return self._speak(match[1])
@@ -106,6 +108,8 @@ class _Signs:
                 yield self._dot
             elif piece in self.said:
                 yield self.said[piece]
+            elif len(piece) == 1 and piece.isalpha():
+                yield self._spell(piece)
             elif any(map(str.isalnum, piece)):
                 yield self._speak(piece)
             elif piece not in _SILENT:

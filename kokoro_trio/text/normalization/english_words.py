@@ -15,13 +15,14 @@ _SPELLED = """
 ABC AC AD ADHD AI AMA AOL API AR ASL ASR ATM AWS BBC BC BCE BTW CD CDT CE CEO CFO CIA CLI CNN COO
 CPU CRM CSS CST CTO DC DIY DJ DM DNA DNS DVD EDT EKG EOD ER ERP ESL EST ETA ETF EU EV FAQ FBI FL FTP
 FYI GCP GMT GPS GPT GPU HDD HDMI HIV HR HTML HTTP HTTPS IBM ICU ID IDE IMF IO IOT IP IPO IRA IRS
-ISBN KPI LA LAN LED LGBT LLM MBA MIT ML MLB MMS MPH MRI MST NBA NFL NHL NJ NLP NY NYC NYU OCD OCR
+ISBN IT KPI LA LAN LED LGBT LLM MBA MIT ML MLB MMS MPH MRI MST NBA NFL NHL NJ NLP NY NYC NYU OCD OCR
 OOO OS PC PDF PDT PHD PM PR PSA PST PTO PTSD QA RNA ROI RPM RSVP SDK SEO SLA SMS SSD SSH SSL STT SUV
-TBA TBD TCP TLS TPU TTS TV TX UAE UCLA UDP UI UK UN UPS URL USA USB USPS UTC UX VIP VPN VR WAN WTO
-XML
+TBA TBD TCP TLS TPU TTS TV TX UAE UCLA UDP UI UK UN UPS URL US USA USB USPS UTC UX VIP VPN VR WAN
+WTO XML
 """
 SPELLED = frozenset(_SPELLED.split())
 """Read letter by letter although they look like words, or although a dictionary has a word for them."""
+_ALSO_WORDS = ("US", "IT")
 SAID = {"SQL": "sequel", "YAML": "yammel", "CUDA": "cooda", "GUI": "gooey", "OK": "okay", "WIFI": "wifi"} | {
     "ASCII": "askey",
     "IEEE": "I triple E",
@@ -44,7 +45,10 @@ _DOTTED = re.compile(
     r"(?<![\w.])(?:[A-Za-z]\.){2,}(?=(\s*\Z|[\"'”’)\]]*\s*\Z))?|(?<![\w.])(?:[A-Z]\.)+[A-Z](?!\w)"
 )
 _LAST_LETTER = re.compile(r"(?<=\s)([A-HJ-Z])\.(?=[\"'”’)\]]*\s*\Z)")
-_LETTER_A = re.compile(r"(?<![\w.'’])A(?=\s(?:(?:and|or|to|vs)\s[A-Z]\b|[→=+])|[,;:!?)]|\s?\Z)")
+_LETTER_A = re.compile(
+    r"(?<![\w.'’])(?:A(?=\s(?:and|or|to|vs)\s[A-Z]\b|[,;:!?)]|\s?\Z)|[Aa](?=\s[→=+×÷<>≤≥≈]))"
+    r"|(?<=[=+×÷<>≤≥≈]\s)a\b"
+)
 _DRAWN_OUT = re.compile(r"(?<![\w@#/])(?=\w*?([^\W\d_])\1\1)[^\W\d_]{3,60}(?!\w)", re.I)
 _MIXED = re.compile(
     r"(?<![\w'’])(?:(?=[^\W_]*\d)(?=[\d\-]*[^\W\d_])[^\W_]+(?:-[^\W_]+|(?<=\d)\.\d+)*"
@@ -101,7 +105,13 @@ def kinds(vocabulary: Vocabulary, speak: Speak) -> list[Kind]:
     ]
 
 
-_ONLY_IN_CONTEXT = {"min.": r"(?<!\d )min\.", "c.": r"c\.(?=\s?\d{3,4}\b)", "p.": r"p\.(?=\s?\d)"}
+_ONLY_IN_CONTEXT = {
+    "min.": r"(?<!\d )min\.",
+    "Sun.": r"Sun\.(?=,|\s\d|\s(?:at|from|and|to)\b)",
+    "c.": r"c\.(?=\s?\d{3,4}\b)",
+    "p.": r"p\.(?=\s?\d)",
+}
+"""Abbreviations that are words as well → when they are none."""
 _WEEKDAYS = "Mon|Tues|Tue|Wed|Thurs|Thu|Fri|Sat|Sun"
 _PERIODS = {"min": "min", "sec": "s", "hr": "h"}
 _PERIOD = re.compile(r"(?<=\bper )(?:min|sec|hr)\b")
@@ -161,11 +171,9 @@ class _Words:
         if len(parts) > 1 and parts[-1] == "s" and parts[-2].isdecimal():
             return " ".join(map(self._part, parts[:-1])) + "'s"
         if len(parts) > 4 and "-" not in match[0]:
-            return " ".join(
-                spell_in_english(char) if char.isalpha() else self._speak(char)
-                for part in parts
-                for char in part
-            )
+            parts = [
+                piece for part in parts for piece in ([part] if part.isdecimal() and len(part) < 3 else part)
+            ]
         return " ".join(self._part(part) for part in parts)
 
     def _part(self, part: str) -> str:
@@ -185,7 +193,7 @@ class _Words:
     def shouted(self, match: re.Match[str]) -> str | None:
         """In a sentence of capitals a word of capitals is a word."""
         word = match[0]
-        if not _is_shouted(match.string) or (word in SPELLED and word != "US"):
+        if not _is_shouted(match.string) or (word in SPELLED and word not in _ALSO_WORDS):
             return None
         lowered = word.lower()
         if lowered == "i" or lowered.startswith(("i'", "i’")):
