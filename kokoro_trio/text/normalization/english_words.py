@@ -59,7 +59,7 @@ _WORD_OF_CAPITALS = re.compile(r"(?<![\w'’])[A-Z]+(?:['’][A-Z]+)*(?![\w'’]
 _ANY_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 
 _STREET = re.compile(r"(?<!\w)(St|Dr)\.(?!\w)")
-_CAPITALISED_BEFORE = re.compile(r"(?:(\d+\w*)\s+)?([A-Z]\w*|\d+(?:st|nd|rd|th))\s+\Z")
+_CAPITALISED_BEFORE = re.compile(r"(?:(\d+\w*)\s+)?([A-Z][\w'’.]*|\d+(?:st|nd|rd|th))\s+\Z")
 _CAPITALISED_AFTER = re.compile(r"\s+[A-Z]")
 _ENDS_IN_LETTER = re.compile(r"(?:\A|[\s.])[A-Z]\.?\Z")
 _ONLY_A_STOP = re.compile(r"\.[\"'”’)\]]*\s*\Z")

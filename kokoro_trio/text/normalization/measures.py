@@ -64,6 +64,7 @@ _NOT_IN_CLDR = {
     "sqft": ("square foot", "square feet"),
     "ft²": ("square foot", "square feet"),
     "mol": ("mole", "moles"),
+    "bps": ("basis point", "basis points"),
     "tsp": ("teaspoon", "teaspoons"),
     "tbsp": ("tablespoon", "tablespoons"),
     "yr": ("year", "years"),
@@ -91,7 +92,7 @@ def kinds(vocabulary: Vocabulary) -> list[Kind]:
         *(_NOT_IN_CLDR if vocabulary.is_english else ()),
     ]
     unit = "|".join(map(re.escape, sorted(units, key=len, reverse=True)))
-    unit_end = r"(?:(?<=[a-z])\.(?=\s+[a-z\d]))?(?![^\W_]|['’][^\W_s]|[.\-]\d)"
+    unit_end = r"(?:(?<=[a-z])\.(?=\s+[a-z\d]|[,;:)]))?(?![^\W_]|['’][^\W_s]|[.\-]\d)"
     quote_ends = r"(?=\s|[.,;!?)]|$)"
     whole = rf"{NOT_IN_WORD}(\d+(?:\.\d+)?)"
     english = [
@@ -108,7 +109,10 @@ def kinds(vocabulary: Vocabulary) -> list[Kind]:
     return [
         Kind(re.compile(rf"{one}\s?([%‰])"), measures.percent),
         *(english if vocabulary.is_english else []),
-        Kind(re.compile(rf"{one}(?:\s?|(-))({unit})(?:/({unit}))?{unit_end}"), measures.quantity),
+        Kind(
+            re.compile(rf"{one}(?:\s?|(-))({unit})(?:/({unit}(?![^\W_])|[^\W\d_]{{3,12}}))?{unit_end}"),
+            measures.quantity,
+        ),
     ]
 
 
@@ -123,7 +127,7 @@ class _Measures:
 
     def quantity(self, match: re.Match[str]) -> WordByWord | None:
         hyphen, unit, per = match[5], match[6], match[7]
-        if unit == "B" and self._vocabulary.is_english:
+        if unit in "AB" and self._vocabulary.is_english:
             return None
         if unit in _ONLY_ATTACHED and match.string[match.start(6) - 1].isspace():
             return None
@@ -145,6 +149,8 @@ class _Measures:
     def _name(self, unit: str, value: float) -> str:
         if unit in _NOT_IN_CLDR:
             return _NOT_IN_CLDR[unit][value != 1]
+        if unit not in UNITS and unit not in _OTHER_SPELLINGS and unit not in self._vocabulary.unit_spellings:
+            return unit
         sign = self._vocabulary.unit_spellings.get(unit) or _OTHER_SPELLINGS.get(unit, unit)
         return unit_name(sign, value, self._vocabulary.locale).replace("byte", self._vocabulary.byte)
 

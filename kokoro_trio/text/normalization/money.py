@@ -27,6 +27,9 @@ _SCALE_LETTERS = {
 }
 _CODES = "|".join(CURRENCY_CODES)
 _SIGNS = "[" + "".join(sign for sign in CURRENCY_SIGNS if len(sign) == 1) + "]"
+_AS_ADJECTIVE = re.compile(
+    r"-[a-z]|\s(?:bill|note|coin|fee|fine|bet|tip|gift|coupon|discount|deposit|budget)s?\b"
+)
 _PERIODS = {"mo": "month", "yr": "year", "hr": "hour", "h": "hour", "wk": "week"}
 
 
@@ -40,7 +43,7 @@ def kinds(vocabulary: Vocabulary) -> list[Kind]:
         Kind(re.compile(rf"{sign}({number}){scale}\s?[-–—]\s?\2?({number}){scale}(?![^\W_])"), money.range),
         Kind(
             re.compile(
-                rf"{sign}({number}){scale}(?![^\W_])(?:(/)([a-z]+))?(?:\s(?:dollars|euros|pounds)\b)?"
+                rf"{sign}({number}){scale}(?![^\W_])(?:(/)([a-z]+)(?:\.(?=,|\s[a-z]))?)?(?:\s(?:dollars|euros|pounds)\b)?"
             ),
             money.before,
         ),
@@ -60,6 +63,8 @@ class _Money:
     def before(self, match: re.Match[str]) -> str:
         minus, sign, number, scale, per, period = match.groups()
         spoken = self._amount(minus, number, scale, _code(sign), sign)
+        if self._vocabulary.is_english and _AS_ADJECTIVE.match(match.string, match.end()):
+            spoken = re.sub(r"s\Z", "", spoken)
         return spoken + (f" {self._vocabulary.per} {_PERIODS.get(period, period)}" if per else "")
 
     def range(self, match: re.Match[str]) -> str:

@@ -12,9 +12,10 @@ _GROUPED = r"(?:\+?\d{1,3}[ .\-])?(?:\(\d{2,5}\)[ .\-]?)?\d{2,5}(?:[ .\-]\d{2,5}
 _WRITTEN = re.compile(rf"(?<![\w.,/:+\-$€£])(?:\+\d[\d ()./\-]{{5,20}}\d|{_GROUPED})(?![\w/:%°]|[.,\-]\d)")
 _CERTAIN = re.compile(
     r"\+\d[\d ()./\-]+|(?:\+?1[ .\-])?(?:\(\d{3}\) ?|\d{3}[.\-])\d{3}[ .\-]\d{4}|\d{3}-\d{4}"
+    r"|0\d{1,4}(?:[ \-]\d{2,4}){2,5}"
 )
 """What nothing else is written like, whether the number is in use or not: 555 never is."""
-_CODE = re.compile(r"(?<![\w.,/+\-])\d{1,9}(?:-\d{1,9}){2,9}(?![\w\-])")
+_CODE = re.compile(r"(?<![\w.,/+\-])(?:\d{1,9}(?:-\d{1,9}){2,9}|\d{5}-\d{4})(?![\w\-])")
 """Such as the number of a book."""
 _DIGITS = re.compile(r"\d+")
 

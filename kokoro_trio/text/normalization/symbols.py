@@ -1,24 +1,29 @@
 """Signs between and beside words and numbers, and the words that are written with signs in them."""
 
 import re
+import unicodedata
 from collections.abc import Iterator
 
 from kokoro_trio.text.normalization.scan import Kind, Speak, WordByWord
 from kokoro_trio.text.normalization.vocabulary import Vocabulary
 
-_DOUBLE = "->|=>|==|!=|<=|>="
+_DOUBLE = "&&|->|=>|==|!=|<=|>="
 _SINGLE = "&%+=@#~/\\\\×÷−≈≠≤≥±√∞→←⇒↔©§°‰∑∈<>*^|"
 _ALONE = re.compile(rf"(?<![^\s(\[])(?:{_DOUBLE}|[{_SINGLE}])(?![^\s)\],.;:!?])")
 _MISTAKEN_APOSTROPHE = re.compile(r"(?<=[^\W\d_])[`´‘](?=[^\W\d_])")
 _MARKED = re.compile(r"(?<!\w)([^\W_][\w'’]*)[®™℠]+")
 _COMPOUND = re.compile(r"(?<!\S)\S*[^\W_]\S*")
-_INNER = re.compile(rf"[{_SINGLE}²³_·•…]|\(\)|[^\W_]['’]?[()\[\]{{}}][^\W_]|[^\W\d_][.,:;!?…][^\W\d_]{{2}}")
-_EDGES = re.compile(r"\A[(\[{\"'“”‘’«»„‚`_*|.]*|[)\]}\"'“”‘’«»`_*|.,:;!?…]*\Z")
+_INNER = re.compile(
+    rf"[{_SINGLE}⁰¹²³⁴-⁹_·•…]|\(\)|[^\W_]['’]?[()\[\]{{}}][^\W_]|[^\W\d_][.,:;!?…][^\W\d_]{{2}}"
+)
+_EDGES = re.compile(r"\A[(\[{\"'“”‘’«»„‚`_*|.~]*|[)\]}\"'“”‘’«»`_*|.,:;!?…~]*\Z")
+_POWER = "⁻?[⁰¹²³⁴-⁹]+"
 # A point or comma between letters only: a missing space, or a name with points in it.
-_PIECES = re.compile(rf"({_DOUBLE}|[{_SINGLE}²³_·•…()\[\]{{}}]|(?<=[^\W\d_])[.,:;!?](?=[^\W\d_]))")
+_PIECES = re.compile(rf"({_DOUBLE}|[{_SINGLE}_·•…()\[\]{{}}]|{_POWER}|(?<=[^\W\d_])[.,:;!?](?=[^\W\d_]))")
 _SILENT = frozenset("_·•|()[]{}*")
 _PAUSES = frozenset("….,:;!?")
-_MEANT = {"->": "→", "=>": "→", "==": "=", "!=": "≠", "<=": "≤", ">=": "≥", "*": "×"}
+_POWERS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
+_MEANT = {"&&": "&", "->": "→", "=>": "→", "==": "=", "!=": "≠", "<=": "≤", ">=": "≥", "*": "×"}
 _QUANTITY_BEFORE = re.compile(r"\d\w{0,3}\s\Z")
 _SUBTRACTION = re.compile(r"(?<=[\d\w]) ([-–−]) (?=\d[\d.,]*\s*[=<>])")
 
@@ -97,7 +102,7 @@ class _Signs:
         spoken = " ".join(self._spoken(list(filter(None, _PIECES.split(inner)))))
         if "(" in inner or "[" in inner:
             closing = closing.replace(")", "").replace("]", "")
-        quiet = str.maketrans("", "", "_*|")
+        quiet = str.maketrans("", "", "_*|~")
         return opening.translate(quiet) + spoken + closing.translate(quiet) if spoken else None
 
     def _spoken(self, pieces: list[str]) -> Iterator[str]:
@@ -108,6 +113,8 @@ class _Signs:
                 yield self._dot
             elif piece in self.said:
                 yield self.said[piece]
+            elif piece[-1] in _POWERS:
+                yield f"{self.said['^']} {self._speak(unicodedata.normalize('NFKC', piece))}"
             elif len(piece) == 1 and piece.isalpha():
                 yield self._spell(piece)
             elif any(map(str.isalnum, piece)):
