@@ -7,7 +7,8 @@ from importlib.resources import files
 from itertools import groupby
 
 from kokoro_trio.text.normalization.names import unit_name
-from kokoro_trio.text.normalization.numerals import code_number, roman
+from kokoro_trio.text.normalization.numerals import code_number
+from kokoro_trio.text.normalization.roman import roman
 from kokoro_trio.text.normalization.scan import Kind, Reading, Speak, WordByWord, along
 from kokoro_trio.text.normalization.vocabulary import Vocabulary, spell_in_english
 

@@ -108,6 +108,10 @@ def kinds(vocabulary: Vocabulary) -> list[Kind]:
     ]
     return [
         Kind(re.compile(rf"{one}\s?([%‰])"), measures.percent),
+        Kind(
+            re.compile(rf"(?:(?<=[½¼¾⅓⅔⅛])|(?<=\d/\d)|(?<=[½¼¾⅓⅔⅛] )|(?<=\d/\d ))({unit}){unit_end}"),
+            measures.part,
+        ),
         *(english if vocabulary.is_english else []),
         Kind(
             re.compile(rf"{one}(?:\s?|(-))({unit})(?:/({unit}(?![^\W_])|[^\W\d_]{{3,12}}))?{unit_end}"),
@@ -134,6 +138,10 @@ class _Measures:
         name = self._name(unit, 1 if hyphen else self._figures.value(match[4]))
         spoken_per = f"{self._vocabulary.per} {self._name(per, 1)}" if per else ""
         return along(match, *self._numbers(match, name), (6, name), (7, spoken_per))
+
+    def part(self, match: re.Match[str]) -> str:
+        """Behind a fraction, which other kinds read."""
+        return " " * (not match.string[match.start() - 1].isspace()) + self._name(match[1], 1)
 
     def _numbers(self, match: re.Match[str], name: str) -> list[tuple[int, str]]:
         sign, first, joint, last = match.groups()[:4]

@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
 
 from kokoro_trio.text.normalization.scan import Kind, WordByWord, along
 from kokoro_trio.text.normalization.vocabulary import Vocabulary
@@ -36,7 +35,6 @@ _MAX_CONTEXT = 30
 _SIGNS = re.compile(
     "[\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u2079\u2080-\u2089\u2150-\u218b\u2460-\u24ff\u2776-\u2793]"
 )
-_ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 
 
 def kinds(vocabulary: Vocabulary) -> list[Kind]:
@@ -239,26 +237,6 @@ def _joins(match: re.Match[str], side: int) -> bool:
         match.string[match.start() - 1 : match.start()] if side < 0 else match.string[match.end() :][:1]
     )
     return neighbour.isalnum()
-
-
-def roman(letters: str) -> int | None:
-    """None where this is not how the number is written."""
-    values = [_ROMAN[letter] for letter in letters]
-    total = sum(-value if value < max(values[index:]) else value for index, value in enumerate(values))
-    return total if letters == "".join(_written_roman(total)) else None
-
-
-def _written_roman(number: int) -> Iterator[str]:
-    steps = {1000: "M", 900: "CM", 500: "D", 400: "CD", 100: "C", 90: "XC", 50: "L", 40: "XL"} | {
-        10: "X",
-        9: "IX",
-        5: "V",
-        4: "IV",
-        1: "I",
-    }
-    for value, letters in steps.items():
-        yield letters * (number // value)
-        number %= value
 
 
 def code_number(vocabulary: Vocabulary, digits: str) -> str:

@@ -15,7 +15,9 @@ _CERTAIN = re.compile(
     r"|0\d{1,4}(?:[ \-]\d{2,4}){2,5}"
 )
 """What nothing else is written like, whether the number is in use or not: 555 never is."""
-_CODE = re.compile(r"(?<![\w.,/+\-])(?:\d{1,9}(?:-\d{1,9}){2,9}|\d{5}-\d{4})(?![\w\-])")
+_CODE = re.compile(
+    r"(?<![\w.,/+\-])(?:\d{1,9}(?:-\d{1,9}){2,9}|\d{5}-\d{4}|0\d{4}-\d{3}|\d{3}\.\d{3}\.\d{3}-\d\d)(?![\w\-])"
+)
 """Such as the number of a book."""
 _DIGITS = re.compile(r"\d+")
 

@@ -50,6 +50,9 @@ class Vocabulary:
     """Parts of addresses and file names that are not words of the language."""
     of_amount: Callable[[str], str] = field(default=str)
     """What is counted in millions: "de dollars"."""
+    royal_ordinals: int = 0
+    """Kings up to this number are the first and second; those above have cardinals. 0: no such rule."""
+    century_ordinals: int = 0
     number_marks: str = r"[Nn]\.?[º°]|№"
     """A regular expression for what is read as `number_sign` before a number."""
     ordinals: Mapping[str, str] = field(factory=dict)

@@ -104,6 +104,7 @@ FRENCH = Vocabulary(
     unit_spellings={"ko": "kB", "Ko": "kB", "Mo": "MB", "Go": "GB", "To": "TB"},
     of_amount=_of,
     agree=_before,
+    royal_ordinals=1,
     ordinals={"er": "o", "re": "a", "ère": "a", "e": "o", "ème": "o", "ᵉ": "o", "nd": "o", "nde": "a"},
     abbreviations={
         "1/2": "un demi",
@@ -117,6 +118,8 @@ FRENCH = Vocabulary(
         "M.": "monsieur",
         "MM.": "messieurs",
         "Mme": "madame",
+        "Mme.": "madame",
+        "24/7": "vingt-quatre sept",
         "Mmes": "mesdames",
         "Mlle": "mademoiselle",
         "Mlles": "mesdemoiselles",

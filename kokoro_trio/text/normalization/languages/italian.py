@@ -90,6 +90,8 @@ ITALIAN = Vocabulary(
     scales="milioni|milione|miliardi|miliardo|mila|mille",
     of_amount="di {}".format,
     agree=_before,
+    royal_ordinals=99,
+    century_ordinals=99,
     ordinals={"º": "o", "°": "o", "ª": "a"},
     abbreviations={
         "1/2": "un mezzo",

@@ -10,6 +10,7 @@ from kokoro_trio.text.normalization.vocabulary import Vocabulary, spell_in_capit
 def _before(number: str, noun: str) -> str:
     if not is_feminine(noun) or noun.startswith(("grama", "quilograma", "miligrama")):
         return number
+    number = re.sub(r"entos\b", "entas", number)
     return re.sub(r"dois\Z", "duas", re.sub(r"\bum\Z", "uma", number))
 
 
@@ -94,6 +95,8 @@ PORTUGUESE = Vocabulary(
     scales="milhões|milhão|bilhões|bilhão|trilhões|mil",
     of_amount="de {}".format,
     agree=_before,
+    royal_ordinals=10,
+    clock_word=r"\s?hs?\b",
     ordinals={"º": "o", "°": "o", "ª": "a"},
     abbreviations={
         "1/2": "meio",
@@ -104,6 +107,7 @@ PORTUGUESE = Vocabulary(
         "¼": "um quarto",
         "3/4": "três quartos",
         "¾": "três quartos",
+        "24/7": "vinte e quatro por sete",
         "Sr.": "senhor",
         "Sra.": "senhora",
         "Srta.": "senhorita",

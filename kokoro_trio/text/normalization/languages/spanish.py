@@ -9,7 +9,9 @@ from kokoro_trio.text.normalization.vocabulary import Vocabulary, spell_in_capit
 
 def _before(number: str, noun: str) -> str:
     """ "un euro", "veintiún euros", "una libra"."""
-    if not re.search(r"uno\Z", number):
+    if is_feminine(noun):
+        number = re.sub(r"ientos\b", "ientas", number)
+    if not number.endswith("uno"):
         return number
     if is_feminine(noun):
         return number[:-1] + "a"
@@ -99,6 +101,8 @@ SPANISH = Vocabulary(
     scales="mil millones|millones|millón|mil|billones|billón",
     of_amount="de {}".format,
     agree=_before,
+    royal_ordinals=10,
+    clock_word=r"\s?(?:hs?|hrs)\b",
     ordinals={"º": "o", "ª": "a", "er": ""},
     abbreviations={
         "1/2": "un medio",
@@ -109,6 +113,7 @@ SPANISH = Vocabulary(
         "¼": "un cuarto",
         "3/4": "tres cuartos",
         "¾": "tres cuartos",
+        "24/7": "veinticuatro siete",
         "Sr.": "señor",
         "Sra.": "señora",
         "Srta.": "señorita",
