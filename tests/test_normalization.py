@@ -189,6 +189,9 @@ AMERICAN = [
     ("The Sun. And Sun. at 5", "The Sun. And Sunday at five"),
     ("CO2 and UTF-8 and MP3/MP4", "C.O two and U.T.F eight and M.P three M.P four"),
     ("Queen Elizabeth II and Louis XIV", "Queen Elizabeth the second and Louis the fourteenth"),
+    ("Class C and Part I of Act V", "Class C and Part one of Act five"),
+    ("the Part I like, as Mary I say", "the Part I like, as Mary I say"),
+    ("Sat, Jan 6 and Wed, at noon", "Saturday, January sixth and Wednesday, at noon"),
     ("Rocky III and I agree", "Rocky three and I agree"),
     (
         "10:00–11:30 a.m. on 2024/03/15 then",

@@ -40,6 +40,19 @@ _NUMBERED = (
     "Episode|Season|Super Bowl|World War|Figure|Table|Step|Unit|Division|Group|Tier|Schedule|Exhibit|Annex|"
     "Round|Mark"
 )
+_ONLY_IN_CONTEXT = {
+    "min.": r"(?<!\d )min\.",
+    "Sun.": r"Sun\.(?=,|\s\d|\s(?:at|from|and|to)\b)",
+    "c.": r"c\.(?=\s?\d{3,4}\b)",
+    "p.": r"p\.(?=\s?\d)",
+}
+"""Abbreviations that are words as well → when they are none."""
+_WEEKDAY = re.compile(r"\b(?:Tue|Wed|Thu|Fri)\b(?=,)|\b(?:Mon|Sat|Sun)\b(?=,\s(?:[A-Z][a-z]{2}\b|\d))")
+_WEEKDAYS = "Mon|Tues|Tue|Wed|Thurs|Thu|Fri|Sat|Sun"
+_PERIODS = {"min": "min", "sec": "s", "hr": "h"}
+_PERIOD = re.compile(r"(?<=\bper )(?:min|sec|hr)\b")
+_RATHER = {"soo": "so", "noo": "no", "brr": "burr", "grr": "gurr", "shh": "shush", "zz": "zees"}
+"""What the dictionary would have "sooo", "nooo" and "brrr" shortened to is not what is meant."""
 _LETTERED = re.compile(r"(?<![\w.])([A-Z]{2,5})(s|['’]s)?(?![\w&])(?!\.\w)")
 _CAPITALS = re.compile(r"(?<![\w.])[A-Z]{6,}(?:['’]?S)?(?![\w&])")
 _DOTTED = re.compile(
@@ -58,12 +71,12 @@ _MIXED = re.compile(
 _RUNS = re.compile(r"\d+(?:\.\d+)?|[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[A-Z]")
 _WORD_OF_CAPITALS = re.compile(r"(?<![\w'’])[A-Z]+(?:['’][A-Z]+)*(?![\w'’])")
 _ANY_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
-
 _STREET = re.compile(r"(?<!\w)(St|Dr)\.(?!\w)")
 _CAPITALISED_BEFORE = re.compile(r"(?:(\d+\w*)\s+)?([A-Z][\w'’.]*|\d+(?:st|nd|rd|th))\s+\Z")
 _CAPITALISED_AFTER = re.compile(r"\s+[A-Z]")
 _ENDS_IN_LETTER = re.compile(r"(?:\A|[\s.])[A-Z]\.?\Z")
 _ONLY_A_STOP = re.compile(r"\.[\"'”’)\]]*\s*\Z")
+_PRONOUN_AFTER = re.compile(r"\s+(?!(?:of|was|is|and|the|in|to|or|had|died|ruled|reigned)\b)[a-z]")
 _MAX_CONTEXT = 40
 
 
@@ -75,12 +88,10 @@ def early_kinds(vocabulary: Vocabulary) -> list[Kind]:
     return [
         Kind(_PERIOD, lambda match: unit_name(_PERIODS[match[0]], 1, "en")),
         Kind(re.compile(rf"\b({_WEEKDAYS})\s?([-–])\s?({_WEEKDAYS})\b"), words.weekdays),
-        Kind(re.compile(r"\b(?:Tue|Wed|Thu|Fri)\b(?=,)"), words.weekday),
-        Kind(
-            re.compile(rf"(?<![\w.&/]){'(?:' + written + ')'}(?![^\W_]|[&/]\w|\.[a-z])"), words.abbreviation
-        ),
+        Kind(_WEEKDAY, words.weekday),
+        Kind(re.compile(rf"(?<![\w.&/])(?:{written})(?![^\W_]|[&/]\w|\.[a-z])"), words.abbreviation),
         Kind(_STREET, words.saint_or_street),
-        Kind(re.compile(rf"\b((?:{_NUMBERED})s?)\s+([IVXLC]+){ends}"), words.numbered),
+        Kind(re.compile(rf"\b((?:{_NUMBERED})s?)\s+([IVX]|[IVXLC]{{2,}}){ends}"), words.numbered),
         Kind(re.compile(rf"\b({_NAMES_OF_KINGS})\s+([IVX]+)(['’]s)?{ends}"), words.king),
         Kind(
             re.compile(rf"\b([A-Z][a-z]+)\s+(I{{2,3}}|IV|VI{{1,3}}|IX|XI{{1,3}}|XIV|XVI{{0,3}}){ends}"),
@@ -104,18 +115,6 @@ def kinds(vocabulary: Vocabulary, speak: Speak) -> list[Kind]:
         Kind(_LAST_LETTER, lambda match: f"{match[1]} ."),
         Kind(_DRAWN_OUT, words.drawn_out),
     ]
-
-
-_ONLY_IN_CONTEXT = {
-    "min.": r"(?<!\d )min\.",
-    "Sun.": r"Sun\.(?=,|\s\d|\s(?:at|from|and|to)\b)",
-    "c.": r"c\.(?=\s?\d{3,4}\b)",
-    "p.": r"p\.(?=\s?\d)",
-}
-"""Abbreviations that are words as well → when they are none."""
-_WEEKDAYS = "Mon|Tues|Tue|Wed|Thurs|Thu|Fri|Sat|Sun"
-_PERIODS = {"min": "min", "sec": "s", "hr": "h"}
-_PERIOD = re.compile(r"(?<=\bper )(?:min|sec|hr)\b")
 
 
 class _Words:
@@ -150,15 +149,13 @@ class _Words:
 
     def numbered(self, match: re.Match[str]) -> WordByWord | None:
         number = roman(match[2])
-        if number is None:
+        if number is None or _is_pronoun(match):
             return None
         return [None] * (len(match[1].split())) + [self._vocabulary.figures.cardinal(str(number))]
 
     def king(self, match: re.Match[str]) -> WordByWord | None:
         number = roman(match[2])
-        if number is None or (
-            match[2] == "I" and match.string[match.end() :][:1].isspace() and _is_pronoun(match)
-        ):
+        if number is None or _is_pronoun(match):
             return None
         return along(match, (2, f"the {self._vocabulary.figures.ordinal(number)}{match[3] or ''}"))
 
@@ -182,12 +179,8 @@ class _Words:
             return code_number(self._vocabulary, part)
         if not part.isalpha():
             return self._speak(part)
-        if (
-            len(part) == 1
-            or (len(part) <= 3 and part.isupper())
-            or _is_unpronounceable(part)
-            or (part.isupper() and part in SPELLED)
-        ):
+        is_short = len(part) == 1 or (len(part) <= 3 and part.isupper())
+        if is_short or part in SPELLED or _is_unpronounceable(part):
             return spell_in_english(part)
         return self._speak(part)
 
@@ -196,31 +189,26 @@ class _Words:
         word = match[0]
         if not _is_shouted(match.string) or (word in SPELLED and word not in _ALSO_WORDS):
             return None
-        lowered = word.lower()
-        if lowered == "i" or lowered.startswith(("i'", "i’")):
+        if word == "I" or word.startswith(("I'", "I’")):
             return None
-        is_word = (
-            lowered in dictionary()
-            or lowered.replace("’", "'") in dictionary()
-            or "'" in lowered
-            or len(word) > 5
-        )
+        lowered = word.lower()
+        is_word = lowered.replace("’", "'") in dictionary() or "'" in word or len(word) > 5
         return lowered if is_word or lowered == "a" else None
 
     def lettered(self, match: re.Match[str]) -> str | None:
         letters, ending = match.groups()
         if letters in SAID:
             return SAID[letters] + (ending or "")
-        if letters not in SPELLED and letters.lower() in dictionary():
-            return None
-        if letters not in SPELLED and letters in dictionary():
+        if letters not in SPELLED and not dictionary().isdisjoint((letters, letters.lower())):
             return None
         return spell_in_english(letters) + ("'s" if ending else "")
 
     def capitals(self, match: re.Match[str]) -> str | None:
         word = match[0]
-        if word in dictionary() or _is_unpronounceable(word):
-            return None if word in dictionary() else spell_in_english(word)
+        if word in dictionary():
+            return None
+        if _is_unpronounceable(word):
+            return spell_in_english(word)
         return word.lower() if word.lower() in dictionary() else word.capitalize()
 
     def drawn_out(self, match: re.Match[str]) -> str | None:
@@ -249,9 +237,6 @@ def shortened(word: str) -> str:
     return spoken.capitalize() if word[0].isupper() else spoken
 
 
-_RATHER = {"soo": "so", "noo": "no", "brr": "burr", "grr": "gurr", "shh": "shush", "zz": "zees"}
-
-
 @lru_cache(maxsize=1)
 def dictionary() -> frozenset[str]:
     """The words that misaki knows the sound of."""
@@ -276,5 +261,5 @@ def _ends_sentence(match: re.Match[str]) -> bool:
 
 
 def _is_pronoun(match: re.Match[str]) -> bool:
-    """ "Mary I think" and not "Mary I of England"."""
-    return not re.match(r"\s+(?:of|was|and|the)\b", match.string[match.end() :])
+    """In "Mary I think", and not in "Mary I of England"."""
+    return match[2] == "I" and bool(_PRONOUN_AFTER.match(match.string, match.end()))

@@ -114,7 +114,9 @@ class _Signs:
             elif piece in self.said:
                 yield self.said[piece]
             elif piece[-1] in _POWERS:
-                yield f"{self.said['^']} {self._speak(unicodedata.normalize('NFKC', piece))}"
+                is_footnote = index == 0 or pieces[index - 1][2:].isalpha()
+                power = self._speak(unicodedata.normalize("NFKC", piece))
+                yield power if is_footnote else f"{self.said['^']} {power}"
             elif len(piece) == 1 and piece.isalpha():
                 yield self._spell(piece)
             elif any(map(str.isalnum, piece)):

@@ -60,11 +60,8 @@ class _Addresses:
         written = _CLOSING.sub("", match[0])
         if not _LIKELY.search(written):
             return None
-        found = (
-            _LINK.match_at_start(written)
-            if "://" in written
-            else next(iter(_LINK.match(written) or ()), None)
-        )
+        links = [_LINK.match_at_start(written)] if "://" in written else _LINK.match(written)
+        found = next(iter(links or ()), None)
         if not found or found.index > 0 or found.last_index < len(written):
             return None
         address = _SCHEME.sub("", written).partition("?")[0].rstrip("/")
@@ -100,5 +97,5 @@ class _Addresses:
 
     def _name(self, name: str) -> str:
         """The words of a name that is written as one: "MachineLearning"."""
-        parts = [part for part in _PART_OF_NAME.findall(name.replace("_", " "))]
+        parts = _PART_OF_NAME.findall(name.replace("_", " "))
         return " ".join(self._vocabulary.spoken_names.get(part) or self._speak(part) for part in parts)
