@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 from kokoro_trio.errors import StartError
+from kokoro_trio.text.markup import PRONUNCIATION
 from kokoro_trio.text.pronouncing import Spoken, with_spaces, without_known_warnings
 
 if TYPE_CHECKING:
@@ -21,8 +22,7 @@ MAX_RUN_TURNS = 12
 characters "x-x-x…" took 250 ms, twelve take 2. A turn is a mark, or up to five letters or digits: words
 of up to sixty letters stay whole."""
 
-_MARKUP = re.compile(r"\[[^\]\s]{1,60}\]\([^)]{0,200}\)")
-_MARKUP_OR_RUN = re.compile(rf"{_MARKUP.pattern}|\S+")
+_MARKUP_OR_RUN = re.compile(rf"{PRONUNCIATION.pattern}|\S+")
 _TURN = re.compile(r"[^\W\d_]{1,5}|\d{1,5}|[\W_]")
 
 
@@ -47,10 +47,20 @@ class EnglishPronouncer:
                 token.phonemes, _ = self._g2p.fallback(token)
         # Of several spaces all but one are the next token's.
         starts = _token_starts([token.text.lstrip() or token.text for token in tokens], spaced)
-        return [
+        spoken = [
             (positions[start], (token.phonemes or "") + " " * bool(token.whitespace))
             for token, start in zip(tokens, starts, strict=True)
         ]
+        return _without_space_before_stops(spoken)
+
+
+def _without_space_before_stops(spoken: list[Spoken]) -> list[Spoken]:
+    """misaki needs one behind a letter, so as not to take the stop for a part of it ("the U.S .")."""
+    following = [*(phonemes for _, phonemes in spoken[1:]), ""]
+    return [
+        (start, phonemes.rstrip() if next_one.strip() == "." else phonemes)
+        for (start, phonemes), next_one in zip(spoken, following, strict=True)
+    ]
 
 
 def load_misaki(*, is_british: bool) -> "G2P":
@@ -90,7 +100,7 @@ def _misaki(spacy_model: "Language", *, is_british: bool) -> "G2P":
 def _gaps_in_runs(text: str) -> list[int]:
     gaps: list[int] = []
     for run in _MARKUP_OR_RUN.finditer(text):
-        if not _MARKUP.fullmatch(run.group()):
+        if not PRONUNCIATION.fullmatch(run.group()):
             turns = [turn.start() for turn in _TURN.finditer(text, *run.span())]
             gaps += turns[MAX_RUN_TURNS::MAX_RUN_TURNS]
     return gaps

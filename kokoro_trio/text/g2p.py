@@ -22,6 +22,7 @@ from kokoro_trio.text.espeak import EspeakPronouncer
 from kokoro_trio.text.foreign import foreign_words
 from kokoro_trio.text.lexicon import Lexicon
 from kokoro_trio.text.markup import PRONUNCIATION
+from kokoro_trio.text.normalization import readings
 from kokoro_trio.text.pronouncing import Pronounce, Spoken, without_known_warnings
 from kokoro_trio.text.reading import Sentence, read
 from kokoro_trio.text.segmentation import Piece, Pronunciation, split_phonemes
@@ -45,6 +46,8 @@ What voices exist for besides, but needs dictionaries of its own, is in `UNSPOKE
 UNSPOKEN = {"j": "ja", "z": "zh"}
 ENGLISH = ("a", "b")
 
+_WARM_UP_TEXT = "Sooo, on Jan. 5 it's $3.50 at +1 650 253 0000."
+"""Of each kind of word that something is compiled or read for when it is first met."""
 NO_LEXICON = Lexicon()
 CACHED_SENTENCES = 1_024
 """With sentences of at most 1,000 characters that is less than ten megabytes."""
@@ -85,6 +88,7 @@ class GraphemeToPhoneme:
         """Loads American and British English, which take seconds. Raises `G2PUnavailable`."""
         for language in ENGLISH:
             self._pronouncer(language)
+            self._cached_pieces(language, _WARM_UP_TEXT, NO_LEXICON)
 
     def sentences(self, text: str, language: str) -> list[Sentence]:
         """See `read`."""
@@ -125,6 +129,10 @@ class GraphemeToPhoneme:
         written = Traced.of(_WHITESPACE.sub(" ", text))
         written = written.replaced(lexicon.pronunciations(written.text, language))
         written = written.replaced(self._foreign(language, written.text))
+        written = written.replaced(
+            (reading.start_char, reading.end_char, reading.spoken)
+            for reading in readings(written.text, language)
+        )
         return written.replaced(_gaps(written.text))
 
     def _foreign(self, language: str, text: str) -> Iterator[Change]:

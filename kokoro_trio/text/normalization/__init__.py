@@ -6,6 +6,7 @@ Pure functions. For the languages besides English integers may stay figures, whi
 import re
 from functools import lru_cache, partial
 
+from kokoro_trio.text.markup import PRONUNCIATION
 from kokoro_trio.text.normalization import (
     abbreviations,
     dates,
@@ -24,7 +25,7 @@ from kokoro_trio.text.normalization.scan import Kind, Reading, scan
 
 __all__ = ["Reading", "read_out", "readings"]
 
-_MARKUP = Kind(re.compile(r"\[[^\]\s]{1,60}\]\(/[^)\s]{0,200}/\)"), lambda match: [])
+_MARKUP = Kind(PRONUNCIATION, lambda match: [])
 
 
 def readings(text: str, language: str) -> list[Reading]:
