@@ -206,7 +206,7 @@ def words_of(g2p: GraphemeToPhoneme, text: str, language: str = "a") -> list[tup
     ("language", "text", "words"),
     [
         ("a", "Hello, **bold** world!", ["Hello,", "bold", "world!"]),
-        ("a", "“Yes” — she said…no", ["“Yes”", "she", "said…", "no"]),
+        ("a", "“Yes” — she said…no—‘never…’", ["“Yes”", "she", "said…", "no—", "‘never…"]),
         ("a", "[Kokoro](/kˈOkəɹO/), [a b](/ˈA bˈi/) too.", ["Kokoro", "a b", "too."]),
         ("a", "It costs $3.50 & more", ["It", "costs", "$3.50", "&", "more"]),
         ("a", "well-known don't- U.S. (really)", ["well-known", "don't-", "U.S.", "(really)"]),

@@ -3,7 +3,6 @@
 Pure functions. For the languages besides English integers may stay figures, which espeak reads by itself.
 """
 
-import re
 from functools import lru_cache, partial
 
 from kokoro_trio.text.markup import PRONUNCIATION
