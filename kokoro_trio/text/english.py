@@ -59,7 +59,7 @@ def _without_space_before_stops(spoken: list[Spoken]) -> list[Spoken]:
     following = [*(phonemes for _, phonemes in spoken[1:]), ""]
     return [
         (start, phonemes.rstrip() if next_one.strip() == "." else phonemes)
-        for (start, phonemes), next_one in zip(spoken, following, strict=True)
+        for (start, phonemes), next_one in zip(spoken, following, strict=False)
     ]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
 
 Span = tuple[int, int]
 Change = tuple[int, int, str]
@@ -56,6 +57,15 @@ class Traced:
                 parts.append(Traced(text, first * ones, last * ones))
             done = end
         return Traced.joined([*parts, self.part(done, len(self.text))])
+
+    def rewritten(self, text: str) -> "Traced":
+        """As `text`, whose characters are found again by likeness: for rewriting that others do."""
+        changes = Levenshtein.opcodes(self.text, text)
+        return self.replaced(
+            (change.src_start, change.src_end, text[change.dest_start : change.dest_end])
+            for change in changes
+            if change.tag != "equal"
+        )
 
     def origin(self, start: int, end: int) -> Span:
         """What of the original `text[start:end]` stands for; it must not be empty."""

@@ -1,0 +1,54 @@
+"""Mandarin: real jieba and pypinyin, no Kokoro weights."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from kokoro_trio.text.mandarin import MandarinPronouncer
+
+
+@pytest.fixture(scope="module")
+def mandarin() -> MandarinPronouncer:
+    return MandarinPronouncer(english=lambda text: f"<{text}>")
+
+
+def sound(mandarin: MandarinPronouncer, text: str) -> str:
+    return "".join(phonemes for _, phonemes in mandarin(text)).strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "phonemes"),
+    [
+        ("你好，世界！", "ni↓xau↓, ʂɨ↘ʨje↘!"),
+        ("我有3个苹果。", "wo↓ jou↓ sa→nkɤ↘ pʰi↗ŋkwo↓."),
+        ("2024年5月1日", "ɚ↘li↗ŋɚ↘ sɨ↘njɛ↗n u↓ɥe↘ i→ɻɨ↘"),
+        ("重庆银行的行长", "ꭧʰʊ↗ŋʨʰi↘ŋ i↗nxa↗ŋ tɤ xa↗ŋꭧa↓ŋ"),
+        ("他说：“好”", "tʰa→ ʂwo→:“xau↓”"),
+        ("我用 Python 写代码。", "wo↓jʊ↘ŋ <Python> ɕje↓ tai↘ma↓."),
+        ("[你好](/ni↓xau↓/)吗", "ni↓xau↓ ma"),
+        ("", ""),
+    ],
+)
+def test_sounds(mandarin: MandarinPronouncer, text: str, phonemes: str) -> None:
+    assert sound(mandarin, text) == phonemes
+
+
+def test_below_zero_is_said(mandarin: MandarinPronouncer) -> None:
+    assert sound(mandarin, "气温-3℃") == sound(mandarin, "气温负三摄氏度")
+
+
+def test_words_know_where_they_start(mandarin: MandarinPronouncer) -> None:
+    text = "我有3个苹果，用Python。"
+    starts = [start for start, _ in mandarin(text)]
+    words = [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+    assert words == ["我", "有", "3个", "苹果", "，", "用", "Python", "。"]
+
+
+@given(st.text(max_size=40) | st.text("你好世界，。3.%-年月aB (“℃", max_size=40))
+@example("1/0")
+@example("9" * 40)
+@example("2024-13-45")
+def test_any_text_is_read_in_order(mandarin: MandarinPronouncer, text: str) -> None:
+    starts = [start for start, _ in mandarin(text)]
+    assert starts == sorted(starts)
+    assert all(0 <= start < len(text) for start in starts)
