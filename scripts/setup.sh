@@ -5,7 +5,10 @@
 #   bash scripts/setup.sh          what the server needs
 #   bash scripts/setup.sh --test   what the tests need besides
 #   bash scripts/setup.sh --bench  what the pictures and the judge in bench/ need besides
+#   bash scripts/setup.sh --ja     what Japanese needs besides
+#   bash scripts/setup.sh --zh     what Mandarin needs besides
 #
+# Several may be given together, or one after the other: nothing is taken away again.
 # Environment: PYTHON names the Python to use; KOKORO_WEIGHTS says where the weights come from.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=environment.sh
@@ -16,20 +19,21 @@ FRESH_INSTALL_KB=3000000
 UNFINISHED=.venv/unfinished
 
 main() {
-    local extra=registry python
-    case "$*" in
-    "") ;;
-    --test | --bench) extra=${1#--} ;;
-    -h | --help) usage && return ;;
-    *) fail "unknown argument: $* (bash scripts/setup.sh --help tells)" ;;
-    esac
+    local extras=registry argument python
+    for argument in "$@"; do
+        case "$argument" in
+        --test | --bench | --ja | --zh) extras+=,${argument#--} ;;
+        -h | --help) usage && return ;;
+        *) fail "unknown argument: $argument (bash scripts/setup.sh --help tells)" ;;
+        esac
+    done
     python=$(find_python)
     mkdir -p logs
     hold_lock setup "$python"
     make_venv "$python"
-    install_packages "$extra"
+    install_packages "$extras"
     write_env_file
-    prepare_weights "$extra"
+    prepare_weights "$extras"
 }
 
 # --- Python ------------------------------------------------------------------------------------
@@ -105,27 +109,32 @@ require_disk_space() {
             "$((free / 1000)) MB are free"
 }
 
-# install_packages EXTRA: exactly the versions in constraints.txt. torch is asked for by its pin, so
+# install_packages EXTRAS: exactly the versions in constraints.txt. torch is asked for by its pin, so
 # that a CPU build of that very version, where pip finds one, is taken rather than a CUDA build.
 install_packages() {
-    if is_installed "$1"; then
+    local extra
+    if are_installed "$1"; then
         say "Packages: up to date."
         return
     fi
     say "Installing packages; this takes some minutes ($SETUP_LOG has the details)."
     touch "$UNFINISHED"
-    rm -f .venv/installed-*
     PIP_USER=0 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off \
         "$VENV_PYTHON" -m pip install -c constraints.txt "torch==$(torch_pin)" -e ".[$1]" \
         >"$SETUP_LOG" 2>&1 || fail_with_log "$(why_pip_failed)"
-    # Those for tests and bench include all that the server needs.
-    what_is_installed >.venv/installed-registry
-    [ "$1" = registry ] || what_is_installed >".venv/installed-$1"
+    for extra in ${1//,/ }; do
+        what_is_installed >".venv/installed-$extra"
+    done
     rm -f "$UNFINISHED"
 }
 
-is_installed() {
-    [ -e ".venv/installed-$1" ] && [ "$(cat ".venv/installed-$1")" = "$(what_is_installed)" ]
+# What was installed for other versions of the packages counts as not there.
+are_installed() {
+    local extra
+    for extra in ${1//,/ }; do
+        [ -e ".venv/installed-$extra" ] && [ "$(cat ".venv/installed-$extra")" = "$(what_is_installed)" ] ||
+            return 1
+    done
 }
 
 # All that an installation depends on.
@@ -229,7 +238,7 @@ prepare_weights() {
     local source keep=""
     source=$(weights_source)
     # The tests compare the converted weights with what they were made from.
-    [ "$1" != test ] || keep=--keep-source
+    case ",$1," in *,test,*) keep=--keep-source ;; esac
     "$VENV_PYTHON" -m kokoro_trio.model.weights --source "$source" --folder weights ${keep:+"$keep"}
 }
 

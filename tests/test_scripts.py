@@ -210,22 +210,44 @@ class TestSetup:
         assert "apt-get install python3.12-venv" in error_line(outcome)
 
     @pytest.mark.parametrize(
-        ("argument", "extra"), [("", "registry"), ("--test", "test"), ("--bench", "bench")]
+        ("arguments", "extras"),
+        [
+            ("", "registry"),
+            ("--test", "registry,test"),
+            ("--bench", "registry,bench"),
+            ("--ja --zh", "registry,ja,zh"),
+        ],
     )
-    def test_extras(self, checkout: Checkout, argument: str, extra: str) -> None:
+    def test_extras(self, checkout: Checkout, arguments: str, extras: str) -> None:
         stand_ins = "find_python hold_lock make_venv write_env_file prepare_weights"
         command = f"""
             source scripts/setup.sh
             for name in {stand_ins}; do eval "$name() {{ :; }}"; done
             install_packages() {{ say "installs $*"; }}
-            main {argument}
+            main {arguments}
         """
         outcome = subprocess.run(
             ["bash", "-c", command], cwd=checkout.folder, capture_output=True, text=True, check=True
         )
-        assert outcome.stdout == f"installs {extra}\n"
+        assert outcome.stdout == f"installs {extras}\n"
         project = tomllib.loads((checkout.folder / "pyproject.toml").read_text())["project"]
-        assert extra in project["optional-dependencies"]
+        assert set(extras.split(",")) <= set(project["optional-dependencies"])
+
+    def test_extras_add_up(self, checkout: Checkout) -> None:
+        """pip is a stand-in that notes what it is asked for."""
+        python = '#!/bin/sh\nfor last; do :; done\n[ "$2" != pip ] || echo "$last" >>asked\n'
+        checkout.write_program(".venv/bin/python", python)
+        checkout.write("logs/setup.log", "")
+        command = "source scripts/setup.sh; install_packages {}"
+        for extras in ("registry", "registry,ja", "registry", "registry,ja", "registry,ja,zh", "registry,zh"):
+            subprocess.run(
+                ["bash", "-c", command.format(extras)],
+                cwd=checkout.folder,
+                capture_output=True,
+                check=True,
+            )
+        asked = (checkout.folder / "asked").read_text().split()
+        assert asked == [".[registry]", ".[registry,ja]", ".[registry,ja,zh]"]
 
     def test_unknown_argument(self, checkout: Checkout) -> None:
         assert "unknown argument: --tset" in error_line(checkout.run("scripts/setup.sh", "--tset"))
