@@ -20,8 +20,8 @@ def sound(japanese: JapanesePronouncer, text: str) -> str:
     ("text", "phonemes"),
     [
         ("こんにちは、世界！私は学生です。", "koɲɲiʨiβa, sekai! βatakɯɕi βa ɡakɯseː desɨ."),
-        ("今日は3時に会う", "kʲoː βa saɴ ʥi ɲi aɯ"),
-        ("2024年", "ɲi seɴ ɲiʥɨːjoɴ neɴ"),
+        ("今日は3時に会う", "kʲoː βa saɲʥi ɲi aɯ"),
+        ("2024年", "ɲiseɴ ɲiʥɨː joneɴ"),
         ("「すごい」と叫んだ…", "“sɨɡoi” to sakenda.."),
         ("ｶﾞﾝﾊﾞﾙ！", "ɡambaɾɯ!"),
         ("今日はMeetingがあるって", "kʲoː βa <Meeting> ɡa aɾɯʔte"),
@@ -33,14 +33,66 @@ def test_sounds(japanese: JapanesePronouncer, text: str, phonemes: str) -> None:
     assert sound(japanese, text).replace("...", "..") == phonemes
 
 
+@pytest.mark.parametrize(
+    ("text", "phonemes"),
+    [
+        ("300円", "sambʲakɯ eɴ"),
+        ("1,980円", "seɴ kʲɨːçakɯ haʨiʥɨː eɴ"),
+        ("4月1日", "ɕiɡaʦɨ ʦɨitaʨi"),
+        ("1日", "iʨiɲiʨi"),
+        ("20日", "haʦɨka"),
+        ("2人と14人", "ɸɯtaɾʲi to ʥɨː joɲiɴ"),
+        ("九時", "kɯʥi"),
+        ("9:30", "kɯʥi saɲʥɨʔpɯɴ"),
+        ("10分で十分", "ʥɨʔpɯɴ de ʥɨːbɯɴ"),
+        ("3.14", "saɴ teɴ iʨi joɴ"),
+        ("1/2", "ɲi bɯɴ no iʨi"),
+        ("−5℃", "mainasɨ ɡo do"),
+        ("10%", "ʥɨː paːsento"),
+        ("50km", "ɡoʥɨː kʲiɾomeːtoɾɯ"),
+        ("¥500", "ɡoçakɯ eɴ"),
+        ("007", "ʣeɾo ʣeɾo nana"),
+        ("①②", "iʨi ɲi"),
+        ("٣", "saɴ"),
+    ],
+)
+def test_figures_are_said(japanese: JapanesePronouncer, text: str, phonemes: str) -> None:
+    assert sound(japanese, text) == phonemes
+
+
+@pytest.mark.parametrize(
+    ("text", "phonemes"),
+    [
+        ("六本木", "ɾoʔpoŋɡʲi"),
+        ("三日月", "mʲiʔkaʦɨkʲi"),
+        ("三分の一", "saɴ bɯɴ no iʨi"),
+        ("お母さん", "okaːsaɴ"),
+        ("母は", "haha βa"),
+        ("𠮷野家", "joɕino ie"),
+    ],
+)
+def test_dictionary_is_only_overruled_where_it_errs(
+    japanese: JapanesePronouncer, text: str, phonemes: str
+) -> None:
+    assert sound(japanese, text) == phonemes
+
+
+@pytest.mark.parametrize("text", ["んぁ", "っぁ", "ーぁ", "ぁ", "かゞゝ", "あ\0い", "あ\ud800い"])
+def test_kana_that_do_not_go_together_are_said(japanese: JapanesePronouncer, text: str) -> None:
+    assert set(sound(japanese, text)) & set("aiɯeo")
+
+
+def test_letters_of_full_width_are_english(japanese: JapanesePronouncer) -> None:
+    assert sound(japanese, "Ａ社とＢ社") == "<A> ɕa to <B> ɕa"
+
+
 def test_words_know_where_they_start(japanese: JapanesePronouncer) -> None:
     text = "今日は3時にMeetingがある。"
     starts = [start for start, _ in japanese(text)]
     assert [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)] == [
         "今日",
         "は",
-        "3",
-        "時",
+        "3時",
         "に",
         "Meeting",
         "が",
@@ -49,8 +101,14 @@ def test_words_know_where_they_start(japanese: JapanesePronouncer) -> None:
     ]
 
 
-@given(st.text(max_size=40) | st.text("こんにちは世界、。ｶﾞ3.aB (「ッー", max_size=40))
+@given(
+    st.text(max_size=40)
+    | st.text(st.characters(), max_size=20)
+    | st.text("こんにちは世界、。ｶﾞ3.aB (「ッーぁゃんゝ年月日四十", max_size=40)
+)
 @example("ッ")
+@example("\ud800")
+@example("፩")
 @example("がガ\u3099゛")
 @example("㍿①½")
 def test_any_text_is_read_in_order(japanese: JapanesePronouncer, text: str) -> None:

@@ -1,11 +1,11 @@
 """Japanese: words and readings by MeCab with UniDic, phonemes as misaki writes them for Kokoro v1.0."""
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from kokoro_trio.text.japanese_readings import counted, read_out
 from kokoro_trio.text.pronouncing import Spoken, stretches, without_known_warnings
-from kokoro_trio.text.traced import Change, Traced
+from kokoro_trio.text.traced import Traced
 
 if TYPE_CHECKING:
     from misaki.cutlet import Cutlet, Token, Word  # type: ignore[import-untyped]
@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 PACKAGES = ("fugashi", "jaconv", "mojimoji", "unidic_lite")
 """What misaki's Japanese imports; the extra `ja` installs it."""
 
-_LONG_NUMBER = re.compile(r"\d{9,}|(?<!\d)0\d+")
+_SMALL = frozenset("ぁぃぅぇぉゃゅょゎ")
+_REPEATED = frozenset("ゝヽ")
+_FAMILY = {"母": "かー", "父": "とー", "兄": "にー", "姉": "ねー"}
+_POLITE = ("さん", "さま", "様", "ちゃん")
+"""The dictionary says "chichi" and "haha" before these as well."""
 _STOPS = frozenset('!",.:;?»—…”')
 _OPENING = frozenset('"«“')
 
@@ -27,15 +31,15 @@ class JapanesePronouncer:
             self._cutlet = _cutlet()
 
     def __call__(self, text: str) -> list[Spoken]:
+        written = read_out(text)
         return [
-            spoken
-            for start, stretch, phonemes in stretches(text, self._english)
-            for spoken in (self._japanese(start, stretch) if phonemes is None else [(start, phonemes)])
+            (written.origin(start, start + 1)[0], spoken)
+            for at, stretch, phonemes in stretches(written.text, self._english)
+            for start, spoken in (self._japanese(at, stretch) if phonemes is None else [(at, phonemes)])
         ]
 
     def _japanese(self, start: int, text: str) -> list[Spoken]:
-        digits_parted = Traced.of(text, start).replaced(_gaps_in_numbers(text))
-        read = digits_parted.rewritten(self._cutlet._normalize_text(digits_parted.text))
+        read = Traced.of(text, start).rewritten(self._cutlet._normalize_text(text))
         spoken: list[Spoken] = []
         cursor = 0
         for surface, token in self._cutlet.tokens(read.text):
@@ -45,16 +49,12 @@ class JapanesePronouncer:
         return _with_stops_joined(spoken)
 
 
-def _gaps_in_numbers(text: str) -> Iterator[Change]:
-    """misaki has no name for long numbers; they are read digit by digit."""
-    for number in _LONG_NUMBER.finditer(text):
-        for gap in range(number.start() + 1, number.end()):
-            yield gap, gap, " "
-
-
 def _cutlet() -> "Cutlet":
     import jaconv
     from misaki.cutlet import Cutlet, Word
+
+    def merged(words: "Sequence[Word]", said: str) -> "Word":
+        return Word("".join(word.surface for word in words), jaconv.kata2hira(said), 6)
 
     class WordByWord(Cutlet):  # type: ignore[misc]
         """Tells which of the text each of its tokens is."""
@@ -62,14 +62,18 @@ def _cutlet() -> "Cutlet":
         def tokens(self, text: str) -> "list[tuple[str, Token]]":
             """The steps of `Cutlet.__call__` up to the joining of the tokens."""
             self._surfaces: list[str] = []
+            nodes = self.tagger(text)
+            following = [*(node.surface for node in nodes[1:]), ""]
             words = [
                 Word(
                     node.surface,
-                    jaconv.kata2hira(node.feature.pron or node.feature.kana or node.surface),
+                    _family(node.surface, next_one)
+                    or jaconv.kata2hira(node.feature.pron or node.feature.kana or node.surface),
                     6 if node.char_type == 7 or not node.is_unk else node.char_type,
                 )
-                for node in self.tagger(text)
+                for node, next_one in zip(nodes, following, strict=False)
             ]
+            words = _with_counted(words, text, merged)
             tokens = self._romaji_tokens(words)
             return list(zip(self._surfaces, tokens, strict=True))
 
@@ -77,7 +81,41 @@ def _cutlet() -> "Cutlet":
             self._surfaces.append(word.surface)
             return str(super()._romaji_word(word))
 
+        def _get_single_mapping(self, before: str | None, kana: str, after: str | None) -> str:
+            """Where kana stand that do not go together, misaki raises, says nothing, or leaves kana."""
+            if kana in _REPEATED:
+                return str(self.table.get(before or "", ""))
+            if kana in _SMALL and before not in self.table:
+                return str(self.table[kana])
+            if after in _SMALL and kana != "っ" and kana not in self.table:
+                after = None
+            return str(super()._get_single_mapping(before, kana, after))
+
     return WordByWord()
+
+
+def _with_counted(
+    words: "Sequence[Word]", text: str, merged: "Callable[[Sequence[Word], str], Word]"
+) -> "list[Word]":
+    """With those in one that are numerals and what they count, unless they are parts of other words."""
+    starts: list[int] = []
+    end = 0
+    for word in words:
+        starts.append(text.index(word.surface, end))
+        end = starts[-1] + len(word.surface)
+    ends = [start + len(word.surface) for start, word in zip(starts, words, strict=True)]
+    joined: list[Word] = []
+    done = 0
+    for start, stop, said in counted(text):
+        if start in starts and stop in ends:
+            first, last = starts.index(start), ends.index(stop) + 1
+            joined += [*words[done:first], merged(words[first:last], said)]
+            done = last
+    return [*joined, *words[done:]]
+
+
+def _family(surface: str, next_one: str) -> str:
+    return _FAMILY.get(surface, "") if next_one.startswith(_POLITE) else ""
 
 
 def _with_stops_joined(spoken: Sequence[Spoken]) -> list[Spoken]:
