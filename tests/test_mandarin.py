@@ -33,6 +33,44 @@ def test_sounds(mandarin: MandarinPronouncer, text: str, phonemes: str) -> None:
     assert sound(mandarin, text) == phonemes
 
 
+@pytest.mark.parametrize(
+    ("text", "said_as"),
+    [
+        ("1,000,000元", "一百万元"),
+        ("13800138000", "幺三八零零幺三八零零零"),
+        ("23:59", "二十三点五十九分"),
+        ("2:05", "两点零五分"),
+        ("¥12.50", "十二点五零元"),
+        ("2024-05-01", "二零二四年五月一日"),
+        ("5kg", "五公斤"),
+        ("3~5个", "三到五个"),
+        ("2个", "两个"),
+        ("第2个", "第二个"),
+        ("2年级", "二年级"),
+        ("二〇二四年", "二零二四年"),
+        ("007", "零零七"),
+        ("１２３", "一百二十三"),
+        ("٣", "三"),
+        ("𠮷", "吉"),
+        ("『好』", "“好”"),
+    ],
+)
+def test_figures_and_signs_are_said(mandarin: MandarinPronouncer, text: str, said_as: str) -> None:
+    assert sound(mandarin, text).replace(" ", "") == sound(mandarin, said_as).replace(" ", "")
+
+
+def test_hyphen_in_a_name_is_no_minus(mandarin: MandarinPronouncer) -> None:
+    assert sound(mandarin, "用GPT-4写，OK吗") == "jʊ↘ŋ <GPT> sɨ↘ɕje↓, <OK> ma"
+
+
+def test_letters_of_full_width_are_english(mandarin: MandarinPronouncer) -> None:
+    assert sound(mandarin, "ＡＢＣ公司") == "<ABC> kʊ→ŋsɨ→"
+
+
+def test_figures_in_circles_stay_apart(mandarin: MandarinPronouncer) -> None:
+    assert sound(mandarin, "①②③") == "i→ ɚ↘ sa→n"
+
+
 def test_below_zero_is_said(mandarin: MandarinPronouncer) -> None:
     assert sound(mandarin, "气温-3℃") == sound(mandarin, "气温负三摄氏度")
 
@@ -44,8 +82,13 @@ def test_words_know_where_they_start(mandarin: MandarinPronouncer) -> None:
     assert words == ["我", "有", "3个", "苹果", "，", "用", "Python", "。"]
 
 
-@given(st.text(max_size=40) | st.text("你好世界，。3.%-年月aB (“℃", max_size=40))
+@given(
+    st.text(max_size=40)
+    | st.text(st.characters(), max_size=20)
+    | st.text("你好世界，。3.%-年月aB (“℃", max_size=40)
+)
 @example("1/0")
+@example("\ud800")
 @example("9" * 40)
 @example("2024-13-45")
 def test_any_text_is_read_in_order(mandarin: MandarinPronouncer, text: str) -> None:

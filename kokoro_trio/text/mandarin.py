@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 
+from kokoro_trio.text.mandarin_readings import read_out
 from kokoro_trio.text.pronouncing import Spoken, followed, stretches, without_known_warnings
 from kokoro_trio.text.traced import Traced
 
@@ -13,11 +14,13 @@ PACKAGES = ("cn2an", "jieba", "ordered_set", "pypinyin")
 """What misaki's Mandarin imports; the extra `zh` installs it."""
 
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
-_OPENING = frozenset('“‘"《「【（(')
-_MINUS = re.compile(r"(?<![0-9A-Za-z.])[-−](?=\d)")
+_OPENING = frozenset('“‘"《〈「『【（(')
+_OPENING_PHONEMES = frozenset("“(")
 _NO_SYLLABLE = "\u032f"
 """The mark of what is no syllable of its own; misaki leaves it out as well."""
-_MARKS = str.maketrans(dict(zip("、，。．！：；？《》「」【】（）", ",,..!:;?“”“”“”()", strict=True)))
+_MARKS = str.maketrans(
+    dict(zip("、，。．！：；？《》〈〉「」『』【】（）", ",,..!:;?“”“”“”“”“”()", strict=True))
+)
 
 
 class MandarinPronouncer:
@@ -40,15 +43,17 @@ class MandarinPronouncer:
             self._tokenizer.initialize()
 
     def __call__(self, text: str) -> list[Spoken]:
-        return [
-            spoken
-            for start, stretch, phonemes in stretches(text, self._english)
-            for spoken in (self._mandarin(start, stretch) if phonemes is None else [(start, phonemes)])
-        ]
+        written = read_out(text)
+        spoken: list[Spoken] = []
+        for start, stretch, phonemes in stretches(written.text, self._english):
+            if phonemes is None:
+                spoken += self._mandarin(start, stretch)
+            else:
+                spoken = [*_with_space_behind(spoken), (start, phonemes)]
+        return [(written.origin(start, start + 1)[0], phonemes) for start, phonemes in spoken]
 
     def _mandarin(self, start: int, text: str) -> list[Spoken]:
-        figures_read = self._with_figures_read(_MINUS.sub("负", text))
-        read = Traced.of(text, start).rewritten(figures_read)
+        read = Traced.of(text, start).rewritten(self._with_figures_read(text))
         spoken: list[Spoken] = []
         for at, end in self._words(read.text):
             word = read.text[at:end]
@@ -80,3 +85,11 @@ class MandarinPronouncer:
         except ValueError:
             # A character that has no pinyin.
             return "".join(map(self._phonemes, word)) if len(word) > 1 else ""
+
+
+def _with_space_behind(spoken: list[Spoken]) -> list[Spoken]:
+    """Before Latin letters, which are mostly written without one."""
+    if not spoken or spoken[-1][1][-1:] in _OPENING_PHONEMES:
+        return spoken
+    start, phonemes = spoken[-1]
+    return [*spoken[:-1], (start, phonemes.rstrip() + " ")]
