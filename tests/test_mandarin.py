@@ -1,5 +1,8 @@
 """Mandarin: real jieba and pypinyin, no Kokoro weights."""
 
+import tempfile
+from pathlib import Path
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -14,6 +17,15 @@ def mandarin() -> MandarinPronouncer:
 
 def sound(mandarin: MandarinPronouncer, text: str) -> str:
     return "".join(phonemes for _, phonemes in mandarin(text)).strip()
+
+
+def test_loading_writes_no_file_and_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert MandarinPronouncer(english=str)("你好") == [(0, "ni↓xau↓")]
+    assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(

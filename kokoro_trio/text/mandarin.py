@@ -1,8 +1,6 @@
 """Mandarin: words by jieba, pinyin by pypinyin, phonemes as misaki writes them for Kokoro v1.0."""
 
-import logging
 import re
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 
@@ -28,6 +26,9 @@ class MandarinPronouncer:
 
     def __init__(self, english: Callable[[str], str]) -> None:
         with without_known_warnings():
+            # jieba's, where Python 3.12 compiles it, and where a setuptools before 82 is installed.
+            warnings.filterwarnings("ignore", "invalid escape sequence", SyntaxWarning)
+            warnings.filterwarnings("ignore", "pkg_resources is deprecated")
             import cn2an  # type: ignore[import-untyped]
             import jieba  # type: ignore[import-untyped]
             from misaki.zh import ZHG2P  # type: ignore[import-untyped]
@@ -35,12 +36,13 @@ class MandarinPronouncer:
         self._english = english
         self._word = ZHG2P.word2ipa
         self._transform = cn2an.transform
-        jieba.setLogLevel(logging.WARNING)
         self._tokenizer = jieba.Tokenizer()
-        # It would keep what it loads in a file of a well-known name, which anyone may have put there.
-        with tempfile.TemporaryDirectory() as folder:
-            self._tokenizer.tmp_dir = folder
-            self._tokenizer.initialize()
+        # What its `initialize` does, less the log and a file of a well-known name in a folder for all, which
+        # anyone may have put there and which not every machine lets us write.
+        self._tokenizer.FREQ, self._tokenizer.total = jieba.Tokenizer.gen_pfdict(
+            self._tokenizer.get_dict_file()
+        )
+        self._tokenizer.initialized = True
 
     def __call__(self, text: str) -> list[Spoken]:
         written = read_out(text)
