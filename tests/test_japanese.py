@@ -1,10 +1,14 @@
 """Japanese: real MeCab and UniDic, no Kokoro weights."""
 
+import re
+import time
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kokoro_trio.text.japanese import JapanesePronouncer
+from kokoro_trio.text.pronouncing import without_known_warnings
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +88,31 @@ def test_kana_that_do_not_go_together_are_said(japanese: JapanesePronouncer, tex
 
 def test_letters_of_full_width_are_english(japanese: JapanesePronouncer) -> None:
     assert sound(japanese, "Ａ社とＢ社") == "<A> ɕa to <B> ɕa"
+
+
+@pytest.mark.parametrize("repeated", ["今日は良い天気ですね、", "ッ", "1", "四", "。"])
+def test_long_texts_are_quick(japanese: JapanesePronouncer, repeated: str) -> None:
+    """Some of them took misaki twenty seconds, and now 75 ms at most."""
+    started_s = time.perf_counter()
+    japanese((repeated * 1000)[:1000])
+    assert time.perf_counter() - started_s < 2
+
+
+def test_plain_text_is_as_misaki_has_it(japanese: JapanesePronouncer) -> None:
+    with without_known_warnings():
+        from misaki.cutlet import Cutlet  # type: ignore[import-untyped]
+    misaki = Cutlet()
+    for text in (
+        "彼は「もう帰る」と言って、部屋を出ていった。",
+        "えっ、本当に？　信じられない……",
+        "コンピューターのキーボードが壊れた！",
+        "人々は時々、佐々木さんの話をする。",
+        "東京（とうきょう）・大阪：『本』〜です",
+        "いすゞ、学問のすゝめ、こゝろ",
+    ):
+        phonemes, _ = misaki(text)
+        as_marks_are_written_here = phonemes.replace("«", "(").replace("»", ")")
+        assert re.sub(" +", " ", sound(japanese, text)) == as_marks_are_written_here
 
 
 def test_words_know_where_they_start(japanese: JapanesePronouncer) -> None:

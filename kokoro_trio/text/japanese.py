@@ -1,6 +1,6 @@
 """Japanese: words and readings by MeCab with UniDic, phonemes as misaki writes them for Kokoro v1.0."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kokoro_trio.text.japanese_readings import counted, read_out
@@ -8,7 +8,7 @@ from kokoro_trio.text.pronouncing import Spoken, stretches, without_known_warnin
 from kokoro_trio.text.traced import Traced
 
 if TYPE_CHECKING:
-    from misaki.cutlet import Cutlet, Token, Word  # type: ignore[import-untyped]
+    from misaki.cutlet import Cutlet, Word  # type: ignore[import-untyped]
 
 PACKAGES = ("fugashi", "jaconv", "mojimoji", "unidic_lite")
 """What misaki's Japanese imports; the extra `ja` installs it."""
@@ -18,6 +18,13 @@ _REPEATED = frozenset("ゝヽ")
 _FAMILY = {"母": "かー", "父": "とー", "兄": "にー", "姉": "ねー"}
 _POLITE = ("さん", "さま", "様", "ちゃん")
 """The dictionary says "chichi" and "haha" before these as well."""
+_KATAKANA, _KNOWN = 7, 6
+"""Kinds of characters as MeCab numbers them; those of the second, hiragana, are read by their kana."""
+_OPENING_MARKS = "「『«"
+_CLOSING_MARKS = "」』»"
+_OPENING_PHONEMES = "(["
+_CLOSING_PHONEMES = "]).,?!:"
+"""Strings, as a word may be several of these, or silent."""
 _STOPS = frozenset('!",.:;?»—…”')
 _OPENING = frozenset('"«“')
 
@@ -42,26 +49,29 @@ class JapanesePronouncer:
         read = Traced.of(text, start).rewritten(self._cutlet._normalize_text(text))
         spoken: list[Spoken] = []
         cursor = 0
-        for surface, token in self._cutlet.tokens(read.text):
+        for surface, phonemes in self._cutlet.words(read.text):
             # Not all in one piece: a word may have taken two in that have a space between them.
             places = [cursor := read.text.index(char, cursor) + 1 for char in surface]
-            spoken.append((read.origin(places[0] - 1, places[0])[0], str(token)))
+            spoken.append((read.origin(places[0] - 1, places[0])[0], phonemes))
         return _with_stops_joined(spoken)
 
 
 def _cutlet() -> "Cutlet":
     import jaconv
-    from misaki.cutlet import Cutlet, Word
+    from misaki.cutlet import JA_WORDS, Cutlet, Word
 
-    def merged(words: "Sequence[Word]", said: str) -> "Word":
-        return Word("".join(word.surface for word in words), jaconv.kata2hira(said), 6)
+    longest = max(map(len, JA_WORDS))
+
+    def joined(words: "Sequence[Word]", said: str | None = None) -> "Word":
+        read = "".join(word.hira for word in words) if said is None else jaconv.kata2hira(said)
+        kind = words[0].char_type if said is None else _KNOWN
+        return Word("".join(word.surface for word in words), read, kind)
 
     class WordByWord(Cutlet):  # type: ignore[misc]
-        """Tells which of the text each of its tokens is."""
+        """Tells which of the text each of its words is, and what it sounds like."""
 
-        def tokens(self, text: str) -> "list[tuple[str, Token]]":
-            """The steps of `Cutlet.__call__` up to the joining of the tokens."""
-            self._surfaces: list[str] = []
+        def words(self, text: str) -> list[tuple[str, str]]:
+            """What `Cutlet.__call__` does, whose time grows with the cube of the number of words."""
             nodes = self.tagger(text)
             following = [*(node.surface for node in nodes[1:]), ""]
             words = [
@@ -69,17 +79,13 @@ def _cutlet() -> "Cutlet":
                     node.surface,
                     _family(node.surface, next_one)
                     or jaconv.kata2hira(node.feature.pron or node.feature.kana or node.surface),
-                    6 if node.char_type == 7 or not node.is_unk else node.char_type,
+                    _KNOWN if node.char_type == _KATAKANA or not node.is_unk else node.char_type,
                 )
                 for node, next_one in zip(nodes, following, strict=False)
             ]
-            words = _with_counted(words, text, merged)
-            tokens = self._romaji_tokens(words)
-            return list(zip(self._surfaces, tokens, strict=True))
-
-        def _romaji_word(self, word: "Word") -> str:
-            self._surfaces.append(word.surface)
-            return str(super()._romaji_word(word))
+            words = _with_counted(words, text, joined)
+            words = [joined(run) for run in _known_runs(words, JA_WORDS, longest)]
+            return _spaced([(word.surface, str(self._romaji_word(word))) for word in words])
 
         def _get_single_mapping(self, before: str | None, kana: str, after: str | None) -> str:
             """Where kana stand that do not go together, misaki raises, says nothing, or leaves kana."""
@@ -94,8 +100,39 @@ def _cutlet() -> "Cutlet":
     return WordByWord()
 
 
+def _known_runs(words: "Sequence[Word]", known: Container[str], longest: int) -> "Iterator[Sequence[Word]]":
+    """From each word on, the most words of one kind of character that are a known one together."""
+    first = 0
+    while first < len(words):
+        end = first + 1
+        surface = ""
+        for last in range(first, len(words)):
+            surface += words[last].surface
+            if words[last].char_type != words[first].char_type or len(surface) > longest:
+                break
+            if surface in known:
+                end = last + 1
+        yield words[first:end]
+        first = end
+
+
+def _spaced(words: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """With spaces behind words, before marks that open and behind marks that close, as misaki sets them."""
+    spaces: list[str] = []
+    for surface, phonemes in words:
+        opens = surface in _OPENING_MARKS or phonemes in _OPENING_PHONEMES
+        closes = surface in _CLOSING_MARKS or phonemes in _CLOSING_PHONEMES
+        if spaces and (opens or closes):
+            spaces[-1] = " " if opens else ""
+        spaces.append("" if opens or phonemes == " " else " ")
+    return [
+        (surface, phonemes.replace("っ", "") + space)
+        for (surface, phonemes), space in zip(words, spaces, strict=True)
+    ]
+
+
 def _with_counted(
-    words: "Sequence[Word]", text: str, merged: "Callable[[Sequence[Word], str], Word]"
+    words: "Sequence[Word]", text: str, joined: "Callable[[Sequence[Word], str], Word]"
 ) -> "list[Word]":
     """With those in one that are numerals and what they count, unless they are parts of other words."""
     starts: list[int] = []
@@ -104,14 +141,14 @@ def _with_counted(
         starts.append(text.index(word.surface, end))
         end = starts[-1] + len(word.surface)
     ends = [start + len(word.surface) for start, word in zip(starts, words, strict=True)]
-    joined: list[Word] = []
+    parts: list[Word] = []
     done = 0
     for start, stop, said in counted(text):
         if start in starts and stop in ends:
             first, last = starts.index(start), ends.index(stop) + 1
-            joined += [*words[done:first], merged(words[first:last], said)]
+            parts += [*words[done:first], joined(words[first:last], said)]
             done = last
-    return [*joined, *words[done:]]
+    return [*parts, *words[done:]]
 
 
 def _family(surface: str, next_one: str) -> str:
