@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from kokoro_trio.errors import BadKnob, UnknownVoice
-from kokoro_trio.model.voices import VoiceCatalogue, VoicePacks, blend, language_of
+from kokoro_trio.model.recipes import Recipe
+from kokoro_trio.model.voices import Voice, VoiceCatalogue, VoicePacks, blend, language_of
 
 NAMES = ("am_michael", "af_heart", "af_aoede")
 
@@ -19,7 +20,7 @@ def catalogue() -> VoiceCatalogue:
     ("name", "voice"), [("female", "af_aoede"), ("male", "am_michael"), ("af_heart", "af_heart")]
 )
 def test_names_and_what_they_stand_for(catalogue: VoiceCatalogue, name: str, voice: str) -> None:
-    assert catalogue.resolve(name) == voice
+    assert catalogue.resolve(name) == Voice(voice, Recipe({voice: 1}))
 
 
 @pytest.mark.parametrize(("name", "near"), [("af_haert", "af_heart"), ("femal", "female")])
