@@ -76,7 +76,7 @@ def change_json_object(path: Path, change: Callable[[dict[str, Any]], None]) -> 
 def _replace(path: Path, text: str) -> None:
     # Where a killed process left one, it is overwritten: its lock went with it.
     new = path.with_name(f"{path.name}.new")
-    with new.open("w", encoding="utf-8") as file:
+    with new.open("w", encoding="utf-8", errors="surrogatepass") as file:  # As json reads it.
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
