@@ -41,9 +41,15 @@ def test_nothing_near(catalogue: VoiceCatalogue) -> None:
     assert caught.value.close_matches == []
 
 
-def test_a_configured_voice_that_is_not_there_stops_the_start() -> None:
+@pytest.mark.parametrize("male", ["am_nobody", "am_michael+am_nobody", "am_michael+", "my_blend"])
+def test_a_configured_voice_that_is_not_there_stops_the_start(male: str) -> None:
     with pytest.raises(BadKnob, match=r"DEFAULT_VOICE_MALE.*af_aoede"):
-        VoiceCatalogue.of(NAMES, female="af_aoede", male="am_nobody")
+        VoiceCatalogue.of(NAMES, female="af_aoede", male=male)
+
+
+def test_a_configured_voice_may_be_a_recipe() -> None:
+    catalogue = VoiceCatalogue.of(NAMES, female="af_heart(2)+af_aoede", male="am_michael")
+    assert catalogue.resolve("female").name == "af_aoede+af_heart(2)"
 
 
 class TestRecipes:

@@ -63,6 +63,8 @@ def looks_like_a_recipe(name: str) -> bool:
 
 
 def _term(text: str, term: str) -> tuple[str, Fraction]:
+    if not term.strip():
+        raise _malformed(text, "there must be a voice on both sides of a +")
     found = _TERM.fullmatch(term)
     if found is None:
         raise _malformed(text, f"{term.strip()!r} is not a voice, or a voice with its (weight)")

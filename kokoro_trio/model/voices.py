@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import Factory, evolve, field, frozen
 
-from kokoro_trio.errors import BadKnob, MalformedRecipe
+from kokoro_trio.errors import BadKnob, MalformedRecipe, UnknownVoice
 from kokoro_trio.model.custom_voices import Blends, CustomVoices
 from kokoro_trio.model.recipes import Recipe, check_voices, looks_like_a_recipe, near_names, unknown_voice
 from kokoro_trio.speech import MAX_SEGMENT_PHONEMES
@@ -62,11 +62,14 @@ class VoiceCatalogue:
     def of(
         cls, names: tuple[str, ...], *, female: str, male: str, custom_folder: Path | None = None
     ) -> "VoiceCatalogue":
-        """Raises `BadKnob` where a configured voice is not there."""
+        """Raises `BadKnob` where a configured voice is neither there nor a recipe of such."""
         catalogue = cls(tuple(sorted(names)), {})
         for knob, voice in (("DEFAULT_VOICE_FEMALE", female), ("DEFAULT_VOICE_MALE", male)):
-            if voice not in names:
-                raise BadKnob(knob, voice, f"one of {', '.join(catalogue.names)}")
+            try:
+                check_voices(Recipe.parse(voice), names)
+            except UnknownVoice as error:
+                allowed = f"a recipe of, or one of {', '.join(catalogue.names)}"
+                raise BadKnob(knob, voice, allowed) from error
         aliases = {"female": female, "male": male}
         if custom_folder is None:
             return cls(catalogue.names, aliases)
@@ -79,8 +82,8 @@ class VoiceCatalogue:
         resolved = self.aliases.get(name, name)
         if resolved in self.names:
             return _base_voice(resolved)
-        if looks_like_a_recipe(name):
-            return self._mixed(name)
+        if looks_like_a_recipe(resolved):
+            return self._mixed(resolved)
         blends = self.custom()
         if name not in blends:
             raise unknown_voice(name, [*self.names, *self.aliases, *blends])
