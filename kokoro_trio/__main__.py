@@ -83,7 +83,10 @@ async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestR
         logger.info("listening", host=config.listen.host, port=port)
         synthesizer = await nursery.start(engine.run)
         voices = VoiceCatalogue.of(
-            synthesizer.voice_names, female=config.voices.female, male=config.voices.male
+            synthesizer.voice_names,
+            female=config.voices.female,
+            male=config.voices.male,
+            custom_folder=config.voices.custom_folder,
         )
         listener.open_for(Speaker(voices, config.max_utterance_words, synthesizer.device))
         logger.info("ready", device=synthesizer.device, voices=len(voices.names))

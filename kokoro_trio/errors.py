@@ -169,6 +169,16 @@ class UnknownVoice(RequestError):
 
 
 @define
+class MalformedRecipe(UnknownVoice):
+    """`got` is meant to mix voices, and does not say how."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.got!r} is no recipe of voices like af_bella(2)+af_sky: {self.reason}"
+
+
+@define
 class BadSpeed(RequestError):
     code: ClassVar[str] = "bad_speed"
     got: str

@@ -14,7 +14,8 @@ from kokoro_trio.engine.engine import Engine
 from kokoro_trio.errors import RequestError
 from kokoro_trio.model.synthesizer import ToneSynthesizer
 from kokoro_trio.speech import SAMPLE_RATE_HZ, Utterance, WordTime
-from kokoro_trio.text.g2p import LANGUAGES, GraphemeToPhoneme
+from kokoro_trio.text.g2p import GraphemeToPhoneme
+from kokoro_trio.text.languages import LANGUAGES
 from tests.conftest import InLoopInference, Speller
 
 CONFIG = json.loads(files("kokoro_trio.model").joinpath("kokoro-v1_0.json").read_text(encoding="utf-8"))

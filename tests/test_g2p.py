@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from kokoro_trio.errors import BadLanguage
 from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Segment, Word
 from kokoro_trio.text.english import G2PUnavailable
-from kokoro_trio.text.g2p import LANGUAGES, GraphemeToPhoneme
+from kokoro_trio.text.g2p import GraphemeToPhoneme
+from kokoro_trio.text.languages import LANGUAGES
 from kokoro_trio.text.lexicon import Lexicon
 from kokoro_trio.text.reading import Sentence, read
 

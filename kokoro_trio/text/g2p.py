@@ -20,6 +20,7 @@ from kokoro_trio.speech import Segment, Word
 from kokoro_trio.text.english import EnglishPronouncer, load_spacy_model
 from kokoro_trio.text.espeak import EspeakPronouncer
 from kokoro_trio.text.foreign import foreign_words
+from kokoro_trio.text.languages import LANGUAGES, UNSPOKEN
 from kokoro_trio.text.lexicon import Lexicon
 from kokoro_trio.text.markup import PRONUNCIATION
 from kokoro_trio.text.normalization import readings
@@ -31,19 +32,6 @@ from kokoro_trio.text.traced import Change, Span, Traced
 if TYPE_CHECKING:
     from spacy.language import Language
 
-LANGUAGES = {
-    "a": "en-us",
-    "b": "en-gb",
-    "e": "es",
-    "f": "fr-fr",
-    "h": "hi",
-    "i": "it",
-    "p": "pt-br",
-}
-"""What can be spoken: the first letter of a voice's name → espeak's name of the language.
-
-What voices exist for besides, but needs dictionaries of its own, is in `UNSPOKEN`."""
-UNSPOKEN = {"j": "ja", "z": "zh"}
 ENGLISH = ("a", "b")
 
 _WARM_UP_TEXT = "Sooo, on Jan. 5 it's $3.50 at +1 650 253 0000."
