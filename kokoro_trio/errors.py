@@ -191,12 +191,16 @@ class BadSpeed(RequestError):
 
 @define
 class BadLanguage(RequestError):
+    """`mend`: the command after which the language can be spoken, where there is one."""
+
     code: ClassVar[str] = "bad_language"
     got: str
     allowed: list[str]
+    mend: str | None = None
 
     def __str__(self) -> str:
-        return f"the language {self.got!r} cannot be spoken; there are {', '.join(self.allowed)}"
+        cannot = f"the language {self.got!r} cannot be spoken; there are {', '.join(self.allowed)}"
+        return cannot if self.mend is None else f"{cannot}; to add it, run on the server: {self.mend}"
 
 
 @define

@@ -77,7 +77,7 @@ TEXTS = st.text() | st.lists(st.sampled_from(WRITTEN) | st.text(max_size=4), max
 @example("x" * 3_000, "a")
 @example("word " * 500, "e")
 def test_ends_in_audio_or_in_one_error(g2p: GraphemeToPhoneme, text: str, language: str) -> None:
-    utterance = Utterance(text, f"{language}f_tone")
+    utterance = Utterance(text, f"{language}f_tone", language=language)
     outcome = trio.run(speak, g2p, utterance, clock=trio.testing.MockClock(autojump_threshold=0))
     if isinstance(outcome, str):
         assert outcome in ("unpronounceable", "bad_text")

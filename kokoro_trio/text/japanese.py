@@ -10,16 +10,13 @@ from kokoro_trio.text.traced import Change, Traced
 if TYPE_CHECKING:
     from misaki.cutlet import Cutlet, Token, Word  # type: ignore[import-untyped]
 
-PACKAGES = ("fugashi", "jaconv", "mojimoji", "unidic_lite")
-"""What misaki's Japanese imports; the extra `ja` installs it."""
-
 _LONG_NUMBER = re.compile(r"\d{9,}|(?<!\d)0\d+")
 _STOPS = frozenset('!",.:;?»—…”')
 _OPENING = frozenset('"«“')
 
 
 class JapanesePronouncer:
-    """`english` says how words in Latin letters sound."""
+    """`english` says how words in Latin letters sound. Needs the packages of an extra, see `languages`."""
 
     def __init__(self, english: Callable[[str], str]) -> None:
         self._english = english

@@ -1,5 +1,7 @@
 """The languages of Kokoro's voices: the letters they go by, and the tags that clients name them with."""
 
+from importlib.util import find_spec
+
 from kokoro_trio.errors import BadLanguage
 
 LANGUAGES = {
@@ -9,12 +11,16 @@ LANGUAGES = {
     "f": "fr-fr",
     "h": "hi",
     "i": "it",
+    "j": "ja",
     "p": "pt-br",
+    "z": "zh",
 }
-"""What can be spoken: the first letter of a voice's name → espeak's name of the language.
-
-What voices exist for besides, but needs dictionaries of its own, is in `UNSPOKEN`."""
-UNSPOKEN = {"j": "ja", "z": "zh"}
+"""The first letter of a voice's name → the tag of its language."""
+EXTRAS = {
+    "j": ("ja", ("fugashi", "jaconv", "mojimoji", "unidic_lite")),
+    "z": ("zh", ("cn2an", "jieba", "ordered_set", "pypinyin")),
+}
+"""Languages that need packages besides: the extra that installs them, and what it brings along."""
 
 MAX_GOT_CHARS = 100
 _TAGS = {
@@ -50,4 +56,17 @@ def language_named(tag: str) -> str:
 
 def tag_of(code: str) -> str:
     """The tag of a language by its letter; of a letter that no language has, the letter."""
-    return (LANGUAGES | UNSPOKEN).get(code, code)
+    return LANGUAGES.get(code, code)
+
+
+def check_installed(code: str) -> None:
+    """Raises `BadLanguage`, with the command that mends it, where an extra is missing."""
+    if code not in LANGUAGES or not is_installed(code):
+        mend = f"bash scripts/setup.sh --{EXTRAS[code][0]}" if code in EXTRAS else None
+        allowed = [tag for known, tag in LANGUAGES.items() if is_installed(known)]
+        raise BadLanguage(got=tag_of(code), allowed=allowed, mend=mend)
+
+
+def is_installed(code: str) -> bool:
+    _, packages = EXTRAS.get(code, ("", ()))
+    return all(find_spec(package) is not None for package in packages)

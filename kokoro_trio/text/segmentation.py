@@ -24,7 +24,10 @@ LETTERS_PER_UNSPACED_WORD = 2
 MAX_LETTERS_PER_WORD = 50
 """Longer than any English word, so that a text without spaces does not count as one word."""
 
-_LIBRARY_LANGUAGES = {"a": "en", "b": "en", "e": "es", "f": "en", "h": "hi", "i": "it", "p": "pt"}
+_LIBRARY_LANGUAGES = {"a": "en", "b": "en", "e": "es", "f": "en", "h": "hi", "i": "it", "p": "pt"} | {
+    "j": "ja",
+    "z": "zh",
+}
 """Whose abbreviations sentencex is to know, by the first letter of a voice's name. Its French ones lack
 "M.", "Dr." and "J. Dupont", which the English ones have."""
 
@@ -36,7 +39,7 @@ _NUMBERED_END = re.compile(r"\b(?:approx|apt|bldg|ca|est|ext|rm|ste|tel)\.\s*\Z"
 _CLAUSE_END = re.compile(r"""[;:,.!?—…][)\]"'”’]*\s+""")
 _WHITESPACE = re.compile(r"\s+")
 # Kana, Han (with extensions and compatibility forms), Thai and Lao, Burmese, Khmer.
-_UNSPACED_LETTER = re.compile(
+UNSPACED_LETTER = re.compile(
     r"[\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
     r"\u0e01-\u0eff\u1000-\u109f\u1780-\u17b3]"
 )
@@ -234,7 +237,7 @@ def _words_in(piece: str) -> int:
         return 1  # Nearly all are: a megabyte of them must not hold up the event loop for long.
     if not any(map(str.isalnum, piece)):
         return 0
-    spaced = _UNSPACED_LETTER.sub("", piece)
+    spaced = UNSPACED_LETTER.sub("", piece)
     n_unspaced = len(piece) - len(spaced)
     n_spaced = sum(map(str.isalnum, spaced))
     return math.ceil(n_unspaced / LETTERS_PER_UNSPACED_WORD) + math.ceil(n_spaced / MAX_LETTERS_PER_WORD)
