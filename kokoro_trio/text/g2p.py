@@ -20,7 +20,7 @@ from kokoro_trio.text.english import EnglishPronouncer, load_spacy_model
 from kokoro_trio.text.espeak import EspeakPronouncer
 from kokoro_trio.text.foreign import foreign_words
 from kokoro_trio.text.japanese import JapanesePronouncer
-from kokoro_trio.text.languages import LANGUAGES, check_installed, is_installed
+from kokoro_trio.text.languages import EXTRAS, LANGUAGES, check_installed, is_installed
 from kokoro_trio.text.lexicon import Lexicon
 from kokoro_trio.text.mandarin import MandarinPronouncer
 from kokoro_trio.text.markup import PRONUNCIATION
@@ -76,8 +76,11 @@ class GraphemeToPhoneme:
         self._cached_pieces = lru_cache(maxsize=CACHED_SENTENCES)(self._pieces)
 
     def warm_up(self) -> None:
-        """Loads American and British English, which take seconds. Raises `G2PUnavailable`."""
-        for language in ENGLISH:
+        """Loads English, and the languages whose extras are installed: they take seconds.
+
+        Raises `G2PUnavailable`.
+        """
+        for language in (*ENGLISH, *filter(is_installed, EXTRAS)):
             self._pronouncer(language)
             self._cached_pieces(language, _WARM_UP_TEXT, NO_LEXICON)
 
