@@ -1,11 +1,9 @@
 """Real misaki, spaCy and espeak, but no Kokoro weights: sentences to phonemes."""
 
-import json
 import re
 import subprocess
 import sys
 import time
-from importlib.resources import files
 from importlib.util import find_spec
 
 import pytest
@@ -21,9 +19,8 @@ from kokoro_trio.text.g2p import GraphemeToPhoneme
 from kokoro_trio.text.languages import LANGUAGES
 from kokoro_trio.text.lexicon import Lexicon
 from kokoro_trio.text.reading import Sentence, read
+from tests.conftest import ALPHABET
 
-CONFIG = json.loads(files("kokoro_trio.model").joinpath("kokoro-v1_0.json").read_text(encoding="utf-8"))
-ALPHABET = frozenset(CONFIG["vocab"])
 WORDS = [
     "about",
     "because",
@@ -52,13 +49,6 @@ WORDS = [
     "yacht",
     "zebra",
 ]
-
-
-@pytest.fixture(scope="module")
-def g2p() -> GraphemeToPhoneme:
-    loaded = GraphemeToPhoneme(ALPHABET)
-    loaded.warm_up()
-    return loaded
 
 
 def whole(text: str) -> Sentence:

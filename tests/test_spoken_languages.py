@@ -1,21 +1,14 @@
 """With the real model: a sentence of each language, by its phonemes and by how long it takes."""
 
-import json
-from importlib.resources import files
-
 import numpy as np
 import pytest
-import torch
 
-from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, WindowConfig
 from kokoro_trio.model.kokoro import KokoroSynthesizer
-from kokoro_trio.model.weights import open_weights
 from kokoro_trio.speech import SAMPLE_RATE_HZ, Line
 from kokoro_trio.text.g2p import GraphemeToPhoneme
 from kokoro_trio.text.languages import LANGUAGES
 from kokoro_trio.text.reading import read
 
-CONFIG = json.loads(files("kokoro_trio.model").joinpath("kokoro-v1_0.json").read_text(encoding="utf-8"))
 SENTENCES = {
     "a": (
         "af_heart",
@@ -67,29 +60,18 @@ LEAST_S, MOST_S = 0.05, 0.085
 """Of speech a sound, marks of length counted as such; 0.056 to 0.075 s where this was written."""
 
 
-@pytest.fixture(scope="module")
-def kokoro() -> KokoroSynthesizer:
-    whole = WindowConfig(first_max_words=0, first_boundaries="", trims_leading_silence=True)
-    return KokoroSynthesizer(open_weights(DEFAULT_WEIGHTS_FOLDER), torch.device("cpu"), whole, predictor=None)
-
-
-@pytest.fixture(scope="module")
-def g2p() -> GraphemeToPhoneme:
-    return GraphemeToPhoneme(frozenset(CONFIG["vocab"]))
-
-
 @pytest.mark.model
 @pytest.mark.parametrize("language", list(LANGUAGES))
 def test_a_sentence_of_each_language(
-    kokoro: KokoroSynthesizer, g2p: GraphemeToPhoneme, language: str
+    exact_kokoro: KokoroSynthesizer, g2p: GraphemeToPhoneme, language: str
 ) -> None:
     voice, text, phonemes = SENTENCES[language]
     (sentence,) = read(text, language)
     (segment,) = g2p.segments(sentence, language, 0)
     assert segment.phonemes == phonemes
-    (prosody,) = kokoro.prosody([Line(0, phonemes, voice, 1.0)])
-    (window,) = kokoro.windows(prosody, listeners=1)
-    (samples,) = kokoro.vocode([window])
+    (prosody,) = exact_kokoro.prosody([Line(0, phonemes, voice, 1.0)])
+    (window,) = exact_kokoro.windows(prosody, listeners=1)
+    (samples,) = exact_kokoro.vocode([window])
     level = np.abs(samples)
     assert 0.1 < level.max() < 1.0
     heard_s = np.flatnonzero(level > level.max() / 30) / SAMPLE_RATE_HZ
