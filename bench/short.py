@@ -1,9 +1,9 @@
 """Does a word alone sound as it does in a sentence? `python -m bench.short` measures it, voice by voice.
 
 Four ways to say a word: alone with its mark ("Yes."), alone and bare ("Yes"), at the end of a sentence, and
-inside one. Level: rms, in dB of full scale, of the columns that are voiced and within 20 dB of the loudest;
-duration: from the first to the last moment within 30 dB of the loudest. The word is cut out of a sentence by
-its durations, which the sound runs ahead of (`kokoro_trio/engine/timing.py`).
+inside one. Level: rms, in dB of full scale, of the 10 ms that are within 20 dB of the loudest; duration: from
+the first to the last that are within 30 dB. The word is cut out of a sentence by its durations, which the
+sound runs ahead of (`kokoro_trio/engine/timing.py`). Last column: how loud the last 20 ms are.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from kokoro_trio.model.kokoro import KokoroSynthesizer
 from kokoro_trio.model.weights import open_weights
 from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Line, Samples
 
-DEFAULT_VOICES = "af_aoede,af_heart,am_michael,bf_emma,ef_dora,af_jessica,jf_alpha,zf_xiaobei"
+DEFAULT_VOICES = "af_heart,am_michael,bf_emma,ef_dora,jf_alpha"
 SEED = 7
 """For the noise in the excitation."""
 LEAD_FRAMES = 3

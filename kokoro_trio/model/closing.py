@@ -1,13 +1,16 @@
 """How a short line without a mark at its end is spoken. Pure.
 
-"Yes" is a line without a clue how it goes on, and some voices cut it off or say it faintly;
-`python -m bench.short` measures what becomes of it.
+A bare "Yes" is shorter than "Yes.", and some voices break it off or say it faintly; with its mark a word
+alone is about as loud as inside a sentence (`python -m bench.short`). Style vectors for 15 to 60 phonemes
+instead of so few mostly made words longer, by a fifth to a half, and changed their level by 2 dB at most
+or little more, either way.
 """
 
 MARKS = ";:,.!?—…"
 CLOSERS = '"”)'
 MAX_BARE_PHONEMES = 12
-"""Of a longer line only the last word could be cut off, and the model sees from the others how it ends."""
+"""Bare words of 2 to 7 phonemes lasted 0.75 to 0.91 (medians of ten voices in eight languages; at worst 0.63)
+of what they last with a full stop; lines of 12 to 33 phonemes 0.94 to 0.98, at the same level."""
 
 
 def closed(phonemes: str) -> str:
