@@ -35,7 +35,15 @@ _BLANK_LINE = re.compile(r"\n\s*\n")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _CLOSERS = re.compile(r"""[)\]}"'”’»]+(?=\s|$)""")
 _BRACKETED_SENTENCE = re.compile(r"""\([A-Z][^()]{1,500}[.!?…]["'”’]?\)\s+(?=["'“‘(]?[A-Z])""")
-_NUMBERED_END = re.compile(r"\b(?:approx|apt|bldg|ca|est|ext|rm|ste|tel)\.\s*\Z", re.IGNORECASE)
+_NO_ENDS = [
+    (
+        re.compile(r"\b(?:approx|apt|bldg|ca|est|excl|ext|incl|rm|ste|tel)\.\s*\Z", re.IGNORECASE),
+        re.compile(r"[$€£¥₹]?\d"),
+    ),
+    (re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof)\.\s*\Z"), re.compile(r"[A-Z]")),
+    (re.compile(r"(?<!\w)(?:डॉ|प्रो|श्री)\.\s*\Z"), re.compile(r"\w")),
+]
+"""What stands before and behind a full stop that the library takes for the end of a sentence."""
 _CLAUSE_END = re.compile(r"""[;:,.!?—…][)\]"'”’]*\s+""")
 _WHITESPACE = re.compile(r"\s+")
 # Kana, Han (with extensions and compatibility forms), Thai and Lao, Burmese, Khmer.
@@ -129,13 +137,15 @@ def _library_spans(text: str, paragraph: Span, language: str) -> Iterator[Span]:
 def _with_loose_ends(text: str, spans: Iterator[Span]) -> list[Span]:
     """Gives closing quotes and brackets, and pieces without a letter or digit, to what comes before them.
 
-    And the number to an abbreviation that the library does not know to have one ("Apt. 4").
+    And what belongs to an abbreviation that the library does not know to go on ("Apt. 4").
     """
     joined: list[Span] = []
     for start, end in spans:
         if joined:
             owned = _loose_end(text, start, end)
-            if _NUMBERED_END.search(text, *joined[-1]) and text[start : start + 1].isdecimal():
+            if any(
+                before.search(text, *joined[-1]) and behind.match(text, start) for before, behind in _NO_ENDS
+            ):
                 owned = end
             joined[-1] = (joined[-1][0], owned)
             start = owned
