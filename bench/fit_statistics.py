@@ -30,6 +30,7 @@ from tqdm import tqdm
 from bench import quality
 from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, REPOSITORY, ModelConfig, WindowConfig
 from kokoro_trio.model.kokoro import KokoroSynthesizer, choose_device
+from kokoro_trio.model.recipes import Recipe
 from kokoro_trio.model.statistics import STATISTICS_FILE, StatisticsPredictor, features_of
 from kokoro_trio.model.voices import blend, language_of
 from kokoro_trio.model.weights import Weights, open_weights
@@ -219,7 +220,7 @@ class Slopes:
 
 
 def with_blends(weights: Weights) -> Weights:
-    blends = {name: blend(weights.voices, dict.fromkeys(name.split("+"), 1.0)) for name in BLENDS}
+    blends = {name: blend(weights.voices, Recipe.parse(name).weights) for name in BLENDS}
     return evolve(weights, voices={**weights.voices, **blends})
 
 

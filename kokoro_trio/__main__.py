@@ -10,7 +10,14 @@ import structlog
 import trio
 
 from kokoro_trio import __version__, log
-from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, Config, LogConfig, ModelConfig, WindowConfig
+from kokoro_trio.config import (
+    DEFAULT_WEIGHTS_FOLDER,
+    Config,
+    LogConfig,
+    ModelConfig,
+    VoiceConfig,
+    WindowConfig,
+)
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.engine.inference import InferenceThread
 from kokoro_trio.engine.phonemizing import PhonemizerThread, Reader
@@ -20,6 +27,8 @@ from kokoro_trio.model.synthesizer import Synthesizer
 from kokoro_trio.model.voices import VoiceCatalogue
 from kokoro_trio.server.listener import Listener, Speaker
 from kokoro_trio.text.g2p import GraphemeToPhoneme
+from kokoro_trio.text.lexicon import LEXICON_FILE, Lexicon
+from kokoro_trio.watched import WatchedJson
 
 logger = structlog.get_logger()
 
@@ -75,7 +84,7 @@ async def serve(config: Config) -> None:
 
 async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestRecord], None]) -> None:
     inference = InferenceThread(partial(_load_model, config.model, config.windows))
-    engine = Engine(config.engine, inference, PhonemizerThread(_load_text))
+    engine = Engine(config.engine, inference, PhonemizerThread(partial(_load_text, config.voices)))
     listener = Listener(config.listen, config.stream, engine, on_request_end)
     async with trio.open_nursery() as nursery:
         await nursery.start(_shut_down_on_signal, config.listen.shutdown_grace_s, listener, nursery)
@@ -83,7 +92,10 @@ async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestR
         logger.info("listening", host=config.listen.host, port=port)
         synthesizer = await nursery.start(engine.run)
         voices = VoiceCatalogue.of(
-            synthesizer.voice_names, female=config.voices.female, male=config.voices.male
+            synthesizer.voice_names,
+            female=config.voices.female,
+            male=config.voices.male,
+            custom_folder=config.voices.custom_folder,
         )
         listener.open_for(Speaker(voices, config.max_utterance_words, synthesizer.device))
         logger.info("ready", device=synthesizer.device, voices=len(voices.names))
@@ -106,8 +118,10 @@ def _load_model(config: ModelConfig, windows: WindowConfig) -> Synthesizer:
     return KokoroSynthesizer(weights, device, windows, predictor, dtype, MAX_BATCH)
 
 
-def _load_text(alphabet: frozenset[str]) -> Reader:
-    g2p = GraphemeToPhoneme(alphabet)
+def _load_text(config: VoiceConfig, alphabet: frozenset[str]) -> Reader:
+    lexicon = WatchedJson(config.custom_folder / LEXICON_FILE, partial(Lexicon.of, alphabet=alphabet))
+    lexicon.current()  # So that what is wrong with the file is told at the start.
+    g2p = GraphemeToPhoneme(alphabet, lexicon.current)
     g2p.warm_up()
     return g2p
 

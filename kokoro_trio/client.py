@@ -259,14 +259,17 @@ class Session:
         self._starts: deque[trio.MemorySendChannel[Started | ClientError]] = deque()
         self._lost: ConnectionLost | None = None
 
-    async def start(self, *, voice: str | None = None, timestamps: bool | None = None) -> Started:
-        """Sets the voice of what is spoken from here on without naming one, and whether words are timed.
+    async def start(
+        self, *, voice: str | None = None, timestamps: bool | None = None, language: str | None = None
+    ) -> Started:
+        """Sets the voice and the language of what is spoken from here on without naming them, and whether
+        words are timed.
 
         What is left out stays as it is. Raises `RequestFailed` (for an unknown voice) and `ConnectionLost`.
         """
         send, receive = trio.open_memory_channel[Started | ClientError](1)
         self._starts.append(send)
-        await self._send(Start(voice=voice, timestamps=timestamps))
+        await self._send(Start(voice=voice, timestamps=timestamps, language=language))
         answer = await receive.receive()
         if isinstance(answer, ClientError):
             raise answer
@@ -280,19 +283,20 @@ class Session:
         voice: str | None = None,
         speed: float | None = None,
         request_id: str | None = None,
+        language: str | None = None,
     ) -> AsyncIterator["Speech"]:
         """Asks for an utterance; leaving the block before its end cancels it.
 
-        `voice` is "female", "male" or the name of a voice, `speed` 0.5 to 2.0. Raises `ConnectionLost`,
-        and ValueError for a `request_id` that is still outstanding; that the server refuses the request
-        is learnt from the speech.
+        `voice` is "female", "male", the name of a voice or a recipe like "af_bella(2)+af_sky", `speed` 0.5
+        to 2.0, `language` a tag like "en-GB". Raises `ConnectionLost`, and ValueError for a `request_id`
+        that is still outstanding; that the server refuses the request is learnt from the speech.
         """
         request_id = request_id or uuid.uuid4().hex
         if request_id in self._outstanding:
             raise ValueError(f"request {request_id!r} is still outstanding")
         speech = Speech(request_id, trio.current_time(), self._send)
         self._outstanding[request_id] = speech
-        await self._send(Speak(text, request_id, voice, speed))
+        await self._send(Speak(text, request_id, voice, speed, language))
         try:
             yield speech
         finally:

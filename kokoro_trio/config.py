@@ -58,6 +58,8 @@ class WindowConfig:
 class VoiceConfig:
     female: str
     male: str
+    custom_folder: Path
+    """Where blends of voices that were given a name are kept."""
 
 
 @frozen
@@ -129,6 +131,7 @@ class Config:
             voices=VoiceConfig(
                 female=knobs.text("DEFAULT_VOICE_FEMALE", "af_aoede"),
                 male=knobs.text("DEFAULT_VOICE_MALE", "am_michael"),
+                custom_folder=Path(knobs.text("CUSTOM_VOICES_FOLDER", str(REPOSITORY / "custom_voices"))),
             ),
             engine=EngineConfig(
                 max_concurrent_jobs=knobs.whole("MAX_CONCURRENT_JOBS", 4, 1, 1024),

@@ -169,6 +169,16 @@ class UnknownVoice(RequestError):
 
 
 @define
+class MalformedRecipe(UnknownVoice):
+    """`got` is meant to mix voices, and does not say how."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.got!r} is no recipe of voices like af_bella(2)+af_sky: {self.reason}"
+
+
+@define
 class BadSpeed(RequestError):
     code: ClassVar[str] = "bad_speed"
     got: str
@@ -181,12 +191,16 @@ class BadSpeed(RequestError):
 
 @define
 class BadLanguage(RequestError):
+    """`mend`: the command after which the language can be spoken, where there is one."""
+
     code: ClassVar[str] = "bad_language"
     got: str
     allowed: list[str]
+    mend: str | None = None
 
     def __str__(self) -> str:
-        return f"the language {self.got!r} cannot be spoken; there are {', '.join(self.allowed)}"
+        cannot = f"the language {self.got!r} cannot be spoken; there are {', '.join(self.allowed)}"
+        return cannot if self.mend is None else f"{cannot}; to add it, run on the server: {self.mend}"
 
 
 @define

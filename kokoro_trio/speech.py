@@ -21,11 +21,16 @@ Samples = NDArray[np.float32]
 
 @frozen
 class Utterance:
-    """What one speak request asks for. `voice` is the resolved name of a voice pack."""
+    """What one speak request asks for.
+
+    `voice` is the name of a voice pack or a recipe of some, as `model.recipes` spells it; `language` the
+    letter of the language that is spoken, see `text.languages`.
+    """
 
     text: str
     voice: str
     speed: float = 1.0
+    language: str = "a"
 
 
 @frozen
@@ -67,7 +72,7 @@ class WordTime:
 
 @frozen
 class Line:
-    """What the prosody half is given: a segment's phonemes, in whose voice, how fast."""
+    """What the prosody half is given: a segment's phonemes, in whose voice (or mixture), how fast."""
 
     segment: int
     phonemes: str

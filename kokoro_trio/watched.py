@@ -1,54 +1,127 @@
-"""Files that an operator may change while the server runs."""
+"""JSON files that are changed while the server runs: written whole, and read again when they changed.
+
+Whoever changes one holds its lock; whoever reads one needs none, because a new file takes the place of
+the old one at once.
+"""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 from attrs import define, field
+from filelock import FileLock, Timeout
+
+from kokoro_trio.errors import KokoroTrioError
 
 T = TypeVar("T")
 
+LOCK_TIMEOUT_S = 10.0
+
 log = structlog.get_logger()
 
-_Stamp = tuple[int, int, int] | None
+
+@define
+class DamagedFile(KokoroTrioError):
+    """A file is there, and what it holds cannot be used."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path} is damaged: {self.reason}"
+
+
+@define
+class FileBusy(KokoroTrioError):
+    path: Path
+
+    def __str__(self) -> str:
+        return f"{self.path} has been held by another process for {LOCK_TIMEOUT_S:g} s; try again later"
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """The object in a file; an empty one where there is no file. Raises `DamagedFile` and OSError."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except RecursionError:
+        raise DamagedFile(path, "it is nested too deeply") from None
+    except ValueError as error:
+        raise DamagedFile(path, f"it is no JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise DamagedFile(path, "it must hold one JSON object")
+    return content
+
+
+def change_json_object(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Lets `change` change what the file holds, in place; what it raises leaves the file as it was.
+
+    One process at a time. Makes the folder. Raises `DamagedFile`, `FileBusy` and OSError.
+    """
+    path = path.resolve()  # A link to another folder stays a link.
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path.with_name(f"{path.name}.lock"), timeout=LOCK_TIMEOUT_S):
+            content = read_json_object(path)
+            change(content)
+            _replace(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    except Timeout:
+        raise FileBusy(path) from None
+
+
+def _replace(path: Path, text: str) -> None:
+    # Where a killed process left one, it is overwritten: its lock went with it.
+    new = path.with_name(f"{path.name}.new")
+    with new.open("w", encoding="utf-8", errors="surrogatepass") as file:  # As json reads it.
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)
 
 
 @define
 class WatchedJson(Generic[T]):
-    """What a file of JSON holds, read again when it has changed since it was last asked for.
+    """What `parse` makes of the object in a file, now. For one thread.
 
-    A file that is not there holds `empty`. One that cannot be read is reported once, and what it held
-    before stays. `parse` makes something of the JSON; it raises ValueError where that cannot be used.
+    Asking costs one `stat` as long as nothing changed, and then gives the same object again. A file that
+    is damaged, or that `parse` refuses with ValueError, is told of once in the log and changes nothing;
+    no file is an empty object.
     """
 
     path: Path
-    parse: Callable[[object], T]
-    empty: T
-    _stamp: _Stamp = None
-    _content: T = field(init=False)
+    _parse: Callable[[dict[str, Any]], T]
+    _seen: object = field(init=False, default="nothing yet")
+    _good: T = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._content = self.empty
+        self._good = self._parse({})
 
     def current(self) -> T:
-        if (stamp := self._stamp_now()) != self._stamp:
-            self._stamp = stamp
-            try:
-                self._content = self.empty if stamp is None else self.parse(read_json(self.path))
-            except (OSError, ValueError) as error:
-                log.error("file_not_usable", path=str(self.path), reason=str(error))
-        return self._content
+        # Looked at before it is read: what changes in between is seen the next time.
+        seen = _state_of(self.path)
+        if seen != self._seen:
+            self._seen = seen
+            self._read()
+        return self._good
 
-    def _stamp_now(self) -> _Stamp:
+    def _read(self) -> None:
         try:
-            status = self.path.stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size, status.st_ino
+            self._good = self._parse(read_json_object(self.path))
+        except DamagedFile as damaged:
+            log.error("file_damaged", path=str(self.path), reason=damaged.reason)
+        except OSError as error:
+            log.error("file_not_readable", path=str(self.path), reason=error.strerror)
+        except ValueError as error:
+            log.error("file_damaged", path=str(self.path), reason=str(error))
 
 
-def read_json(path: Path) -> object:
-    """Raises OSError, and ValueError where it holds no JSON or no UTF-8."""
-    return json.loads(path.read_text(encoding="utf-8"))
+def _state_of(path: Path) -> object:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        return error.errno
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

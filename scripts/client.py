@@ -39,7 +39,8 @@ def _command_line() -> argparse.ArgumentParser:
         description="Speaks one text and says how fast the server was.", parents=[connection_options()]
     )
     parser.add_argument("--text", help="what to say; without it, or with -, it is read from standard input")
-    parser.add_argument("--voice", help="female, male, or the name of a voice (default: female)")
+    parser.add_argument("--voice", help="female, male, a voice, or a recipe of voices (default: female)")
+    parser.add_argument("--language", help="en-gb, es, fr … (default: that of the voice)")
     parser.add_argument("--speed", type=float, help="0.5 to 2.0 (default: 1.0)")
     parser.add_argument("--out", type=Path, metavar="FILE.wav", help="where the audio goes")
     parser.add_argument("--words", action="store_true", help="print when each word is heard, in seconds")
@@ -55,7 +56,9 @@ async def speak(options: argparse.Namespace, text: str) -> tuple[NDArray[np.int1
     async with connect_with(options) as session:
         if options.words:
             await session.start(timestamps=True)
-        async with session.speak(text, voice=options.voice, speed=options.speed) as speech:
+        async with session.speak(
+            text, voice=options.voice, speed=options.speed, language=options.language
+        ) as speech:
             return await speech.read_all(), speech.timing, speech.words
 
 

@@ -197,6 +197,8 @@ API_KEY=dev-key
 # What the voices "female" and "male" mean.
 #DEFAULT_VOICE_FEMALE=af_aoede
 #DEFAULT_VOICE_MALE=am_michael
+# Where blends of voices that were given a name are kept; by default custom_voices in this folder.
+#CUSTOM_VOICES_FOLDER=
 
 # Utterances spoken side by side, waiting beyond those, and how long one may be.
 #MAX_CONCURRENT_JOBS=4

@@ -1,18 +1,26 @@
 """Shared by all levels: a model and a text side that run in the event loop."""
 
+import json
 import re
 from collections.abc import Callable, Sequence
+from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
 import trio
 from hypothesis import HealthCheck, settings
 
+from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, WindowConfig
 from kokoro_trio.engine.inference import OnOutcome, run_step
 from kokoro_trio.engine.scheduler import Step
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.speech import Line, Prosody, Segment, Word
+from kokoro_trio.text.g2p import GraphemeToPhoneme
 from kokoro_trio.text.reading import Sentence, read
+
+if TYPE_CHECKING:
+    from kokoro_trio.model.kokoro import KokoroSynthesizer
 
 # How fast an example is made says something about the machine's neighbours, nothing about the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -99,6 +107,30 @@ class Speller:
     async def segments(self, sentence: Sentence, language: str, first_index: int) -> list[Segment]:
         await trio.lowlevel.checkpoint()
         return self.phonemize(sentence, language, first_index)
+
+
+CONFIG = json.loads(files("kokoro_trio.model").joinpath("kokoro-v1_0.json").read_text(encoding="utf-8"))
+ALPHABET = frozenset(CONFIG["vocab"])
+
+
+@pytest.fixture(scope="session")
+def g2p() -> GraphemeToPhoneme:
+    """The real one: misaki, spaCy, espeak and the extras."""
+    loaded = GraphemeToPhoneme(ALPHABET)
+    loaded.warm_up()
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def exact_kokoro() -> "KokoroSynthesizer":
+    """The real one, a window a segment, with the silence before it left out."""
+    import torch
+
+    from kokoro_trio.model.kokoro import KokoroSynthesizer
+    from kokoro_trio.model.weights import open_weights
+
+    whole = WindowConfig(first_max_words=0, first_boundaries="", trims_leading_silence=True)
+    return KokoroSynthesizer(open_weights(DEFAULT_WEIGHTS_FOLDER), torch.device("cpu"), whole, predictor=None)
 
 
 @pytest.fixture

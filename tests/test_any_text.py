@@ -1,9 +1,5 @@
 """Property: whatever a client writes ends in audio or in one clear error. A real text side, and tones."""
 
-import json
-from importlib.resources import files
-
-import pytest
 import trio
 import trio.testing
 from hypothesis import example, given
@@ -14,11 +10,10 @@ from kokoro_trio.engine.engine import Engine
 from kokoro_trio.errors import RequestError
 from kokoro_trio.model.synthesizer import ToneSynthesizer
 from kokoro_trio.speech import SAMPLE_RATE_HZ, Utterance, WordTime
-from kokoro_trio.text.g2p import LANGUAGES, GraphemeToPhoneme
-from tests.conftest import InLoopInference, Speller
+from kokoro_trio.text.g2p import GraphemeToPhoneme
+from kokoro_trio.text.languages import LANGUAGES
+from tests.conftest import ALPHABET, InLoopInference, Speller
 
-CONFIG = json.loads(files("kokoro_trio.model").joinpath("kokoro-v1_0.json").read_text(encoding="utf-8"))
-ALPHABET = frozenset(CONFIG["vocab"])
 WRITTEN = ["Hello", "Dr.", "$3.50", "5 p.m.", "**bold**", "\n- ", "\n\n", "[pause:0.1s]", "[Groq](/ɡɹˈɑk/)"]
 WRITTEN += [
     "https://a.b/c?d=e",
@@ -35,13 +30,6 @@ WRITTEN += [
     "’",
     "](",
 ]
-
-
-@pytest.fixture(scope="module")
-def g2p() -> GraphemeToPhoneme:
-    loaded = GraphemeToPhoneme(ALPHABET)
-    loaded.warm_up()
-    return loaded
 
 
 async def speak(g2p: GraphemeToPhoneme, utterance: Utterance) -> tuple[float, list[WordTime]] | str:
@@ -76,7 +64,7 @@ TEXTS = st.text() | st.lists(st.sampled_from(WRITTEN) | st.text(max_size=4), max
 @example("x" * 3_000, "a")
 @example("word " * 500, "e")
 def test_ends_in_audio_or_in_one_error(g2p: GraphemeToPhoneme, text: str, language: str) -> None:
-    utterance = Utterance(text, f"{language}f_tone")
+    utterance = Utterance(text, f"{language}f_tone", language=language)
     outcome = trio.run(speak, g2p, utterance, clock=trio.testing.MockClock(autojump_threshold=0))
     if isinstance(outcome, str):
         assert outcome in ("unpronounceable", "bad_text")

@@ -413,12 +413,13 @@ STARTED = {
 class TestStarting:
     async def test_tells_what_the_voice_amounts_to(self) -> None:
         async def script(peer: Peer) -> None:
-            assert (await peer.hear("start"))["voice"] == "male"
+            start = await peer.hear("start")
+            assert (start["voice"], start["language"]) == ("male", "en-GB")
             await peer.say("started", **STARTED)
             await trio.sleep_forever()
 
         async with talking(script) as session:
-            assert (await session.start(voice="male")).voice == "am_michael"
+            assert (await session.start(voice="male", language="en-GB")).voice == "am_michael"
 
     async def test_an_unknown_voice(self) -> None:
         async def script(peer: Peer) -> None:

@@ -133,7 +133,7 @@ class TestText:
         async with trio.open_nursery() as nursery:
             await nursery.start(engine.run)
             with pytest.raises(BadLanguage):
-                await speak(engine, Utterance("Konnichiwa.", "jf_alpha"))
+                await speak(engine, Utterance("Konnichiwa.", "jf_alpha", language="j"))
             nursery.cancel_scope.cancel()
 
     async def test_a_fault_of_the_text_side_costs_its_own_utterance(self, autojump_clock: None) -> None:

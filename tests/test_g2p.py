@@ -1,11 +1,10 @@
 """Real misaki, spaCy and espeak, but no Kokoro weights: sentences to phonemes."""
 
-import json
 import re
 import subprocess
 import sys
 import time
-from importlib.resources import files
+from importlib.util import find_spec
 
 import pytest
 from attrs import evolve
@@ -14,13 +13,14 @@ from hypothesis import strategies as st
 
 from kokoro_trio.errors import BadLanguage
 from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Segment, Word
+from kokoro_trio.text import languages
 from kokoro_trio.text.english import G2PUnavailable
-from kokoro_trio.text.g2p import LANGUAGES, GraphemeToPhoneme
+from kokoro_trio.text.g2p import GraphemeToPhoneme
+from kokoro_trio.text.languages import LANGUAGES
 from kokoro_trio.text.lexicon import Lexicon
 from kokoro_trio.text.reading import Sentence, read
+from tests.conftest import ALPHABET
 
-CONFIG = json.loads(files("kokoro_trio.model").joinpath("kokoro-v1_0.json").read_text(encoding="utf-8"))
-ALPHABET = frozenset(CONFIG["vocab"])
 WORDS = [
     "about",
     "because",
@@ -49,13 +49,6 @@ WORDS = [
     "yacht",
     "zebra",
 ]
-
-
-@pytest.fixture(scope="module")
-def g2p() -> GraphemeToPhoneme:
-    loaded = GraphemeToPhoneme(ALPHABET)
-    loaded.warm_up()
-    return loaded
 
 
 def whole(text: str) -> Sentence:
@@ -161,11 +154,25 @@ def test_other_languages_speak_in_the_alphabet(g2p: GraphemeToPhoneme, language:
     assert segment.phonemes.count(" ") >= text.count(" ") - 3
 
 
-@pytest.mark.parametrize(("language", "named"), [("j", "ja"), ("z", "zh"), ("", ""), ("en-us", "en-us")])
-def test_other_languages_still_are_refused(g2p: GraphemeToPhoneme, language: str, named: str) -> None:
+@pytest.mark.parametrize("language", ["", "en-us", "x"])
+def test_other_languages_are_refused(g2p: GraphemeToPhoneme, language: str) -> None:
     with pytest.raises(BadLanguage) as refused:
         g2p.segments(whole("hello"), language, 0)
-    assert refused.value.facts() == {"got": named, "allowed": list(LANGUAGES.values())}
+    assert refused.value.facts() == {"got": language, "allowed": list(LANGUAGES.values()), "mend": None}
+
+
+@pytest.mark.parametrize(
+    ("language", "tag", "lacking"), [("j", "ja", "unidic_lite"), ("z", "zh", "pypinyin")]
+)
+def test_a_language_whose_extra_is_missing(
+    monkeypatch: pytest.MonkeyPatch, language: str, tag: str, lacking: str
+) -> None:
+    monkeypatch.setattr(languages, "find_spec", lambda name: None if name == lacking else find_spec(name))
+    g2p = GraphemeToPhoneme(ALPHABET)
+    with pytest.raises(BadLanguage, match=rf"bash scripts/setup\.sh --{tag}") as refused:
+        g2p.segments(whole("你好"), language, 0)
+    assert tag not in refused.value.allowed
+    assert phonemes_of(g2p, "你好 こんにちは", "a")  # read by espeak then
 
 
 @pytest.mark.parametrize("language", ["a", "b", "e"])
@@ -217,6 +224,10 @@ def words_of(g2p: GraphemeToPhoneme, text: str, language: str = "a") -> list[tup
         ("f", "Qu'est-ce que c'est ? L'eau.", ["Qu'est-ce", "que", "c'est", "L'eau."]),
         ("h", "मैं Python सीखता हूँ", ["मैं", "Python", "सीखता", "हूँ"]),
         ("i", "Dell'acqua, gli gnocchi.", ["Dell'acqua,", "gli", "gnocchi."]),
+        ("j", "今日は3時にMeetingがある。", ["今日", "は", "3時", "に", "Meeting", "が", "ある。"]),
+        ("j", "[東京](/toːkʲoː/)へ、行く！", ["東京", "へ、", "行く！"]),
+        ("z", "我有3个苹果，用Python。", ["我", "有", "3个", "苹果，", "用", "Python。"]),
+        ("z", "**你好** [GPT](/ʤˌipˌitˈi/)", ["你好", "GPT"]),
         ("p", "O João põe [Groq](/ɡɾˈɔk/)!", ["O", "João", "põe", "Groq"]),
     ],
 )

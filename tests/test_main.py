@@ -99,10 +99,10 @@ class Server:
             time.sleep(0.2)
         raise TimeoutError
 
-    def speak(self, text: str) -> tuple[NDArray[np.float64], dict[str, object]]:
+    def speak(self, text: str, **fields: str) -> tuple[NDArray[np.float64], dict[str, object]]:
         """The audio and the message that ended it."""
         with connect(self.url) as client:
-            client.send(json.dumps({"type": "speak", "text": text}))
+            client.send(json.dumps({"type": "speak", "text": text, **fields}))
             audio, speaking = b"", False
             while True:
                 frame = client.recv(timeout=60)
@@ -123,7 +123,13 @@ def free_port() -> int:
 
 def start(logs: Path) -> Server:
     port = free_port()
-    settings = {"API_KEY": "k", "HOST": "127.0.0.1", "PORT": str(port), "LOG_FOLDER": str(logs)}
+    settings = {
+        "API_KEY": "k",
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "LOG_FOLDER": str(logs),
+        "CUSTOM_VOICES_FOLDER": str(logs / "custom_voices"),
+    }
     with (logs / "server.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "kokoro_trio"], env=os.environ | settings, stderr=log, text=True
@@ -179,10 +185,23 @@ class TestServing:
         assert "TTFA" in spoken.stdout
         assert (tmp_path / "hello.wav").stat().st_size > 24_000
 
+    def test_a_voice_that_is_named_while_it_runs(self, server: Server) -> None:
+        arguments = ["add", "--name", "my_blend", "--recipe", "af_aoede+bm_george", "--validate"]
+        subprocess.run(
+            [sys.executable, REPOSITORY / "voices" / "custom_voices.py", *arguments],
+            env=os.environ | {"CUSTOM_VOICES_FOLDER": str(server.logs / "custom_voices")},
+            check=True,
+        )
+        audio, end = server.speak("Buenos días, señora.", voice="my_blend", language="es")
+        assert end["type"] == "done"
+        assert 0.01 < np.sqrt(np.mean(audio**2)) < 0.5
+        assert server.speak("Hello.", voice="my_blnd")[1]["close_matches"] == ["my_blend"]
+
     def test_each_request_left_a_line(self, server: Server) -> None:
         lines = (server.logs / "metrics.log").read_text().splitlines()
         records = [json.loads(line) for line in lines]
-        assert len(records) == 17
+        assert len(records) == 18
+        assert records[-1]["voice"] == "my_blend"
         assert all(record["ttfa_ms"] >= record["ttfb_ms"] > 0 for record in records)
 
     def test_sigterm_finishes_the_sentence_then_closes(self, server: Server) -> None:

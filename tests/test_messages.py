@@ -35,7 +35,9 @@ from kokoro_trio.server.messages import (
     [
         Start(),
         Start(voice="female", format="pcm", sample_rate=24000, timestamps=True, framing="plain"),
+        Start(language="en-GB"),
         Speak("Hello."),
+        Speak("Hola.", language="es"),
         Speak("Grüße, 你好", request_id="r1", voice="am_michael", speed=1.25),
         Cancel(),
         Cancel("r1"),

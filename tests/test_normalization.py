@@ -71,6 +71,7 @@ AMERICAN = [
     ("Call (555) 123-4567 now", "Call five five five, one two three, four five six seven now"),
     ("Call +1 (555) 123-4567", "Call plus one, five five five, one two three, four five six seven"),
     ("Call 555-0199 now", "Call five five five, zero one nine nine now"),
+    ("Dial 911 now", "Dial nine one one now"),
     ("in CA 90210", "in C.A nine zero two one zero"),
     ("the host 192.168.1.1 is up", "the host one ninety-two dot one sixty-eight dot one dot one is up"),
     ("Order 12345678 is ready.", "Order one two three four five six seven eight is ready."),

@@ -86,6 +86,11 @@ class TestStart:
             ({"format": "flac"}, "unsupported_format"),
             ({"sample_rate": 44100}, "unsupported_sample_rate"),
             ({"framing": "wrapped"}, "bad_message"),
+            ({"language": "de"}, "bad_language"),
+            ({"language": ""}, "bad_language"),
+            ({"voice": ""}, "unknown_voice"),
+            ({"voice": "af_heart+af_nobody"}, "unknown_voice"),
+            ({"voice": "af_heart+"}, "unknown_voice"),
         ],
     )
     def test_a_refused_start_changes_nothing(
@@ -93,6 +98,31 @@ class TestStart:
     ) -> None:
         assert error_code(protocol.receive(frame("start", **{"voice": "male"} | fields))) == code
         assert speak(protocol, "r1").utterance.voice == "af_aoede"
+
+
+class TestVoiceAndLanguage:
+    def test_equal_mixtures_are_one_voice(self, protocol: Protocol) -> None:
+        (started,) = sent(protocol.receive(frame("start", voice="am_michael(2)+af_heart(2)")))
+        assert isinstance(started, Started)
+        assert started.voice == "af_heart+am_michael"
+        request = speak(protocol, "r1")
+        assert (request.voice_name, request.utterance.voice) == (started.voice, started.voice)
+
+    def test_the_language_is_that_of_the_voice(self, protocol: Protocol) -> None:
+        assert speak(protocol, "r1").utterance.language == "a"
+
+    @pytest.mark.parametrize(
+        ("in_start", "in_speak", "language"),
+        [("es-MX", None, "e"), ("es", "en_GB", "b"), (None, "fr", "f"), (None, "ja", "j")],
+    )
+    def test_or_that_of_start_or_that_of_speak(
+        self, protocol: Protocol, in_start: str | None, in_speak: str | None, language: str
+    ) -> None:
+        (started,) = sent(protocol.receive(frame("start", language=in_start)))
+        assert isinstance(started, Started)
+        effects = protocol.receive(frame("speak", text=TEXT, language=in_speak))
+        assert isinstance(effects[0], Begin)
+        assert effects[0].request.utterance.language == language
 
 
 class TestSpeak:
@@ -119,6 +149,10 @@ class TestSpeak:
             ({"text": None}, "bad_text"),
             ({"voice": "af_haert"}, "unknown_voice"),
             ({"speed": 9}, "bad_speed"),
+            ({"voice": ""}, "unknown_voice"),
+            ({"voice": "af_heart(0)+af_aoede"}, "unknown_voice"),
+            ({"language": "klingon"}, "bad_language"),
+            ({"language": 7}, "bad_message"),
         ],
     )
     def test_bad_requests_name_themselves_and_cost_nothing_else(

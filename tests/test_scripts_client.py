@@ -73,10 +73,14 @@ class TestClient:
 
         async with serving(script) as port:
             ran = await run(
-                "client.py", port, "--voice", "male", "--speed", "1.5", standard_input="Hé.\n".encode()
+                "client.py",
+                port,
+                *("--voice", "male", "--speed", "1.5", "--language", "fr"),
+                standard_input="Hé.\n".encode(),
             )
         assert re.fullmatch(f"{TIMING}\n", ran.out)
         assert (asked[0]["text"], asked[0]["voice"], asked[0]["speed"]) == ("Hé.\n", "male", 1.5)
+        assert asked[0]["language"] == "fr"
 
     async def test_prints_when_each_word_is_heard(self) -> None:
         word = {"text": "Hé.", "start_s": 0.1, "end_s": 0.45, "start_char": 0, "end_char": 3}

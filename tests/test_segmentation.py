@@ -40,6 +40,7 @@ ENGLISH_TEXTS = [
     ["hello there.", "how are you?", "i am fine."],
     ["It's 20°C.", "3 people came."],
     ["He lives in Apt. 4 of approx. 50.", "Call ext. 12."],
+    ["It is $5, incl. $1 tax.", "Ask Mr. X or Ms. Y about it."],
     ["No punctuation at all"],
     ["This line is\nwrapped here.", "Next."],
 ]
@@ -73,7 +74,7 @@ def test_blank_lines_and_bullet_lines_end_a_sentence(text: str, expected: list[s
     [
         ("e", ["El Sr. y la Sra. Pérez.", "Ud. sabe.", "¿Qué tal?", "¡Bien!"]),
         ("f", ["M. Dupont est là.", "Mme. Dupont aussi."]),
-        ("h", ["मेरा नाम राम है।", "मैं भारत से हूँ।"]),
+        ("h", ["डॉ. शर्मा आए।", "मेरा नाम राम है।", "मैं भारत से हूँ।"]),
         ("i", ["Il sig. Rossi è qui.", "Bene!"]),
         ("p", ["O Sr. Silva.", "A Sra. Silva."]),
     ],

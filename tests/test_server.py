@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, TypeVar, cast
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, cast
 
 import attrs
 import httpx
 import pytest
+import structlog
 import trio
 import trio.testing
 import websockets.exceptions
@@ -23,17 +25,20 @@ from websockets.sync.client import ClientConnection, connect
 from kokoro_trio.config import Config, EngineConfig, ListenConfig, StreamConfig
 from kokoro_trio.engine.engine import Engine, EngineStatistics
 from kokoro_trio.engine.inference import InferenceThread
+from kokoro_trio.engine.phonemizing import Phonemizer
 from kokoro_trio.errors import AddressUnavailable
 from kokoro_trio.metrics import RequestRecord
+from kokoro_trio.model.custom_voices import CustomVoices
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
+from kokoro_trio.model.voices import VoiceCatalogue
 from kokoro_trio.server.listener import Listener, Speaker
 from kokoro_trio.speech import Samples, Window
+from kokoro_trio.text.reading import Sentence
 from tests.conftest import Speller
 from tests.test_protocol import VOICES
 
 T = TypeVar("T")
 CONFIG = Config.of({"HOST": "127.0.0.1", "PORT": "0", "API_KEY": "first, second", "HANDSHAKE_TIMEOUT": "0.3"})
-SPEAKER = Speaker(VOICES, max_words=1000, device="cpu")
 SILENCE_AT_ENDS_S = 1.0
 HELLO = {"type": "speak", "request_id": "r1", "text": "Hello there."}
 
@@ -56,8 +61,9 @@ class Server:
         query = f"?api_key={key}" if key else ""
         return f"ws://127.0.0.1:{self.port}{path}{query}"
 
-    async def get(self, path: str) -> httpx.Response:
-        return await in_thread(httpx.get, f"http://127.0.0.1:{self.port}{path}")
+    async def get(self, path: str, **headers: str) -> httpx.Response:
+        raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+        return await in_thread(httpx.get, f"http://127.0.0.1:{self.port}{path}", headers=raw)
 
 
 @asynccontextmanager
@@ -67,15 +73,17 @@ async def running(
     stream: StreamConfig = CONFIG.stream,
     load: Callable[[], Synthesizer] = ToneSynthesizer,
     ready: bool = True,
+    voices: VoiceCatalogue = VOICES,
+    phonemizer: Phonemizer = Speller(),  # noqa: B008
 ) -> AsyncIterator[Server]:
     records: list[RequestRecord] = []
-    engine = Engine(EngineConfig(4, 8), InferenceThread(load), Speller())
+    engine = Engine(EngineConfig(4, 8), InferenceThread(load), phonemizer)
     listener = Listener(listen, stream, engine, records.append)
     async with trio.open_nursery() as nursery:
         port = await nursery.start(listener.serve)
         if ready:
             await nursery.start(engine.run)
-            listener.open_for(SPEAKER)
+            listener.open_for(Speaker(voices, max_words=1000, device="cpu"))
         yield Server(listener, engine, port, records, nursery.cancel_scope)
         nursery.cancel_scope.cancel()
 
@@ -233,6 +241,143 @@ class TestDoor:
             first = await in_thread(open_raw_websocket, server)
             assert (await in_thread(status_of_handshake, server.url()))[0] == 503
             first.close()
+
+
+class TestVoices:
+    PATH = "/v1/audio/voices"
+    NAMES = ("af_aoede", "am_michael", "bf_emma", "ff_siwis", "jm_kumo")
+
+    def catalogue(self, folder: Path) -> VoiceCatalogue:
+        return VoiceCatalogue.of(self.NAMES, female="af_aoede", male="am_michael", custom_folder=folder)
+
+    def file(self, folder: Path, **blends: str) -> None:
+        for name, recipe in blends.items():
+            CustomVoices(folder, self.NAMES).add(name, recipe, replace=True)
+
+    async def test_list(self, tmp_path: Path) -> None:
+        self.file(tmp_path, mine="bf_emma(2)+am_michael", hers="ff_siwis+af_aoede")
+        async with running(voices=self.catalogue(tmp_path)) as server:
+            answer = await server.get(f"{self.PATH}?api_key=first")
+        assert answer.status_code == 200
+        assert answer.json() == {
+            "voices": [
+                {"name": "af_aoede", "language": "en-us", "gender": "female", "is_blend": False},
+                {"name": "am_michael", "language": "en-us", "gender": "male", "is_blend": False},
+                {"name": "bf_emma", "language": "en-gb", "gender": "female", "is_blend": False},
+                {"name": "ff_siwis", "language": "fr-fr", "gender": "female", "is_blend": False},
+                {"name": "jm_kumo", "language": "ja", "gender": "male", "is_blend": False},
+                {
+                    "name": "hers",
+                    "language": "en-us",
+                    "gender": "female",
+                    "is_blend": True,
+                    "recipe": "ff_siwis+af_aoede",
+                },
+                {
+                    "name": "mine",
+                    "language": "en-gb",
+                    "gender": None,
+                    "is_blend": True,
+                    "recipe": "bf_emma(2)+am_michael",
+                },
+            ]
+        }
+
+    @pytest.mark.parametrize(
+        ("query", "headers", "status"),
+        [
+            ("?api_key=second", {}, 200),
+            ("", {"X-API-Key": "second"}, 200),
+            ("", {"Authorization": "bearer first"}, 200),
+            ("", {}, 401),
+            ("?api_key=firs", {}, 401),
+            ("?api_key=", {"X-API-Key": "f\u00fcrst"}, 401),
+            ("", {"Authorization": "Basic first"}, 401),
+        ],
+    )
+    async def test_the_key_is_asked_for(self, query: str, headers: dict[str, str], status: int) -> None:
+        async with running() as server:
+            answer = await server.get(self.PATH + query, **headers)
+        assert answer.status_code == status
+        if status == 401:
+            assert answer.json() == {"error": "the API key is wrong or missing"}
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+    async def test_while_loading(self) -> None:
+        async with running(ready=False) as server:
+            assert (await server.get(self.PATH)).status_code == 401
+            answer = await server.get(f"{self.PATH}?api_key=first")
+        assert answer.status_code == 503
+        assert "loaded" in answer.json()["error"]
+        assert answer.headers["Retry-After"]
+
+    async def test_a_running_server_takes_changes_up(self, tmp_path: Path) -> None:
+        def converse(url: str) -> list[dict[str, object]]:
+            with connect(url) as client:
+
+                def ask(**fields: object) -> dict[str, object]:
+                    client.send(json.dumps(HELLO | fields))
+                    end = hear(client)[-1]
+                    assert isinstance(end, dict)
+                    return end
+
+                def start(voice: str) -> dict[str, object]:
+                    client.send(json.dumps({"type": "start", "voice": voice}))
+                    answer: dict[str, object] = json.loads(client.recv(timeout=10))
+                    return answer
+
+                ends = [ask(request_id="before", voice="mine")]
+                self.file(tmp_path, mine="af_aoede+bf_emma")
+                ends += [ask(request_id="there", voice="mine")]
+                self.file(tmp_path, mine="am_michael", other="af_aoede(3)+bf_emma")
+                ends += [start("mine"), ask(request_id="changed"), ask(request_id="near", voice="min")]
+                CustomVoices(tmp_path, self.NAMES).path.write_text('{"mine": ')
+                ends += [ask(request_id="damaged"), ask(request_id="inline", voice="af_aoede+bf_emma(2)")]
+                CustomVoices(tmp_path, self.NAMES).path.unlink()
+                ends += [ask(request_id="gone")]
+                return ends
+
+        async with running(voices=self.catalogue(tmp_path)) as server:
+            with structlog.testing.capture_logs() as logged:
+                told = await in_thread(converse, server.url())
+        assert [(end.get("request_id"), end.get("code", end["type"])) for end in told] == [
+            ("before", "unknown_voice"),
+            ("there", "done"),
+            (None, "started"),
+            ("changed", "done"),
+            ("near", "unknown_voice"),
+            ("damaged", "done"),
+            ("inline", "done"),
+            ("gone", "unknown_voice"),
+        ]
+        assert told[2]["voice"] == "mine"
+        assert told[4]["close_matches"] == ["mine"]
+        assert [entry["event"] for entry in logged if entry["log_level"] == "error"] == ["file_damaged"]
+        assert [record.voice for record in server.records] == ["mine", "mine", "mine", "af_aoede+bf_emma(2)"]
+
+    async def test_the_language_that_is_asked_for_is_read(self, tmp_path: Path) -> None:
+        class Listening(Speller):
+            heard: ClassVar[list[str]] = []
+
+            async def sentences(self, text: str, language: str) -> list[Sentence]:
+                self.heard.append(language)
+                return await super().sentences(text, language)
+
+        phonemizer = Listening()
+        spoken = [
+            HELLO | {"request_id": "voice", "voice": "bf_emma"},
+            HELLO | {"request_id": "speak", "voice": "bf_emma", "language": "es-MX"},
+            {"type": "start", "language": "fr"},
+            HELLO | {"request_id": "start", "voice": "bf_emma"},
+            HELLO | {"request_id": "both", "language": "EN_us"},
+            HELLO | {"request_id": "bad", "language": "de"},
+        ]
+        async with running(voices=self.catalogue(tmp_path), phonemizer=phonemizer) as server:
+            heard = await in_thread(talk, server.url(), *spoken, until=5)
+        assert sorted(phonemizer.heard) == ["a", "b", "e", "f"]
+        bad = next(each for each in heard if isinstance(each, dict) and each.get("request_id") == "bad")
+        assert bad["code"] == "bad_language"
+        assert "en-gb" in str(bad["allowed"])
 
 
 class TestSpeaking:

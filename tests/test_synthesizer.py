@@ -25,7 +25,7 @@ from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.model.vocoder import Material, VocoderHalf
 from kokoro_trio.model.weights import Weights, open_weights
 from kokoro_trio.model.windowing import SHAPES
-from kokoro_trio.speech import Line, Samples, Window
+from kokoro_trio.speech import FRAME_SAMPLES, Line, Samples, Window
 
 TEXT = "həlˈO ðˈɛɹ, hˌW ɑɹ ju?"
 LONGER = "ðə kwˈɪk bɹˈWn fˈɑks ʤˈʌmps ˈOvəɹ ðə lˈAzi dˈɔɡ."
@@ -306,6 +306,33 @@ class TestWindows:
         synthesizer = KokoroSynthesizer(stranger, CPU, WINDOWED, predictor)
         (prosody,) = synthesizer.prosody([Line(0, LONGER, "xx_new", 1.0)])
         assert len(synthesizer.windows(prosody, 1)) == 1
+
+
+@pytest.mark.model
+class TestBlends:
+    RECIPE = "af_aoede(3)+af_nicole(2)"
+
+    def test_sounds_as_the_mean_of_the_packs(self, kokoro: KokoroSynthesizer, weights: Weights) -> None:
+        mean = 0.6 * weights.voices["af_aoede"] + 0.4 * weights.voices["af_nicole"]
+        reference = KokoroSynthesizer(evolve(weights, voices={"mean": mean}), CPU, WHOLE, predictor=None)
+        (prosody,) = kokoro.prosody([Line(0, TEXT, self.RECIPE, 1.0)])
+        (expected,) = reference.prosody([Line(0, TEXT, "mean", 1.0)])
+        assert prosody.durations_frames.tolist() == expected.durations_frames.tolist()
+        made, wanted = kokoro.vocode_exactly(prosody), reference.vocode_exactly(expected)
+        assert log_spectral_distance_db(made, wanted) < 0.7  # Another noise alone makes 0.5.
+
+    def test_is_made_in_windows_near_the_whole(self, windowed: KokoroSynthesizer) -> None:
+        (prosody,) = windowed.prosody([Line(0, LONGER, self.RECIPE, 1.0)])
+        windows = windowed.windows(prosody, 1)
+        assert len(windows) > 1
+        made = np.concatenate([windowed.vocode([window])[0] for window in windows])
+        exact = windowed.vocode_exactly(prosody)[windows[0].start_frame * FRAME_SAMPLES :][: len(made)]
+        assert log_spectral_distance_db(made, exact) < 2.5
+
+    def test_sounds_unlike_its_voices(self, kokoro: KokoroSynthesizer) -> None:
+        voices = (self.RECIPE, "af_aoede", "af_nicole")
+        melodies = [kokoro.prosody([Line(0, LONGER, voice, 1.0)])[0].durations_frames for voice in voices]
+        assert melodies[0].tolist() not in [melodies[1].tolist(), melodies[2].tolist()]
 
 
 def test_statistics_of_another_model_are_refused() -> None:

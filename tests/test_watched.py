@@ -1,75 +1,158 @@
-"""Files that change while they are looked at."""
+"""Files: one that is read again when it changed, and that is changed as a whole."""
 
+import json
 import os
+import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
+import structlog
+from filelock import FileLock
 
-from kokoro_trio.watched import WatchedJson
+from kokoro_trio import watched
+from kokoro_trio.watched import (
+    DamagedFile,
+    FileBusy,
+    WatchedJson,
+    change_json_object,
+    read_json_object,
+)
 
-
-def number(content: object) -> int:
-    if not isinstance(content, int):
-        raise ValueError("it must hold a number")
-    return content
+DAMAGED = (b"", b"{", b'{"a": 1', b"[1]", b"null", b'"text"', b"\xff\xfe{", b"[" * 100_000)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "number.json"
+    return tmp_path / "file.json"
 
 
-@pytest.fixture
-def watched(path: Path) -> WatchedJson[int]:
-    return WatchedJson(path, number, empty=-1)
+def numbers(content: Mapping[str, Any]) -> list[int]:
+    return [int(value) for value in content.values()]
 
 
-def test_what_is_not_there_is_empty(watched: WatchedJson[int]) -> None:
-    assert watched.current() == -1
+def events(logged: list[structlog.typing.EventDict]) -> list[str]:
+    return [entry["event"] for entry in logged if entry["log_level"] == "error"]
 
 
-def test_changes_are_seen(watched: WatchedJson[int], path: Path) -> None:
-    seen = []
-    for text in ("1", "22", "33"):
-        path.write_text(text)
-        seen.append(watched.current())
-    path.unlink()
-    seen.append(watched.current())
-    assert seen == [1, 22, 33, -1]
+class TestWatching:
+    def test_no_file_is_an_empty_object(self, path: Path) -> None:
+        with structlog.testing.capture_logs() as logged:
+            assert WatchedJson(path, numbers).current() == []
+        assert logged == []
+
+    def test_it_follows_the_file(self, path: Path) -> None:
+        watched = WatchedJson(path, numbers)
+        path.write_text('{"a": 1}')
+        assert watched.current() == [1]
+        path.write_text('{"a": 1, "b": 2}')
+        assert watched.current() == [1, 2]
+        path.unlink()
+        assert watched.current() == []
+
+    def test_an_unchanged_file_is_not_read_again(self, path: Path) -> None:
+        path.write_text('{"a": 1}')
+        watched = WatchedJson(path, numbers)
+        first = watched.current()
+        assert watched.current() is first
+
+    def test_a_new_file_of_the_same_size_and_time_is_seen(self, path: Path) -> None:
+        path.write_text('{"a": 1}')
+        watched = WatchedJson(path, numbers)
+        watched.current()
+        other = path.with_name("other")
+        other.write_text('{"a": 2}')
+        os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+        other.replace(path)
+        assert watched.current() == [2]
+
+    @pytest.mark.parametrize("damaged", DAMAGED)
+    def test_a_damaged_file_is_told_of_once_and_changes_nothing(self, path: Path, damaged: bytes) -> None:
+        path.write_text('{"a": 1}')
+        watched = WatchedJson(path, numbers)
+        watched.current()
+        path.write_bytes(damaged)
+        with structlog.testing.capture_logs() as logged:
+            assert [watched.current() for _ in range(3)] == [[1]] * 3
+        assert events(logged) == ["file_damaged"]
+        path.write_text('{"a": 3}')
+        assert watched.current() == [3]
+
+    def test_damaged_from_the_start(self, path: Path) -> None:
+        path.write_bytes(b"{")
+        with structlog.testing.capture_logs() as logged:
+            assert WatchedJson(path, numbers).current() == []
+        assert events(logged) == ["file_damaged"]
+
+    def test_what_is_refused_counts_as_damaged(self, path: Path) -> None:
+        path.write_text('{"a": "one"}')
+        with structlog.testing.capture_logs() as logged:
+            assert WatchedJson(path, numbers).current() == []
+        assert events(logged) == ["file_damaged"]
+
+    def test_a_folder_in_its_place(self, path: Path) -> None:
+        path.mkdir()
+        with structlog.testing.capture_logs() as logged:
+            assert WatchedJson(path, numbers).current() == []
+        assert events(logged) == ["file_not_readable"]
 
 
-def test_a_file_put_in_its_place_is_seen(watched: WatchedJson[int], path: Path) -> None:
-    path.write_text("1")
-    assert watched.current() == 1
-    status = path.stat()
-    other = path.with_name("other")
-    other.write_text("2")
-    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
-    other.replace(path)
-    assert watched.current() == 2
+class TestChanging:
+    def test_the_folder_is_made(self, tmp_path: Path) -> None:
+        path = tmp_path / "new" / "folder" / "file.json"
+        change_json_object(path, lambda content: content.update(a="ä"))
+        assert read_json_object(path) == {"a": "ä"}
+
+    @pytest.mark.parametrize("damaged", DAMAGED)
+    def test_a_damaged_file_is_never_overwritten(self, path: Path, damaged: bytes) -> None:
+        path.write_bytes(damaged)
+        with pytest.raises(DamagedFile):
+            change_json_object(path, lambda content: content.update(a=1))
+        assert path.read_bytes() == damaged
+
+    def test_a_change_that_is_refused_leaves_the_file_as_it_was(self, path: Path) -> None:
+        path.write_text('{"a": 1}')
+        before = path.stat()
+        with pytest.raises(KeyError):
+            change_json_object(path, lambda content: content.pop("b"))
+        assert path.stat() == before
+
+    def test_a_write_that_fails_leaves_the_file_as_it_was(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(descriptor: int) -> None:
+            raise OSError("the disk is full")
+
+        path.write_text('{"a": 1}')
+        monkeypatch.setattr(os, "fsync", fail)
+        with pytest.raises(OSError, match="full"):
+            change_json_object(path, lambda content: content.update(b=2))
+        assert path.read_text() == '{"a": 1}'
+        monkeypatch.undo()
+        change_json_object(path, lambda content: content.update(c=3))
+        assert read_json_object(path) == {"a": 1, "c": 3}
+
+    def test_a_link_stays_a_link(self, path: Path) -> None:
+        real = path.with_name("real.json")
+        path.symlink_to(real)
+        change_json_object(path, lambda content: content.update(a=1))
+        assert path.is_symlink()
+        assert json.loads(real.read_text()) == {"a": 1}
+
+    def test_half_a_character_survives(self, path: Path) -> None:
+        path.write_text(r'{"\ud800": 1}')
+        change_json_object(path, lambda content: content.update(a=1))
+        assert read_json_object(path) == {"\ud800": 1, "a": 1}
+
+    def test_one_at_a_time(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(watched, "LOCK_TIMEOUT_S", 0.05)
+        with FileLock(f"{path}.lock"), pytest.raises(FileBusy, match="another process"):
+            change_json_object(path, lambda content: content.update(a=1))
+        assert not path.exists()
 
 
-@pytest.mark.parametrize("damage", ["{", '"text"', "\udcff", ""])
-def test_damage_is_reported_once_and_changes_nothing(
-    watched: WatchedJson[int], path: Path, damage: str
-) -> None:
-    path.write_text("1")
-    assert watched.current() == 1
-    path.write_bytes(damage.encode(errors="surrogateescape"))
-    with capture_logs() as logs:
-        assert [watched.current(), watched.current()] == [1, 1]
-    (event,) = logs
-    assert event["log_level"] == "error"
-    assert event["path"] == str(path)
-    path.write_text("5")
-    assert watched.current() == 5
-
-
-def test_a_file_without_change_is_not_read_again(path: Path) -> None:
-    path.write_text("1")
-    read: list[object] = []
-    watched = WatchedJson(path, read.append, empty=None)
-    watched.current()
-    watched.current()
-    assert read == [1]
+def test_neither_trio_nor_torch_comes_along() -> None:
+    code = "import sys, kokoro_trio.watched; sys.exit(bool({'trio', 'torch'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

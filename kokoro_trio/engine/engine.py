@@ -22,7 +22,6 @@ from kokoro_trio.engine.scheduler import Job, Scheduler, Step
 from kokoro_trio.engine.timing import word_times
 from kokoro_trio.errors import RequestError, SynthesisFailed, Unpronounceable
 from kokoro_trio.model.synthesizer import Synthesizer
-from kokoro_trio.model.voices import language_of
 from kokoro_trio.speech import SAMPLE_RATE_HZ, Line, Samples, Segment, Utterance, Window, WordTime
 
 log = structlog.get_logger()
@@ -252,10 +251,9 @@ class Engine:
     async def _add_lines(self, stream: UtteranceStream, utterance: Utterance) -> None:
         n_segments = 0
         silence_s = 0.0
-        language = language_of(utterance.voice)
-        for sentence in await self._phonemizer.sentences(utterance.text, language):
+        for sentence in await self._phonemizer.sentences(utterance.text, utterance.language):
             silence_s += sentence.silence_before_s
-            segments = await self._phonemizer.segments(sentence, language, n_segments)
+            segments = await self._phonemizer.segments(sentence, utterance.language, n_segments)
             if not segments:
                 continue
             n_segments += len(segments)

@@ -5,13 +5,16 @@ import timeit
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import pairwise
 
+import numpy as np
 import structlog
 import torch
 from attrs import evolve, frozen
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kokoro_trio.config import ModelConfig, WindowConfig
 from kokoro_trio.errors import DeviceUnavailable
+from kokoro_trio.model.closing import closed
 from kokoro_trio.model.convolution import Convolution, DirectConvolution, convolution_of
 from kokoro_trio.model.network import KokoroNetwork
 from kokoro_trio.model.prosody import PADDING_TOKEN, ProsodyHalf, SegmentFeatures
@@ -66,6 +69,11 @@ class _Sounding:
     material: Material
     affine: Affine | None
     distance: float
+
+    @property
+    def is_whole(self) -> bool:
+        """The segment can only be vocoded at once."""
+        return self.affine is None
 
 
 class KokoroSynthesizer:
@@ -147,14 +155,18 @@ class KokoroSynthesizer:
 
     @torch.inference_mode()
     def prosody(self, lines: Sequence[Line]) -> list[Prosody]:
+        spoken = [closed(line.phonemes) for line in lines]
         ids = [
-            [PADDING_TOKEN, *(self._token_ids[phoneme] for phoneme in line.phonemes), PADDING_TOKEN]
-            for line in lines
+            [PADDING_TOKEN, *(self._token_ids[phoneme] for phoneme in phonemes), PADDING_TOKEN]
+            for phonemes in spoken
         ]
-        styles = [self._voices.style_vector(line.voice, len(line.phonemes)) for line in lines]
+        styles = [
+            self._voices.style_vector(line.voice, len(phonemes))
+            for line, phonemes in zip(lines, spoken, strict=True)
+        ]
         segments = self._prosody_half(ids, torch.stack(styles), [line.speed for line in lines])
         return [
-            Prosody(line, features.durations_frames.cpu().numpy(), self._sounding_of(line.voice, features))
+            Prosody(line, _durations_of(line, features), self._sounding_of(line.voice, features))
             for line, features in zip(lines, segments, strict=True)
         ]
 
@@ -178,7 +190,7 @@ class KokoroSynthesizer:
 
     def is_vocoded_whole(self, prosody: Prosody) -> bool:
         """Because the vocoder's statistics cannot be known beforehand."""
-        return _sounding(prosody).affine is None
+        return _sounding(prosody).is_whole
 
     def distance(self, prosody: Prosody) -> float:
         """Of a segment to what the vocoder's statistics were fitted on; see `StatisticsPredictor`."""
@@ -212,16 +224,16 @@ class KokoroSynthesizer:
         return _Sounding(material, self._vocoder_half.affine(material.style, statistics), distance)
 
     def _vocode(self, windows: Sequence[Window]) -> list[Samples]:
-        """Stackable ones."""
+        """Stackable ones: of one that is vocoded whole, it alone."""
         soundings = [_sounding(window.prosody) for window in windows]
-        affines = [sounding.affine for sounding in soundings if sounding.affine is not None]
-        if affines:
-            starts, n_frames = _made_in(windows)
-            materials = [sounding.material for sounding in soundings]
-            samples = self._vocoder_half.windows(materials, affines, starts, n_frames).cpu().numpy()
-        else:
+        if soundings[0].is_whole:
             starts = [0]
             samples = self.vocode_exactly(windows[0].prosody)[None]
+        else:
+            starts, n_frames = _made_in(windows)
+            materials = [sounding.material for sounding in soundings]
+            affines = [sounding.affine for sounding in soundings if sounding.affine]
+            samples = self._vocoder_half.windows(materials, affines, starts, n_frames).cpu().numpy()
         firsts = [
             (window.start_frame - start) * FRAME_SAMPLES
             for window, start in zip(windows, starts, strict=True)
@@ -232,14 +244,20 @@ class KokoroSynthesizer:
         ]
 
 
+def _durations_of(line: Line, features: SegmentFeatures) -> NDArray[np.int64]:
+    """A full stop that the line does not have is silence at its end, as the padding is."""
+    n_tokens = len(line.phonemes) + 2
+    durations: NDArray[np.int64] = features.durations_frames.cpu().numpy()
+    return np.append(durations[: n_tokens - 1], durations[n_tokens - 1 :].sum())
+
+
 def _stackable(windows: Sequence[Window]) -> list[list[int]]:
     """Which windows go through the vocoder side by side, by their numbers."""
     groups: dict[Hashable, list[int]] = {}
     for number, window in enumerate(windows):
-        is_whole = _sounding(window.prosody).affine is None
         has_room = window.prosody.n_frames >= window.shape_frames + 2 * CONTEXT_FRAMES
         length = None if has_room else window.prosody.n_frames
-        key = (number,) if is_whole else (window.shape_frames, length)
+        key = (number,) if _sounding(window.prosody).is_whole else (window.shape_frames, length)
         groups.setdefault(key, []).append(number)
     return list(groups.values())
 

@@ -7,15 +7,18 @@ coefficients are data: `bench/fit_statistics.py` makes them, from one model, for
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import torch
-from attrs import frozen
+from attrs import Factory, field, frozen
 from safetensors import safe_open
 from torch import Tensor
 
+from kokoro_trio.model.recipes import Recipe
 from kokoro_trio.model.vocoder import Statistics
+from kokoro_trio.model.voices import MAX_KEPT_BLENDS, blend
 
 STATISTICS_FILE = Path(__file__).with_name("statistics.safetensors")
 STD_FLOOR = 1e-4
@@ -30,14 +33,25 @@ def features_of(decoded: Tensor) -> Tensor:
     return torch.cat([mean, torch.log(std + STD_FLOOR)], dim=1)
 
 
+@frozen
+class Means:
+    """Of one voice: its features, shape (1024,), and targets, (18432,)."""
+
+    features: Tensor
+    targets: Tensor
+
+
 class StatisticsOfAnotherModel(Exception):
     """The coefficients were fitted on a model with another checksum."""
 
 
-@frozen
+@frozen(eq=False)
 class StatisticsPredictor:
     """`feature_means[voice]`: (1024,), `target_means[voice]`: (18432,), `slopes_in`: (1024, rank),
-    `slopes_out`: (rank, 18432), `feature_spread`: (1024,), the standard deviation within a voice."""
+    `slopes_out`: (rank, 18432), `feature_spread`: (1024,), the standard deviation within a voice.
+
+    A mixture of voices that has no means of its own has the weighted mean of theirs.
+    """
 
     feature_means: Mapping[str, Tensor]
     target_means: Mapping[str, Tensor]
@@ -46,6 +60,11 @@ class StatisticsPredictor:
     feature_spread: Tensor
     max_distance: float
     """Beyond this a segment is vocoded whole: `python -m bench.fit_statistics --listen` shows why there."""
+    _means_of: Callable[[str], Means | None] = field(
+        init=False,
+        repr=False,
+        default=Factory(lambda self: lru_cache(MAX_KEPT_BLENDS)(self._find_means), takes_self=True),
+    )
 
     @classmethod
     def load(cls, path: Path, model_checksum: str, device: torch.device) -> "StatisticsPredictor":
@@ -67,13 +86,25 @@ class StatisticsPredictor:
 
     def distance(self, voice: str, features: Tensor) -> float:
         """How far the features of one segment (1, 1024) are from their voice's mean, in its standard
-        deviations, rms over features; infinite for a voice without means."""
-        if voice not in self.feature_means:
+        deviations, rms over features; infinite for a voice without means, and for a mixture with one."""
+        means = self._means_of(voice)
+        if means is None:
             return math.inf
-        deviation = (features - self.feature_means[voice]) / self.feature_spread
+        deviation = (features - means.features) / self.feature_spread
         return float(deviation.square().mean().sqrt())
 
     def predict(self, voice: str, features: Tensor) -> Statistics:
         """The statistics of one segment; not to be trusted beyond `max_distance`."""
-        deviation = features - self.feature_means[voice]
-        return Statistics.of_targets(self.target_means[voice] + deviation @ self.slopes_in @ self.slopes_out)
+        means = self._means_of(voice)
+        if means is None:
+            raise KeyError(voice)
+        deviation = features - means.features
+        return Statistics.of_targets(means.targets + deviation @ self.slopes_in @ self.slopes_out)
+
+    def _find_means(self, voice: str) -> Means | None:
+        if voice in self.feature_means:
+            return Means(self.feature_means[voice], self.target_means[voice])
+        weights = Recipe.parse(voice).weights
+        if not weights.keys() <= self.feature_means.keys():
+            return None
+        return Means(blend(self.feature_means, weights), blend(self.target_means, weights))

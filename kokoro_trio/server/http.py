@@ -1,6 +1,6 @@
-"""The HTTP side: is the process alive, and is it ready to speak."""
+"""The HTTP side: is the process alive, is it ready to speak, and with which voices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from attrs import asdict, frozen
 from hypercorn.app_wrappers import ASGIWrapper
@@ -8,11 +8,15 @@ from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
-from quart import Response, jsonify
+from quart import Response, jsonify, request
 from quart_trio import QuartTrio
 
+from kokoro_trio.model.voices import Voice
 from kokoro_trio.server.connection import DeadlineStream
+from kokoro_trio.server.keys import Door
+from kokoro_trio.text.languages import tag_of
 
+VOICES_PATH = "/v1/audio/voices"
 RETRY_AFTER_S = 2
 
 
@@ -31,7 +35,10 @@ class Readiness:
     max_concurrent_jobs: int
 
 
-def make_app(readiness: Callable[[], Readiness]) -> QuartTrio:
+def make_app(
+    readiness: Callable[[], Readiness], voices: Callable[[], Sequence[Voice] | None], door: Door
+) -> QuartTrio:
+    """`voices` tells none at all while the model is loading."""
     app = QuartTrio(__name__)
 
     @app.get("/healthz")
@@ -47,7 +54,39 @@ def make_app(readiness: Callable[[], Readiness]) -> QuartTrio:
             response.headers["Retry-After"] = str(RETRY_AFTER_S)
         return response
 
+    @app.get(VOICES_PATH)
+    async def list_voices() -> Response:
+        if not door.opens_for(request.query_string.decode("latin-1"), _raw(request.headers.items())):
+            return _refusal(401, "the API key is wrong or missing", "WWW-Authenticate", "Bearer")
+        known = voices()
+        if known is None:
+            return _refusal(503, "the model is still being loaded", "Retry-After", str(RETRY_AFTER_S))
+        response: Response = jsonify({"voices": [_listed(voice) for voice in known]})
+        return response
+
     return app
+
+
+def _raw(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+def _refusal(status: int, message: str, header: str, value: str) -> Response:
+    response: Response = jsonify({"error": message})
+    response.status_code = status
+    response.headers[header] = value
+    return response
+
+
+def _listed(voice: Voice) -> dict[str, str | bool | None]:
+    """As JSON. `recipe` only where it is a blend."""
+    told: dict[str, str | bool | None] = {
+        "name": voice.name,
+        "language": tag_of(voice.language),
+        "gender": voice.gender,
+        "is_blend": voice.written is not None,
+    }
+    return told if voice.written is None else told | {"recipe": voice.written}
 
 
 class HttpServer:

@@ -4,11 +4,10 @@ WebSockets do not go through hypercorn: it shields its writes, so a client that 
 send for seconds and a shutdown with it, and it costs nearly twice the time per frame.
 """
 
-import hmac
 import uuid
 from collections.abc import Callable
 from http import HTTPStatus
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import h11
 import structlog
@@ -20,9 +19,10 @@ from kokoro_trio.config import ListenConfig, StreamConfig
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.errors import AddressUnavailable
 from kokoro_trio.metrics import RequestRecord
-from kokoro_trio.model.voices import VoiceCatalogue
+from kokoro_trio.model.voices import Voice, VoiceCatalogue
 from kokoro_trio.server.connection import ConnectionGone, DeadlineStream, WebSocket
 from kokoro_trio.server.http import RETRY_AFTER_S, HttpServer, Readiness, make_app
+from kokoro_trio.server.keys import Door
 from kokoro_trio.server.messages import WEBSOCKET_PATH
 from kokoro_trio.server.protocol import Protocol
 from kokoro_trio.server.session import Session
@@ -59,7 +59,8 @@ class Listener:
         self._stream_config = stream_config
         self._engine = engine
         self._on_request_end = on_request_end
-        self._http = HttpServer(make_app(self.readiness))
+        self._door = Door(config.api_keys)
+        self._http = HttpServer(make_app(self.readiness, self._voices, self._door))
         self._sessions: set[Session] = set()
         self._sessions_ended = trio.lowlevel.ParkingLot()
         self._speaker: Speaker | None = None
@@ -111,6 +112,9 @@ class Listener:
             waiting=engine.waiting,
             max_concurrent_jobs=self._engine.max_concurrent_jobs,
         )
+
+    def _voices(self) -> list[Voice] | None:
+        return None if self._speaker is None else list(self._speaker.voices.voices())
 
     # One connection.
 
@@ -175,7 +179,7 @@ class Listener:
         url = urlsplit(request.path)
         if url.path != WEBSOCKET_PATH:
             return _Refusal(HTTPStatus.NOT_FOUND)
-        if not _is_allowed(_keys_given(url.query, request.headers), self._config.api_keys):
+        if not self._door.opens_for(url.query, request.headers):
             return _Refusal(HTTPStatus.UNAUTHORIZED, [(b"WWW-Authenticate", b"Bearer")])
         is_full = len(self._sessions) >= self._config.max_connections
         if is_full or not self.readiness().is_ready:
@@ -213,21 +217,3 @@ def _wants_websocket(head: bytes) -> bool:
     if not isinstance(request, h11.Request):
         return False
     return any(name == b"upgrade" and value.lower() == b"websocket" for name, value in request.headers)
-
-
-def _keys_given(query: str, headers: list[tuple[bytes, bytes]]) -> list[bytes]:
-    keys = [key.encode() for key in parse_qs(query).get("api_key", [])]
-    for name, value in headers:
-        if name.lower() == b"x-api-key":
-            keys.append(value)
-        elif name.lower() == b"authorization" and value[:7].lower() == b"bearer ":
-            keys.append(value[7:].strip())
-    return keys
-
-
-def _is_allowed(given: list[bytes], allowed: tuple[str, ...]) -> bool:
-    """Every pair is compared, each in constant time: how long it takes tells nothing of the keys."""
-    if not allowed:
-        return True
-    matches = [hmac.compare_digest(key, known.encode()) for key in given for known in allowed]
-    return any(matches)

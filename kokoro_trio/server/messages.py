@@ -39,6 +39,7 @@ class Start:
     sample_rate: int | None = None
     timestamps: bool | None = None
     framing: str | None = None
+    language: str | None = None
 
 
 @frozen
@@ -47,6 +48,7 @@ class Speak:
     request_id: str | None = None
     voice: str | None = None
     speed: float | None = None
+    language: str | None = None
 
 
 @frozen
@@ -202,6 +204,7 @@ def _decode_fields(values: Mapping[str, Any], request_id: str | None) -> ClientM
                 sample_rate=_optional(values, "sample_rate", int),
                 timestamps=_optional(values, "timestamps", bool),
                 framing=_optional(values, "framing", str),
+                language=_optional(values, "language", str),
             )
         case "speak":
             return Speak(
@@ -209,6 +212,7 @@ def _decode_fields(values: Mapping[str, Any], request_id: str | None) -> ClientM
                 request_id=request_id,
                 voice=_optional(values, "voice", str),
                 speed=_speed(values),
+                language=_optional(values, "language", str),
             )
         case "cancel":
             return Cancel(request_id, _played_s(values))

@@ -22,7 +22,7 @@ from kokoro_trio.errors import (
     UnsupportedFormat,
     UnsupportedSampleRate,
 )
-from kokoro_trio.model.voices import VoiceCatalogue
+from kokoro_trio.model.voices import Voice, VoiceCatalogue
 from kokoro_trio.server.messages import (
     Cancel,
     Canceled,
@@ -42,6 +42,7 @@ from kokoro_trio.server.messages import (
     decode_client,
 )
 from kokoro_trio.speech import SAMPLE_RATE_HZ, Utterance, WordTime
+from kokoro_trio.text.languages import language_named
 from kokoro_trio.text.segmentation import word_count
 
 FORMATS = ["pcm"]
@@ -66,6 +67,8 @@ class Request:
 
     request_id: str
     utterance: Utterance
+    voice_name: str
+    """What people are told of the voice: of a blend its name, not its recipe."""
     tells_words: bool = False
     is_speaking: bool = False
     words: list[WordTime] = field(factory=list)
@@ -140,6 +143,8 @@ class _Settings:
     sample_rate: int = SAMPLE_RATE_HZ
     timestamps: bool = False
     framing: str = "plain"
+    language: str | None = None
+    """None: that of the voice."""
 
 
 @define
@@ -192,9 +197,10 @@ class Protocol:
         chosen = evolve(self._defaults, **given)
         voice = self.voices.resolve(chosen.voice)
         _check_format(chosen)
+        if chosen.language is not None:
+            language_named(chosen.language)
         self._defaults = chosen
-        settings = asdict(chosen) | {"voice": voice}
-        return [Send(Started(**settings, session_id=self.session_id))]
+        return [Send(_started(chosen, voice, self.session_id))]
 
     def _speak(self, message: Speak) -> list[Effect]:
         if self._is_stopping:
@@ -205,12 +211,26 @@ class Protocol:
             raise DuplicateRequest
         if (words := word_count(message.text)) > self.max_words:
             raise TooLong(max_words=self.max_words, got_words=words)
-        voice = self.voices.resolve(message.voice or self._defaults.voice)
-        utterance = Utterance(message.text, voice, message.speed or DEFAULT_SPEED)
-        request = Request(message.request_id or self.new_request_id(), utterance, self._defaults.timestamps)
+        voice = self.voices.resolve(self._defaults.voice if message.voice is None else message.voice)
+        utterance = Utterance(
+            message.text,
+            voice=str(voice.recipe),
+            speed=message.speed or DEFAULT_SPEED,
+            language=self._language(message, voice),
+        )
+        request = Request(
+            message.request_id or self.new_request_id(),
+            utterance,
+            voice.name,
+            tells_words=self._defaults.timestamps,
+        )
         self._outstanding[request.request_id] = request
         is_first = len(self._outstanding) == 1
         return [Begin(request), *([GiveTurn(request)] if is_first else [])]
+
+    def _language(self, message: Speak, voice: Voice) -> str:
+        named = self._defaults.language if message.language is None else message.language
+        return voice.language if named is None else language_named(named)
 
     def _cancel(self, message: Cancel) -> list[Effect]:
         if message.request_id is None:
@@ -288,6 +308,17 @@ class Protocol:
         if self._is_stopping:
             return [Close(CLOSE_NORMAL, "all requests are finished")]
         return [Close(CLOSE_RESTART, "the server is shutting down")] if self._is_draining else []
+
+
+def _started(chosen: _Settings, voice: Voice, session_id: str) -> Started:
+    return Started(
+        voice=voice.name,
+        format=chosen.format,
+        sample_rate=chosen.sample_rate,
+        timestamps=chosen.timestamps,
+        framing=chosen.framing,
+        session_id=session_id,
+    )
 
 
 def _told(request: Request, words: Sequence[WordTime]) -> list[Effect]:

@@ -223,7 +223,7 @@ def _record(speech: _Speech, ended_at: float) -> RequestRecord:
     request = speech.request
     return RequestRecord.of(
         request_id=request.request_id,
-        voice=request.utterance.voice,
+        voice=request.voice_name,
         end=request.end or DISCONNECTED,
         received_at=speech.received_at,
         slot_at=speech.slot_at,

@@ -14,6 +14,8 @@ from kokoro_trio.text.pronouncing import Spoken
 
 CACHED_WORDS = 4_096
 
+_STOP_IN_WORD = re.compile(r"(?<=[^\W\d_])\.(?=[^\W\d_]|[ˈˌ])")
+"""espeak writes some sounds with a dot: "s." in Mandarin, and "r." in Hindi, which is Kokoro's "ɽ"."""
 _CLAUSE = re.compile(r".+?(?:[;:,.!?—…]\s+|\Z)")
 _WORD = re.compile(r"\S+\s*|\s+")
 _RUN = re.compile(r"\S*[^\W_]\S*")
@@ -25,13 +27,13 @@ class EspeakPronouncer:
         """`language` as espeak calls it."""
         from misaki.espeak import EspeakG2P  # type: ignore[import-untyped]
 
+        self._g2p = EspeakG2P(language=language)
         # It would warn of every English word, which espeak reads in English.
         logging.getLogger("phonemizer").setLevel(logging.ERROR)
-        self._g2p = EspeakG2P(language=language)
         self._word = lru_cache(maxsize=CACHED_WORDS)(self.phonemes)
 
     def phonemes(self, text: str) -> str:
-        return str(self._g2p(text)[0] or "")
+        return _STOP_IN_WORD.sub("", str(self._g2p(text)[0] or "").replace("r.", "ɽ"))
 
     def __call__(self, text: str) -> list[Spoken]:
         """Between the pronunciations that the text brings along."""

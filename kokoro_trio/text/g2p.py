@@ -7,7 +7,7 @@ brings torch along.
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -15,36 +15,27 @@ from typing import TYPE_CHECKING
 import structlog
 from attrs import define, evolve, frozen
 
-from kokoro_trio.errors import BadLanguage
 from kokoro_trio.speech import Segment, Word
 from kokoro_trio.text.english import EnglishPronouncer, load_spacy_model
 from kokoro_trio.text.espeak import EspeakPronouncer
 from kokoro_trio.text.foreign import foreign_words
+from kokoro_trio.text.japanese import JapanesePronouncer
+from kokoro_trio.text.languages import EXTRAS, LANGUAGES, check_installed, is_installed
 from kokoro_trio.text.lexicon import Lexicon
+from kokoro_trio.text.mandarin import MandarinPronouncer
 from kokoro_trio.text.markup import PRONUNCIATION
 from kokoro_trio.text.normalization import readings
 from kokoro_trio.text.pronouncing import Pronounce, Spoken, without_known_warnings
 from kokoro_trio.text.reading import Sentence, read
-from kokoro_trio.text.segmentation import Piece, Pronunciation, split_phonemes
+from kokoro_trio.text.segmentation import UNSPACED_LETTER, Piece, Pronunciation, split_phonemes
 from kokoro_trio.text.traced import Change, Span, Traced
 
 if TYPE_CHECKING:
     from spacy.language import Language
 
-LANGUAGES = {
-    "a": "en-us",
-    "b": "en-gb",
-    "e": "es",
-    "f": "fr-fr",
-    "h": "hi",
-    "i": "it",
-    "p": "pt-br",
-}
-"""What can be spoken: the first letter of a voice's name → espeak's name of the language.
-
-What voices exist for besides, but needs dictionaries of its own, is in `UNSPOKEN`."""
-UNSPOKEN = {"j": "ja", "z": "zh"}
 ENGLISH = ("a", "b")
+_BETTER = {"ja": "j", "cmn": "z"}
+"""Languages of espeak that an extra reads better."""
 
 _WARM_UP_TEXT = "Sooo, on Jan. 5 it's $3.50 at +1 650 253 0000."
 """Of each kind of word that something is compiled or read for when it is first met."""
@@ -85,8 +76,11 @@ class GraphemeToPhoneme:
         self._cached_pieces = lru_cache(maxsize=CACHED_SENTENCES)(self._pieces)
 
     def warm_up(self) -> None:
-        """Loads American and British English, which take seconds. Raises `G2PUnavailable`."""
-        for language in ENGLISH:
+        """Loads English, and the languages whose extras are installed: they take seconds.
+
+        Raises `G2PUnavailable`.
+        """
+        for language in (*ENGLISH, *filter(is_installed, EXTRAS)):
             self._pronouncer(language)
             self._cached_pieces(language, _WARM_UP_TEXT, NO_LEXICON)
 
@@ -100,8 +94,7 @@ class GraphemeToPhoneme:
         Spans count from where the sentence's own do. Raises `BadLanguage`, and `G2PUnavailable` where
         `warm_up` did not run.
         """
-        if language not in LANGUAGES:
-            raise BadLanguage(got=UNSPOKEN.get(language, language), allowed=list(LANGUAGES.values()))
+        check_installed(language)
         origin = sentence.written.origin
         pieces = self._cached_pieces(language, sentence.text, self._lexicon())
         return [
@@ -137,13 +130,28 @@ class GraphemeToPhoneme:
 
     def _foreign(self, language: str, text: str) -> Iterator[Change]:
         for start, end, espeak_language in foreign_words(text, language):
-            phonemes = self._espeak(espeak_language).phonemes(text[start:end])
+            phonemes = _joined(self._foreign_pronouncer(espeak_language)(text[start:end]))
             if phonemes := phonemes.replace("/", ""):
                 yield start, end, f"[{text[start:end]}](/{phonemes}/)"
 
+    def _foreign_pronouncer(self, espeak_language: str) -> Pronounce:
+        """Better than espeak's where there is one."""
+        language = _BETTER.get(espeak_language, "")
+        if language and is_installed(language):
+            return self._pronouncer(language)
+        return self._espeak(espeak_language)
+
+    def _english(self, text: str) -> str:
+        return _joined(self._pronouncer("a")(self._spelled_out("a", text, self._lexicon()).text))
+
     def _by_client_word(self, text: str, written: Traced, spoken: Sequence[Spoken]) -> list[Pronunciation]:
         """The phonemes of each word that the client wrote; what makes no sound goes to the word before."""
-        words = list(_client_words(text))
+        spoken_at = {
+            written.origin(start, start + 1)[0]
+            for start, phonemes in spoken
+            if self._sounds.intersection(phonemes)
+        }
+        words = list(_client_words(text, spoken_at))
         starts = [word.whole[0] for word in words]
         read: list[_Read] = []
         unheard = ""
@@ -189,6 +197,10 @@ class GraphemeToPhoneme:
         return self._pronouncers[language]
 
     def _load(self, language: str) -> Pronounce:
+        if language == "j":
+            return JapanesePronouncer(self._english)
+        if language == "z":
+            return MandarinPronouncer(self._english)
         if language not in ENGLISH:
             return EspeakPronouncer(LANGUAGES[language])
         if self._spacy_model is None:
@@ -229,10 +241,24 @@ class _Read:
     phonemes: str
 
 
-def _client_words(text: str) -> Iterator[_ClientWord]:
-    for found in _CLIENT_WORD.finditer(text):
-        markup = PRONUNCIATION.search(text, *found.span())
-        yield _ClientWord(found.span(), markup.span(1) if markup else found.span())
+def _client_words(text: str, spoken_at: Container[int]) -> Iterator[_ClientWord]:
+    """Between spaces; in scripts that have none, as they are spoken, word by word."""
+    for run in _CLIENT_WORD.finditer(text):
+        start, end = run.span()
+        markups = [found.span() for found in PRONUNCIATION.finditer(text, start, end)]
+        inside = {at for first, last in markups for at in range(first + 1, last)}
+        parted = [
+            at
+            for at in range(start + 1, end)
+            if at in spoken_at and at not in inside and UNSPACED_LETTER.search(text, at - 1, at + 1)
+        ]
+        for first, last in pairwise([start, *parted, end]):
+            markup = PRONUNCIATION.search(text, first, last)
+            yield _ClientWord((first, last), markup.span(1) if markup else (first, last))
+
+
+def _joined(spoken: Sequence[Spoken]) -> str:
+    return "".join(phonemes for _, phonemes in spoken).strip()
 
 
 def _shared(phonemes: str, words: Sequence[_ClientWord]) -> Iterator[Pronunciation]:

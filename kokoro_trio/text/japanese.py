@@ -10,9 +10,6 @@ from kokoro_trio.text.traced import Traced
 if TYPE_CHECKING:
     from misaki.cutlet import Cutlet, Word  # type: ignore[import-untyped]
 
-PACKAGES = ("fugashi", "jaconv", "mojimoji", "unidic_lite")
-"""What misaki's Japanese imports; the extra `ja` installs it."""
-
 _SMALL = frozenset("ぁぃぅぇぉゃゅょゎ")
 _REPEATED = frozenset("ゝヽ")
 _FAMILY = {"母": "かー", "父": "とー", "兄": "にー", "姉": "ねー"}
@@ -30,7 +27,7 @@ _OPENING = frozenset('"«“')
 
 
 class JapanesePronouncer:
-    """`english` says how words in Latin letters sound."""
+    """`english` says how words in Latin letters sound. Needs the packages of an extra, see `languages`."""
 
     def __init__(self, english: Callable[[str], str]) -> None:
         self._english = english

@@ -12,9 +12,12 @@ from functools import cached_property
 import structlog
 from attrs import define, field, frozen
 
+from kokoro_trio.errors import BadLanguage
+from kokoro_trio.text.languages import language_named
 from kokoro_trio.text.markup import PRONUNCIATION
 from kokoro_trio.text.traced import Change
 
+LEXICON_FILE = "lexicon.json"
 MAX_PHONEMES = 200
 """As many as `[word](/phonemes/)` takes."""
 
@@ -28,18 +31,12 @@ class Lexicon:
     words: Mapping[str, Mapping[str, str]] = field(factory=dict)
 
     @classmethod
-    def of(cls, content: object, tags: Mapping[str, str], alphabet: frozenset[str]) -> "Lexicon":
-        """What a file holds. `tags` are the names of languages, and the letters they are known by here.
-
-        Entries that cannot be used are reported and left out. Raises ValueError where there are none
-        because the file holds something else.
-        """
-        if not isinstance(content, dict):
-            raise ValueError("it must hold an object of words and their phonemes")
+    def of(cls, content: Mapping[str, object], alphabet: frozenset[str]) -> "Lexicon":
+        """What a file holds. Entries that cannot be used are reported and left out."""
         words: dict[str, dict[str, str]] = {"": {}}
         for key, value in content.items():
-            if isinstance(value, dict) and key in tags:
-                words[tags[key]] = dict(_usable(value, alphabet))
+            if isinstance(value, dict) and (language := _language(key)) is not None:
+                words[language] = dict(_usable(value, alphabet))
             else:
                 words[""] |= _usable({key: value}, alphabet)
         return cls(words)
@@ -74,6 +71,13 @@ class _Table:
             phonemes = word and (self.words.get(word) or self.words.get(word.lower()))
             if phonemes:
                 yield *found.span(), f"[{word}](/{phonemes}/)"
+
+
+def _language(tag: str) -> str | None:
+    try:
+        return language_named(tag)
+    except BadLanguage:
+        return None
 
 
 def _usable(words: Mapping[str, object], alphabet: frozenset[str]) -> Iterator[tuple[str, str]]:

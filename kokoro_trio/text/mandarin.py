@@ -8,9 +8,6 @@ from kokoro_trio.text.mandarin_readings import read_out
 from kokoro_trio.text.pronouncing import Spoken, followed, stretches, without_known_warnings
 from kokoro_trio.text.traced import Traced
 
-PACKAGES = ("cn2an", "jieba", "ordered_set", "pypinyin")
-"""What misaki's Mandarin imports; the extra `zh` installs it."""
-
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
 _OPENING = frozenset('“‘"《〈「『【（(')
 _OPENING_PHONEMES = frozenset("“(")
@@ -22,7 +19,7 @@ _MARKS = str.maketrans(
 
 
 class MandarinPronouncer:
-    """`english` says how words in Latin letters sound."""
+    """`english` says how words in Latin letters sound. Needs the packages of an extra, see `languages`."""
 
     def __init__(self, english: Callable[[str], str]) -> None:
         with without_known_warnings():

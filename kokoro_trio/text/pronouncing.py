@@ -13,9 +13,8 @@ Spoken = tuple[int, str]
 Pronounce = Callable[[str], list[Spoken]]
 """Of a sentence; what it returns is in order, and joined it is how the sentence sounds."""
 
-_LATIN_OR_MARKUP = re.compile(
-    rf"{PRONUNCIATION.pattern}|[^\W\d_](?<=[A-Za-zÀ-ɏ])(?:[A-Za-zÀ-ɏ'’ -]*[A-Za-zÀ-ɏ])?"
-)
+_LATIN = "A-Za-zÀ-ÖØ-öø-ɏ"
+_LATIN_OR_MARKUP = re.compile(rf"{PRONUNCIATION.pattern}|[{_LATIN}](?:[{_LATIN}'’-]*[{_LATIN}])?")
 
 
 @contextmanager

@@ -24,7 +24,10 @@ LETTERS_PER_UNSPACED_WORD = 2
 MAX_LETTERS_PER_WORD = 50
 """Longer than any English word, so that a text without spaces does not count as one word."""
 
-_LIBRARY_LANGUAGES = {"a": "en", "b": "en", "e": "es", "f": "en", "h": "hi", "i": "it", "p": "pt"}
+_LIBRARY_LANGUAGES = {"a": "en", "b": "en", "e": "es", "f": "en", "h": "hi", "i": "it", "p": "pt"} | {
+    "j": "ja",
+    "z": "zh",
+}
 """Whose abbreviations sentencex is to know, by the first letter of a voice's name. Its French ones lack
 "M.", "Dr." and "J. Dupont", which the English ones have."""
 
@@ -32,11 +35,19 @@ _BLANK_LINE = re.compile(r"\n\s*\n")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _CLOSERS = re.compile(r"""[)\]}"'”’»]+(?=\s|$)""")
 _BRACKETED_SENTENCE = re.compile(r"""\([A-Z][^()]{1,500}[.!?…]["'”’]?\)\s+(?=["'“‘(]?[A-Z])""")
-_NUMBERED_END = re.compile(r"\b(?:approx|apt|bldg|ca|est|ext|rm|ste|tel)\.\s*\Z", re.IGNORECASE)
+_NO_ENDS = [
+    (
+        re.compile(r"\b(?:approx|apt|bldg|ca|est|excl|ext|incl|rm|ste|tel)\.\s*\Z", re.IGNORECASE),
+        re.compile(r"[$€£¥₹]?\d"),
+    ),
+    (re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof)\.\s*\Z"), re.compile(r"[A-Z]")),
+    (re.compile(r"(?<!\w)(?:डॉ|प्रो|श्री)\.\s*\Z"), re.compile(r"\w")),
+]
+"""What stands before and behind a full stop that the library takes for the end of a sentence."""
 _CLAUSE_END = re.compile(r"""[;:,.!?—…][)\]"'”’]*\s+""")
 _WHITESPACE = re.compile(r"\s+")
 # Kana, Han (with extensions and compatibility forms), Thai and Lao, Burmese, Khmer.
-_UNSPACED_LETTER = re.compile(
+UNSPACED_LETTER = re.compile(
     r"[\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
     r"\u0e01-\u0eff\u1000-\u109f\u1780-\u17b3]"
 )
@@ -126,13 +137,15 @@ def _library_spans(text: str, paragraph: Span, language: str) -> Iterator[Span]:
 def _with_loose_ends(text: str, spans: Iterator[Span]) -> list[Span]:
     """Gives closing quotes and brackets, and pieces without a letter or digit, to what comes before them.
 
-    And the number to an abbreviation that the library does not know to have one ("Apt. 4").
+    And what belongs to an abbreviation that the library does not know to go on ("Apt. 4").
     """
     joined: list[Span] = []
     for start, end in spans:
         if joined:
             owned = _loose_end(text, start, end)
-            if _NUMBERED_END.search(text, *joined[-1]) and text[start : start + 1].isdecimal():
+            if any(
+                before.search(text, *joined[-1]) and behind.match(text, start) for before, behind in _NO_ENDS
+            ):
                 owned = end
             joined[-1] = (joined[-1][0], owned)
             start = owned
@@ -234,7 +247,7 @@ def _words_in(piece: str) -> int:
         return 1  # Nearly all are: a megabyte of them must not hold up the event loop for long.
     if not any(map(str.isalnum, piece)):
         return 0
-    spaced = _UNSPACED_LETTER.sub("", piece)
+    spaced = UNSPACED_LETTER.sub("", piece)
     n_unspaced = len(piece) - len(spaced)
     n_spaced = sum(map(str.isalnum, spaced))
     return math.ceil(n_unspaced / LETTERS_PER_UNSPACED_WORD) + math.ceil(n_spaced / MAX_LETTERS_PER_WORD)

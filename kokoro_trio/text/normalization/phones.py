@@ -19,6 +19,10 @@ _CODE = re.compile(
     r"(?<![\w.,/+\-])(?:\d{1,9}(?:-\d{1,9}){2,9}|\d{5}-\d{4}|0\d{4}-\d{3}|\d{3}\.\d{3}\.\d{3}-\d\d)(?![\w\-])"
 )
 """Such as the number of a book."""
+_SERVICE = re.compile(
+    r"(?<=\b(?:call|dial|ring|text) )(?:112|311|411|911|988|999)(?![\w%]|[.,]\d)", re.IGNORECASE
+)
+"""Three figures that are called and not counted."""
 _DIGITS = re.compile(r"\d+")
 
 
@@ -38,7 +42,7 @@ def kinds(vocabulary: Vocabulary) -> list[Kind]:
     def read_code(match: re.Match[str]) -> str:
         return ", ".join(map(figures.digits, _DIGITS.findall(match[0])))
 
-    return [Kind(_WRITTEN, read), Kind(_CODE, read_code)]
+    return [Kind(_WRITTEN, read), Kind(_CODE, read_code), Kind(_SERVICE, read_code)]
 
 
 @lru_cache(maxsize=256)
