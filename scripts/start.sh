@@ -47,7 +47,9 @@ start_server() {
     "$VENV_PYTHON" -c 'import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])' \
         "$VENV_PYTHON" -m kokoro_trio "$@" </dev/null >>"$SERVER_LOG" 2>&1 9>&- &
     pid=$!
-    trap 'end_server "$pid"; exit 130' INT TERM HUP
+    starting=$pid
+    # A name and nothing else: bash 5.2 stumbles over quotes in a trap that it meets while it reads on.
+    trap give_up INT TERM HUP
     say "$pid" >"$PID_FILE"
     say "$address" >"$ADDRESS_FILE"
     say "Starting the server (pid $pid, log $SERVER_LOG)."
@@ -57,6 +59,11 @@ start_server() {
         fail "the server was not ready after $START_TIMEOUT_S s and was stopped; see $SERVER_LOG"
     fi
     trap - INT TERM HUP
+}
+
+give_up() {
+    end_server "$starting"
+    exit 130
 }
 
 size_of_log() {
