@@ -10,7 +10,7 @@ from importlib.util import find_spec
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kokoro_trio.errors import BadLanguage
@@ -348,6 +348,7 @@ MIXED = [
 
 
 @given(st.lists(st.sampled_from(MIXED), min_size=1, max_size=10), st.sampled_from(list(LANGUAGES)))
+@example(pieces=["100", "50%"], language="z")
 def test_no_word_vanishes(g2p: GraphemeToPhoneme, pieces: list[str], language: str) -> None:
     """Every stretch between spaces that holds a letter or a digit is in a word that has phonemes."""
     text = " ".join(pieces)
