@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kokoro_trio.errors import BadLanguage
@@ -226,7 +226,10 @@ def words_of(g2p: GraphemeToPhoneme, text: str, language: str = "a") -> list[tup
         ("i", "Dell'acqua, gli gnocchi.", ["Dell'acqua,", "gli", "gnocchi."]),
         ("j", "今日は3時にMeetingがある。", ["今日", "は", "3時", "に", "Meeting", "が", "ある。"]),
         ("j", "[東京](/toːkʲoː/)へ、行く！", ["東京", "へ、", "行く！"]),
+        ("j", "AI[東京](/toːkʲoː/)5", ["AI", "東京", "5"]),
         ("z", "我有3个苹果，用Python。", ["我", "有", "3个", "苹果，", "用", "Python。"]),
+        ("z", "我说：“好”，AI。", ["我", "说：“", "好”，", "AI。"]),
+        ("z", "5%“[重庆](/ꭧʰʊ↗ŋʨʰi↘ŋ/)”Python", ["5%“", "重庆", "Python"]),
         ("z", "**你好** [GPT](/ʤˌipˌitˈi/)", ["你好", "GPT"]),
         ("p", "O João põe [Groq](/ɡɾˈɔk/)!", ["O", "João", "põe", "Groq"]),
     ],
@@ -338,6 +341,7 @@ MIXED = [
 
 
 @given(st.lists(st.sampled_from(MIXED), min_size=1, max_size=10), st.sampled_from(list(LANGUAGES)))
+@example(pieces=["100", "50%"], language="z")
 def test_no_word_vanishes(g2p: GraphemeToPhoneme, pieces: list[str], language: str) -> None:
     """Every stretch between spaces that holds a letter or a digit is in a word that has phonemes."""
     text = " ".join(pieces)

@@ -30,6 +30,29 @@ def test_an_insertion_stands_for_what_follows() -> None:
     assert origins(spaced) == [(0, 1), (1, 2), (1, 2)]
 
 
+def test_what_others_rewrote_is_found_again_between_spaces() -> None:
+    read = Traced.of("100 50%", 10).rewritten("一百 百分之五十")
+    assert origins(read) == [(10, 13)] * 2 + [(13, 14)] + [(14, 17)] * 5
+
+
+def test_what_others_added_at_the_end_stands_for_what_is_before() -> None:
+    assert origins(Traced.of("3% x").rewritten("3%! x")) == [(0, 1), (1, 2), (1, 2), (2, 3), (3, 4)]
+    assert origins(Traced.of("3").rewritten("35")) == [(0, 1), (0, 1)]
+
+
+def test_what_others_rewrote_is_found_again_by_likeness_where_spaces_changed() -> None:
+    read = Traced.of("ab cd").rewritten("abcd")
+    assert origins(read) == [(0, 1), (1, 2), (3, 4), (4, 5)]
+
+
+@given(st.text("ab1 \u3000", min_size=1), st.text("abc \u3000"))
+def test_what_others_rewrote_is_in_order(text: str, other: str) -> None:
+    read = Traced.of(text).rewritten(other)
+    assert read.text == other
+    assert read.starts.tolist() == sorted(read.starts)
+    assert read.ends.tolist() == sorted(read.ends)
+
+
 def test_parts_are_joined_without_what_is_between() -> None:
     text = Traced.of("**bold** and")
     joined = Traced.joined([text.part(2, 6), text.part(8, 12)])

@@ -245,16 +245,27 @@ def _client_words(text: str, spoken_at: Container[int]) -> Iterator[_ClientWord]
     """Between spaces; in scripts that have none, as they are spoken, word by word."""
     for run in _CLIENT_WORD.finditer(text):
         start, end = run.span()
-        markups = [found.span() for found in PRONUNCIATION.finditer(text, start, end)]
-        inside = {at for first, last in markups for at in range(first + 1, last)}
-        parted = [
-            at
-            for at in range(start + 1, end)
-            if at in spoken_at and at not in inside and UNSPACED_LETTER.search(text, at - 1, at + 1)
-        ]
+        parted = [at for at in _starts_in_run(text, start, end) if at in spoken_at]
         for first, last in pairwise([start, *parted, end]):
             markup = PRONUNCIATION.search(text, first, last)
             yield _ClientWord((first, last), markup.span(1) if markup else (first, last))
+
+
+def _starts_in_run(text: str, start: int, end: int) -> Iterator[int]:
+    """Where a word may start without a space before it: at a letter of a script that has none, or behind one
+    and its marks. A pronunciation that the text brings along is like one letter of its word.
+    """
+    markups = {found.start(): found.end() for found in PRONUNCIATION.finditer(text, start, end)}
+    at = start
+    is_behind_one = False
+    while at < end:
+        next_at = markups.get(at, at + 1)
+        is_unspaced = UNSPACED_LETTER.search(text, at, next_at) is not None
+        if at > start and (is_unspaced or is_behind_one):
+            yield at
+        if is_unspaced or at in markups or text[at].isalnum():
+            is_behind_one = is_unspaced
+        at = next_at
 
 
 def _joined(spoken: Sequence[Spoken]) -> str:

@@ -1,6 +1,8 @@
 """A text that is rewritten step by step, and still knows what of the client's text each character is."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 
 import numpy as np
 from attrs import frozen
@@ -10,6 +12,8 @@ from rapidfuzz.distance import Levenshtein
 Span = tuple[int, int]
 Change = tuple[int, int, str]
 """`text[start:end]` becomes this."""
+
+_RUN_OR_GAP = re.compile(r"\S+|\s+")
 
 
 @frozen(eq=False)
@@ -59,14 +63,37 @@ class Traced:
         return Traced.joined([*parts, self.part(done, len(self.text))])
 
     def rewritten(self, text: str) -> "Traced":
-        """As `text`, whose characters are found again by likeness: for rewriting that others do."""
-        changes = Levenshtein.opcodes(self.text, text)
-        return self.replaced(
-            (change.src_start, change.src_end, text[change.dest_start : change.dest_end])
-            for change in changes
-            if change.tag != "equal"
-        )
+        """As `text`, whose characters are found again by likeness: for rewriting that others do.
+
+        Between the same two spaces, where `text` has as many: figures and what they are read as have
+        nothing in common by which "100 50%" could be told apart. What is added to no text at all stands
+        for nothing: `IndexError`.
+        """
+        return self.replaced(_changes(self.text, text))
 
     def origin(self, start: int, end: int) -> Span:
         """What of the original `text[start:end]` stands for; it must not be empty."""
         return int(self.starts[start]), int(self.ends[min(end, len(self.text)) - 1])
+
+
+def _changes(old: str, new: str) -> Iterator[Change]:
+    olds, news = _RUN_OR_GAP.findall(old), _RUN_OR_GAP.findall(new)
+    if list(map(str.isspace, olds)) != list(map(str.isspace, news)):
+        olds, news = [old], [new]
+    start = 0
+    for one, other in zip(olds, news, strict=True):
+        for first, last, put_in in _unlike(one, other):
+            yield start + first, start + last, put_in
+        start += len(one)
+
+
+def _unlike(old: str, new: str) -> Iterator[Change]:
+    """What is between two stretches that are alike is one change. `old` is not empty."""
+    for is_alike, codes in groupby(Levenshtein.opcodes(old, new), lambda code: code.tag == "equal"):
+        if not is_alike:
+            block = list(codes)
+            start, put_in = block[0].src_start, new[block[0].dest_start : block[-1].dest_end]
+            if start == len(old):
+                # Nothing follows that it could stand for.
+                start, put_in = start - 1, old[-1] + put_in
+            yield start, block[-1].src_end, put_in
