@@ -22,6 +22,7 @@ from kokoro_trio.engine.engine import Engine
 from kokoro_trio.engine.inference import InferenceThread
 from kokoro_trio.engine.phonemizing import PhonemizerThread, Reader
 from kokoro_trio.errors import StartError
+from kokoro_trio.exposition import Exposition
 from kokoro_trio.metrics import MetricsLog, RequestRecord
 from kokoro_trio.model.synthesizer import Synthesizer
 from kokoro_trio.model.voices import VoiceCatalogue
@@ -84,8 +85,10 @@ async def serve(config: Config) -> None:
 
 async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestRecord], None]) -> None:
     inference = InferenceThread(partial(_load_model, config.model, config.windows))
-    engine = Engine(config.engine, inference, PhonemizerThread(partial(_load_text, config.voices)))
-    listener = Listener(config.listen, config.stream, engine, on_request_end)
+    phonemizer = PhonemizerThread(partial(_load_text, config.voices))
+    exposition = Exposition()
+    engine = Engine(config.engine, inference, phonemizer, exposition.step_ended)
+    listener = Listener(config.listen, config.stream, engine, on_request_end, exposition)
     async with trio.open_nursery() as nursery:
         await nursery.start(_shut_down_on_signal, config.listen.shutdown_grace_s, listener, nursery)
         port = await nursery.start(listener.serve)

@@ -5,6 +5,7 @@ a `RequestError` ends one speak request (or refuses one message) and carries the
 facts a client needs. `server/messages.py` is the one place that turns the second kind into JSON.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -81,6 +82,17 @@ class RequestError(KokoroTrioError):
 
     def facts(self) -> dict[str, Fact]:
         return asdict(self)
+
+
+def request_error_codes() -> list[str]:
+    """Every wire code, sorted."""
+    return sorted({error.code for error in _below(RequestError)})
+
+
+def _below(cls: type[RequestError]) -> Iterator[type[RequestError]]:
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from _below(subclass)
 
 
 @define

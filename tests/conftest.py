@@ -58,7 +58,7 @@ class InLoopInference:
     async def _run(self, step: Step) -> None:
         assert self._on_outcome is not None
         await trio.sleep(self.step_seconds)
-        self._on_outcome(step, run_step(self.synthesizer, step))
+        self._on_outcome(step, run_step(self.synthesizer, step), self.step_seconds)
 
 
 @attrs.frozen

@@ -71,6 +71,26 @@ async def test_pieces_say_which_segment_they_are_of(in_loop: InLoopInference, au
     assert set(segments) == {0, 1, 2}
 
 
+async def test_each_step_and_its_time_are_told(autojump_clock: None) -> None:
+    told: list[tuple[str, float]] = []
+    engine = Engine(CONFIG, InLoopInference(step_seconds=0.3), Speller(), lambda *step: told.append(step))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(engine.run)
+        await speak(engine)
+        nursery.cancel_scope.cancel()
+    assert told == [("prosody", 0.3), ("vocode", 0.3), ("vocode", 0.3)]
+
+
+async def test_slack_is_there_as_long_as_there_is_more_to_hear(autojump_clock: None) -> None:
+    async with running(InLoopInference()) as engine, engine.open(LONG, "s") as stream:
+        assert engine.statistics().slacks_s == ()
+        first = await anext(stream)
+        assert engine.statistics().slacks_s == pytest.approx((len(first.samples) / SAMPLE_RATE_HZ,))
+        async for _ in stream:
+            pass
+        assert engine.statistics().slacks_s == ()
+
+
 async def test_speed_shortens(in_loop: InLoopInference, autojump_clock: None) -> None:
     async with running(in_loop) as engine:
         normal = n_samples(await speak(engine))

@@ -264,6 +264,43 @@ class TestAdmission:
         assert schedule.has_room("b")
 
 
+class TestSlack:
+    def test_is_what_is_left_to_hear(self) -> None:
+        schedule = scheduler()
+        job_with_lines(schedule, "a", n_lines=2)
+        job_with_lines(schedule, "b", n_lines=2)
+        assert schedule.slacks_s(0.0) == ()
+        for now in (0.0, 0.5, 0.5, 1.0):
+            run(schedule, now)  # Each gets a second of audio, the first listener at 0.5, the second at 1.0.
+        assert schedule.slacks_s(1.25) == (0.25, 0.75)
+        assert schedule.slacks_s(3.0) == (-1.5, -1.0)
+
+    def test_who_has_all_cannot_run_dry(self) -> None:
+        schedule = scheduler()
+        job = job_with_lines(schedule, "a")
+        order_of_steps(schedule)
+        assert job.is_made
+        assert schedule.slacks_s(5.0) == ()
+
+    def test_who_takes_nothing_is_behind_by_himself(self) -> None:
+        schedule = scheduler()
+        job = job_with_lines(schedule, "a")
+        for _ in range(2):
+            run(schedule, 0.0, seconds=8.0, n_windows=2)
+        assert schedule.slacks_s(100.0) == ()
+        schedule.taken(job, 0.5)
+        assert schedule.slacks_s(100.0) == (-92.0,)
+
+    def test_who_waits_for_the_first_sound_of_the_next_utterance_hears_nothing(self) -> None:
+        schedule = scheduler(max_active=1)
+        job_with_lines(schedule, "a")
+        job_with_lines(schedule, "a")
+        for _ in range(2):
+            run(schedule, 0.0)
+        assert schedule.slacks_s(0.5) == (0.5,)
+        assert schedule.slacks_s(1.5) == ()
+
+
 class TestLeaving:
     @pytest.mark.parametrize("steps_before", [0, 1, 2, 3])
     def test_nothing_is_left_behind(self, steps_before: int) -> None:

@@ -27,6 +27,7 @@ from kokoro_trio.engine.engine import Engine, EngineStatistics
 from kokoro_trio.engine.inference import InferenceThread
 from kokoro_trio.engine.phonemizing import Phonemizer
 from kokoro_trio.errors import AddressUnavailable
+from kokoro_trio.exposition import Exposition
 from kokoro_trio.metrics import RequestRecord
 from kokoro_trio.model.custom_voices import CustomVoices
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
@@ -35,6 +36,7 @@ from kokoro_trio.server.listener import Listener, Speaker
 from kokoro_trio.speech import Samples, Window
 from kokoro_trio.text.reading import Sentence
 from tests.conftest import Speller
+from tests.test_exposition import scraped
 from tests.test_protocol import VOICES
 
 T = TypeVar("T")
@@ -77,8 +79,9 @@ async def running(
     phonemizer: Phonemizer = Speller(),  # noqa: B008
 ) -> AsyncIterator[Server]:
     records: list[RequestRecord] = []
-    engine = Engine(EngineConfig(4, 8), InferenceThread(load), phonemizer)
-    listener = Listener(listen, stream, engine, records.append)
+    exposition = Exposition()
+    engine = Engine(EngineConfig(4, 8), InferenceThread(load), phonemizer, exposition.step_ended)
+    listener = Listener(listen, stream, engine, records.append, exposition)
     async with trio.open_nursery() as nursery:
         port = await nursery.start(listener.serve)
         if ready:
@@ -211,6 +214,86 @@ class TestHttp:
             with pytest.RaisesGroup(AddressUnavailable):
                 async with running(listen=taken, ready=False):
                     pass
+
+
+class TestMetrics:
+    LONG = HELLO | {"request_id": "long", "text": "On and on it goes. " * 50}
+
+    async def scrape(self, server: Server) -> dict[str, float]:
+        answer = await server.get("/metrics")
+        assert answer.status_code == 200
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        return scraped(answer.text)
+
+    async def test_of_one_that_is_spoken_one_canceled_and_one_that_fails(self) -> None:
+        async with running() as server:
+            cancel = {"type": "cancel", "request_id": "long"}
+            mute = HELLO | {"request_id": "mute", "text": "..."}
+            await in_thread(talk, server.url(), HELLO)
+            heard = await in_thread(talk, server.url(), self.LONG, cancel, mute, until=2)
+            steps_run = server.engine.statistics().steps_run
+            values = await self.scrape(server)
+        assert ends_of(heard) == {("long", "canceled"): 1, ("mute", "error"): 1}
+        ended = {series: value for series, value in values.items() if "requests_total" in series and value}
+        assert ended == {
+            "requests_total{end=done}": 1,
+            "requests_total{end=canceled}": 1,
+            "requests_total{end=unpronounceable}": 1,
+        }
+        for name in ("ttfb", "ttfa", "queue"):
+            observed = [record for record in server.records if getattr(record, f"{name}_ms") is not None]
+            series = "queue_wait" if name == "queue" else name
+            assert values[f"{series}_seconds_count"] == len(observed) >= 1
+        assert values["audio_seconds_total"] == pytest.approx(sum(r.audio_s for r in server.records))
+        assert values["cancel_ack_seconds_count"] == 1
+        assert values["cancel_ack_seconds_sum"] > 0
+        n_steps = {kind: values[f"step_seconds_count{{kind={kind}}}"] for kind in ("prosody", "vocode")}
+        assert min(n_steps.values()) >= 1
+        assert sum(n_steps.values()) >= steps_run
+        assert (values["sessions"], values["active"], values["queued"]) == (0, 0, 0)
+        assert "slack_min_seconds" not in values
+
+    async def test_one_cancel_of_several_is_acknowledged_for_each(self) -> None:
+        async with running(load=SlowTones) as server:
+            several = [self.LONG | {"request_id": f"r{number}"} for number in range(3)]
+            await in_thread(talk, server.url(), *several, {"type": "cancel"}, until=3)
+            values = await self.scrape(server)
+        assert values["cancel_ack_seconds_count"] == 3
+
+    async def test_load_while_somebody_is_listening(self) -> None:
+        """Eight utterances for four slots, steps of 0.2 s."""
+
+        def listen(url: str, until_heard: threading.Event, until_scraped: threading.Event) -> None:
+            with connect(url) as client:
+                for number in range(8):
+                    client.send(json.dumps(self.LONG | {"request_id": f"r{number}"}))
+                n_audio = -1  # The primer is none.
+                while n_audio < 1:
+                    n_audio += isinstance(client.recv(timeout=10), bytes)
+                until_heard.set()
+                assert until_scraped.wait(10)
+
+        heard, done = threading.Event(), threading.Event()
+        async with running(load=SlowTones) as server, trio.open_nursery() as nursery:
+            nursery.start_soon(in_thread, listen, server.url(), heard, done)
+            await in_thread(heard.wait, 10)
+            busy = await self.scrape(server)
+            done.set()
+            with trio.fail_after(10):
+                while server.listener.readiness().connections:
+                    await trio.sleep(0.01)
+            idle = await self.scrape(server)
+        assert busy["sessions"] == 1
+        assert busy["active"] + busy["queued"] == 8
+        assert busy["queued"] >= 4
+        assert busy["slack_min_seconds"] == busy["slack_median_seconds"]
+        assert (idle["sessions"], idle["active"], idle["queued"]) == (0, 0, 0)
+        assert "slack_min_seconds" not in idle
+        assert idle["requests_total{end=disconnected}"] == 8
+
+    async def test_is_there_while_the_model_is_loading(self) -> None:
+        async with running(ready=False) as server:
+            assert (await self.scrape(server))["requests_total{end=done}"] == 0
 
 
 class TestDoor:

@@ -87,6 +87,7 @@ class Stage:
     engine: Engine
     session: Session
     records: list[RequestRecord]
+    cancels_took_s: list[float]
 
 
 @asynccontextmanager
@@ -97,13 +98,15 @@ async def stage(
     send_seconds: float = 0.0,
 ) -> AsyncIterator[Stage]:
     records: list[RequestRecord] = []
+    cancels_took_s: list[float] = []
     connection = MemoryConnection(send_seconds=send_seconds)
     engine = Engine(engine_config, inference or InLoopInference(), Speller())
     async with trio.open_nursery() as nursery:
         await nursery.start(engine.run)
-        session = Session(connection, make_protocol(max_words=10), engine, stream, records.append)
+        protocol = make_protocol(max_words=10)
+        session = Session(connection, protocol, engine, stream, records.append, cancels_took_s.append)
         nursery.start_soon(session.run)
-        yield Stage(connection, engine, session, records)
+        yield Stage(connection, engine, session, records, cancels_took_s)
         connection.hang_up()
         await trio.testing.wait_all_tasks_blocked()
         statistics = engine.statistics()
@@ -246,6 +249,18 @@ class TestCancelling:
                 await it.connection.hear_until("canceled", request_id=f"r{n}")
             await trio.sleep(5)
             assert it.connection.hear_rest() == []
+
+    async def test_how_long_each_answer_took_is_told(self, autojump_clock: None) -> None:
+        async with stage(InLoopInference(step_seconds=10.0), send_seconds=0.25) as it:
+            for n in range(3):
+                it.connection.say("speak", request_id=f"r{n}", text="Hello there.")
+            await trio.sleep(1)
+            assert it.cancels_took_s == []
+            it.connection.say("cancel")
+            await it.connection.hear_until("canceled", request_id="r2")
+            it.connection.say("cancel", request_id="r2")  # It has ended: there is nothing to answer.
+            await trio.sleep(1)
+        assert it.cancels_took_s == pytest.approx([0.25, 0.5, 0.75])
 
     async def test_no_frame_follows_canceled_even_when_sends_are_slow(self, autojump_clock: None) -> None:
         async with stage(send_seconds=0.5) as it:

@@ -7,7 +7,7 @@ taken makes its utterance eligible again, and leaving `open` makes the scheduler
 
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager
 
 import numpy as np
@@ -45,6 +45,8 @@ class EngineStatistics:
     streams: int
     """Utterances that somebody still has open: each has a channel and a nursery."""
     steps_run: int
+    slacks_s: tuple[float, ...] = ()
+    """For each listener who hears something and waits for more, seconds until there is nothing to hear."""
 
 
 @define(eq=False)
@@ -147,11 +149,21 @@ def _silence(seconds: float) -> Samples:
 
 
 class Engine:
-    """`run` it in a nursery; then `open` utterances from any number of tasks."""
+    """`run` it in a nursery; then `open` utterances from any number of tasks.
 
-    def __init__(self, config: EngineConfig, inference: Inference, phonemizer: Phonemizer) -> None:
+    `on_step_end` is told of every step: its kind, and the seconds it took.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        inference: Inference,
+        phonemizer: Phonemizer,
+        on_step_end: Callable[[str, float], None] = lambda kind, seconds: None,
+    ) -> None:
         self._inference = inference
         self._phonemizer = phonemizer
+        self._on_step_end = on_step_end
         self.max_concurrent_jobs = config.max_concurrent_jobs
         self._scheduler = Scheduler(max_active=config.max_concurrent_jobs, queue_maxsize=config.queue_maxsize)
         self._streams: dict[Job, UtteranceStream] = {}
@@ -187,6 +199,7 @@ class Engine:
             in_step=scheduler.in_step,
             streams=len(self._streams),
             steps_run=self._n_steps,
+            slacks_s=self._scheduler.slacks_s(trio.current_time()),
         )
 
     async def wait_for_room(self, session: Hashable) -> None:
@@ -275,9 +288,10 @@ class Engine:
                 return step
         return self._scheduler.next_step(trio.current_time())
 
-    def _on_outcome(self, step: Step, outcome: Outcome) -> None:
+    def _on_outcome(self, step: Step, outcome: Outcome, seconds: float) -> None:
         self._step = None
         self._n_steps += 1
+        self._on_step_end(step.kind.value, seconds)
         match outcome:
             case ProsodyMade(windows):
                 self._plan(step, windows)

@@ -5,6 +5,7 @@ streams) has one home. Steps go in through a queue; what came of them goes back 
 """
 
 import queue
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
@@ -35,7 +36,8 @@ class StepFailed:
 
 
 Outcome = ProsodyMade | SoundMade | StepFailed
-OnOutcome = Callable[[Step, Outcome], None]
+OnOutcome = Callable[[Step, Outcome, float], None]
+"""A step, what came of it, and the seconds it took."""
 
 
 class Inference(Protocol):
@@ -87,7 +89,9 @@ class InferenceThread:
         synthesizer.warm_up()
         soon(on_loaded, synthesizer)
         while (step := self._steps.get()) is not None:
-            soon(on_outcome, step, run_step(synthesizer, step))
+            started_at = time.perf_counter()
+            outcome = run_step(synthesizer, step)
+            soon(on_outcome, step, outcome, time.perf_counter() - started_at)
 
 
 def run_step(synthesizer: Synthesizer, step: Step) -> Outcome:

@@ -99,6 +99,10 @@ class _Listener:
         """Seconds until this listener runs dry; 0 or less: silence."""
         return 0.0 if self.started_at is None else self.made_s - (now - self.started_at)
 
+    def hears_nothing(self, job: Job, now: float) -> bool:
+        """`job`, which is the one to be heard next, has not begun, and what was before it is over."""
+        return job.made_s == 0 and self.slack_s(now) <= 0
+
     def hear(self, seconds: float, now: float) -> None:
         if self.started_at is None or self.slack_s(now) < 0:
             self.started_at, self.made_s = now, 0.0
@@ -261,6 +265,18 @@ class Scheduler:
             in_step=sum(job.in_step for job in self._active),
         )
 
+    def slacks_s(self, now: float) -> tuple[float, ...]:
+        """Seconds until each listener runs dry who hears something and for whom more is to be made.
+
+        Not those who are behind by themselves: what they have not taken lasts for `max_ahead_s`.
+        """
+        waiting_for = ((listener, listener.first_unmade) for listener in self._listeners.values())
+        return tuple(
+            listener.slack_s(now)
+            for listener, job in waiting_for
+            if job is not None and not self._is_ahead(job) and not listener.hears_nothing(job, now)
+        )
+
     def _is_ready(self, job: Job) -> bool:
         return job.next_kind is not None and not job.in_step and not self._is_ahead(job)
 
@@ -268,10 +284,9 @@ class Scheduler:
         listener = self._listeners[job.session]
         if job is not listener.first_unmade:
             return (2, job.number)
-        slack_s = listener.slack_s(now)
-        if job.made_s == 0 and slack_s <= 0:
+        if listener.hears_nothing(job, now):
             return (0, 0 if job.windows else 1, listener.last_served, job.number)
-        return (1, slack_s, job.number)
+        return (1, listener.slack_s(now), job.number)
 
     def _take(self, jobs: Sequence[Job]) -> Step:
         for job in jobs:

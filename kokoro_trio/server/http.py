@@ -1,4 +1,4 @@
-"""The HTTP side: is the process alive, is it ready to speak, and with which voices."""
+"""The HTTP side: is the process alive, is it ready to speak, with which voices, and how is it doing."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -11,6 +11,7 @@ from hypercorn.typing import ConnectionState
 from quart import Response, jsonify, request
 from quart_trio import QuartTrio
 
+from kokoro_trio.exposition import Exposition
 from kokoro_trio.model.voices import Voice
 from kokoro_trio.server.connection import DeadlineStream
 from kokoro_trio.server.keys import Door
@@ -36,7 +37,10 @@ class Readiness:
 
 
 def make_app(
-    readiness: Callable[[], Readiness], voices: Callable[[], Sequence[Voice] | None], door: Door
+    readiness: Callable[[], Readiness],
+    voices: Callable[[], Sequence[Voice] | None],
+    door: Door,
+    exposition: Exposition,
 ) -> QuartTrio:
     """`voices` tells none at all while the model is loading."""
     app = QuartTrio(__name__)
@@ -53,6 +57,12 @@ def make_app(
             response.status_code = 503
             response.headers["Retry-After"] = str(RETRY_AFTER_S)
         return response
+
+    # Without the key, as scrapers are set up: it holds nothing that anybody said.
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        text, content_type = exposition.scrape(request.headers.get("Accept", ""))
+        return Response(text, content_type=content_type)
 
     @app.get(VOICES_PATH)
     async def list_voices() -> Response:

@@ -18,6 +18,7 @@ from attrs import field, frozen
 from kokoro_trio.config import ListenConfig, StreamConfig
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.errors import AddressUnavailable
+from kokoro_trio.exposition import Exposition
 from kokoro_trio.metrics import RequestRecord
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
 from kokoro_trio.server.connection import ConnectionGone, DeadlineStream, WebSocket
@@ -54,13 +55,16 @@ class Listener:
         stream_config: StreamConfig,
         engine: Engine,
         on_request_end: Callable[[RequestRecord], None],
+        exposition: Exposition,
     ) -> None:
         self._config = config
         self._stream_config = stream_config
         self._engine = engine
         self._on_request_end = on_request_end
+        self._exposition = exposition
+        exposition.watch(engine.statistics)
         self._door = Door(config.api_keys)
-        self._http = HttpServer(make_app(self.readiness, self._voices, self._door))
+        self._http = HttpServer(make_app(self.readiness, self._voices, self._door, exposition))
         self._sessions: set[Session] = set()
         self._sessions_ended = trio.lowlevel.ParkingLot()
         self._speaker: Speaker | None = None
@@ -161,7 +165,14 @@ class Listener:
             max_words=self._speaker.max_words,
             new_request_id=lambda: uuid.uuid4().hex,
         )
-        session = Session(websocket, protocol, self._engine, self._stream_config, self._on_request_end)
+        session = Session(
+            websocket,
+            protocol,
+            self._engine,
+            self._stream_config,
+            self._request_ended,
+            self._exposition.cancel_acknowledged,
+        )
         self._sessions.add(session)
         if self._is_draining:
             session.drain()
@@ -173,6 +184,10 @@ class Listener:
         finally:
             self._sessions.remove(session)
             self._sessions_ended.unpark_all()
+
+    def _request_ended(self, record: RequestRecord) -> None:
+        self._exposition.request_ended(record)
+        self._on_request_end(record)
 
     def _refusal(self, request: trio_websocket.WebSocketRequest) -> "_Refusal | None":
         """Why a handshake is refused; a key is asked for before anything is told."""

@@ -17,7 +17,7 @@ from kokoro_trio.engine.engine import Engine, UtteranceStream
 from kokoro_trio.errors import RequestError
 from kokoro_trio.metrics import DISCONNECTED, HeadSilence, RequestRecord
 from kokoro_trio.server.connection import Connection, ConnectionGone
-from kokoro_trio.server.messages import ServerMessage, StartedSpeak, encode
+from kokoro_trio.server.messages import Canceled, ServerMessage, StartedSpeak, encode
 from kokoro_trio.server.protocol import (
     CLOSE_RESTART,
     Begin,
@@ -68,12 +68,16 @@ class Session:
         engine: Engine,
         config: StreamConfig,
         on_request_end: Callable[[RequestRecord], None],
+        on_cancel_acknowledged: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self._connection = connection
         self._protocol = protocol
         self._engine = engine
         self._config = config
         self._on_request_end = on_request_end
+        self._on_cancel_acknowledged = on_cancel_acknowledged
+        self._cancels_received_at: deque[float] = deque()
+        """One for each `canceled` that is not sent yet, in the same order."""
         self._speeches: dict[Request, _Speech] = {}
         self._messages: deque[ServerMessage | Close] = deque()
         self._audio: deque[_Audio] = deque()
@@ -109,6 +113,9 @@ class Session:
     async def _receive_until_gone(self) -> None:
         while True:
             effects = self._protocol.receive(await self._connection.receive())
+            messages = (effect.message for effect in effects if isinstance(effect, Send))
+            canceled = [message for message in messages if isinstance(message, Canceled)]
+            self._cancels_received_at.extend([trio.current_time()] * len(canceled))
             for request in (effect.request for effect in effects if isinstance(effect, Begin)):
                 # Before anything is awaited: its turn, or its end, may come at any time.
                 self._speeches[request] = _Speech(request, trio.current_time(), PcmFramer.of(self._config))
@@ -203,6 +210,8 @@ class Session:
             primer, self._primer = self._primer, b""
             await self._connection.send(primer)
         await self._connection.send(encode(message))
+        if isinstance(message, Canceled):
+            self._on_cancel_acknowledged(trio.current_time() - self._cancels_received_at.popleft())
 
     async def _send_frame(self, audio: _Audio) -> None:
         """Sends the next frame of `audio`, unless its request has ended meanwhile."""

@@ -1,0 +1,137 @@
+"""What the server did and how busy it is, as Prometheus scrapes it.
+
+Histograms and counters are fed as things happen; what is true at one moment is asked for at each scrape.
+Nothing here waits or reads a clock. For one thread: that of the event loop.
+"""
+
+from collections.abc import Callable, Iterator
+from statistics import median
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from kokoro_trio.errors import request_error_codes
+from kokoro_trio.metrics import DISCONNECTED, RequestRecord
+
+BUCKETS_S = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+"""Of what people wait for: closest around the 0.2 s in which one speaker follows another."""
+FINE_BUCKETS_S = (0.001, 0.0025, 0.005, *BUCKETS_S)
+"""Of what the server does: a step on a GPU is a matter of milliseconds, and so is a `canceled`."""
+STEP_KINDS = ("prosody", "vocode")
+ENDS = ("done", "canceled", DISCONNECTED, *request_error_codes())
+OTHER_END = "other"
+
+# When a series began doubles the number of series, and no query here needs it.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Load(Protocol):
+    """How busy the engine is at one moment: what the exposition reads of its statistics."""
+
+    @property
+    def sessions(self) -> int: ...
+    @property
+    def active(self) -> int: ...
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def slacks_s(self) -> tuple[float, ...]:
+        """For each listener who hears something, the seconds until there is nothing more to hear."""
+
+
+class Exposition:
+    """One server's metrics, in a registry of its own: several in one process do not meet."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._ttfb = self._histogram("ttfb", "From the speak frame received to its first audio frame sent.")
+        self._ttfa = self._histogram("ttfa", "TTFB and the silence at the head of the audio.")
+        self._queue_wait = self._histogram(
+            "queue_wait", "From the speak frame received until it was given a slot."
+        )
+        self._cancel_ack = self._histogram(
+            "cancel_ack",
+            "From the cancel frame received to canceled handed to the connection.",
+            buckets=FINE_BUCKETS_S,
+        )
+        self._step = self._histogram(
+            "step",
+            "Time of an engine step on the inference thread.",
+            buckets=FINE_BUCKETS_S,
+            labels=("kind",),
+        )
+        self._requests = Counter(
+            "kokoro_requests", "Ended requests, by how they ended.", ["end"], registry=self._registry
+        )
+        self._audio = Counter(
+            "kokoro_audio_seconds", "Audio sent by ended requests, in seconds.", registry=self._registry
+        )
+        # A series that is there from the start, at 0, shows its first increase.
+        for kind in STEP_KINDS:
+            self._step.labels(kind)
+        for end in (*ENDS, OTHER_END):
+            self._requests.labels(end)
+
+    def _histogram(
+        self, name: str, what: str, *, buckets: tuple[float, ...] = BUCKETS_S, labels: tuple[str, ...] = ()
+    ) -> Histogram:
+        return Histogram(f"kokoro_{name}_seconds", what, labels, buckets=buckets, registry=self._registry)
+
+    def watch(self, load: Callable[[], Load]) -> None:
+        """Asks for the load at each scrape from now on. To be called once."""
+        self._registry.register(_LoadCollector(load))
+
+    def scrape(self, accept: str) -> tuple[bytes, str]:
+        """All of it in the format that an `Accept` header asks for, and that format's content type."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+    # What happened.
+
+    def request_ended(self, record: RequestRecord) -> None:
+        for histogram, milliseconds in (
+            (self._ttfb, record.ttfb_ms),
+            (self._ttfa, record.ttfa_ms),
+            (self._queue_wait, record.queue_ms),
+        ):
+            if milliseconds is not None:
+                histogram.observe(milliseconds / 1000)
+        # A series for each word that ever ended a request would have no bound.
+        self._requests.labels(record.end if record.end in ENDS else OTHER_END).inc()
+        self._audio.inc(record.audio_s)
+
+    def cancel_acknowledged(self, seconds: float) -> None:
+        self._cancel_ack.observe(seconds)
+
+    def step_ended(self, kind: str, seconds: float) -> None:
+        self._step.labels(kind).observe(seconds)
+
+
+class _LoadCollector(Collector):
+    def __init__(self, load: Callable[[], Load]) -> None:
+        self._load = load
+
+    def collect(self) -> Iterator[Metric]:
+        load = self._load()
+        slacks_s = load.slacks_s
+        yield _gauge("kokoro_sessions", "Sessions with an utterance in the engine.", load.sessions)
+        yield _gauge("kokoro_active", "Utterances that were given a slot.", load.active)
+        yield _gauge("kokoro_queued", "Utterances that wait for a slot.", load.waiting)
+        yield _gauge(
+            "kokoro_slack_min_seconds",
+            "Seconds until the first of those who hear something runs dry; below 0: has run dry.",
+            min(slacks_s, default=None),
+        )
+        yield _gauge(
+            "kokoro_slack_median_seconds",
+            "The same, in the middle of those who hear something.",
+            median(slacks_s) if slacks_s else None,
+        )
+
+
+def _gauge(name: str, what: str, value: float | None) -> Metric:
+    """Without a value it has no sample: nobody who hears something is not nobody who runs dry."""
+    return GaugeMetricFamily(name, what, value)

@@ -1,0 +1,149 @@
+"""Pure: what a scrape reads, of records that are made up."""
+
+import attrs
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as read_text
+
+from kokoro_trio.exposition import BUCKETS_S, FINE_BUCKETS_S, Exposition
+from tests.test_metrics import record
+
+
+@attrs.frozen
+class Load:
+    sessions: int = 0
+    active: int = 0
+    waiting: int = 0
+    slacks_s: tuple[float, ...] = ()
+
+
+def scraped(text: str) -> dict[str, float]:
+    """Each sample by its series without `kokoro_`: `requests_total{end=done}`."""
+    values: dict[str, float] = {}
+    for family in read_text(text):
+        for sample in family.samples:
+            labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
+            series = sample.name.removeprefix("kokoro_") + (f"{{{labels}}}" if labels else "")
+            assert series not in values
+            values[series] = sample.value
+    return values
+
+
+def of(exposition: Exposition) -> dict[str, float]:
+    return scraped(exposition.scrape("")[0].decode())
+
+
+def buckets(values: dict[str, float], histogram: str) -> dict[float, float]:
+    """Its own counts, not summed up, of the buckets that have any, by their upper end."""
+    start = f"{histogram}_bucket{{le="
+    upper_ends = sorted(float(each.removeprefix(start)[:-1]) for each in values if each.startswith(start))
+    sums = [values[f"{start}{'+Inf' if end == float('inf') else end}}}"] for end in upper_ends]
+    counts = [after - before for before, after in zip([0.0, *sums], sums, strict=False)]
+    return {end: count for end, count in zip(upper_ends, counts, strict=True) if count}
+
+
+class TestRequests:
+    def test_times_go_into_their_buckets_in_seconds(self) -> None:
+        exposition = Exposition()
+        exposition.request_ended(record(ttfb_ms=200.0, ttfa_ms=450.0, queue_ms=0.0))
+        exposition.request_ended(record(ttfb_ms=200.1, ttfa_ms=12_000.0, queue_ms=10.0))
+        values = of(exposition)
+        assert buckets(values, "ttfb_seconds") == {0.2: 1, 0.3: 1}
+        assert buckets(values, "ttfa_seconds") == {0.5: 1, float("inf"): 1}
+        assert buckets(values, "queue_wait_seconds") == {0.01: 2}
+        assert values["ttfa_seconds_sum"] == pytest.approx(12.45)
+
+    def test_what_was_not_measured_is_not_observed(self) -> None:
+        exposition = Exposition()
+        exposition.request_ended(record(end="canceled", ttfb_ms=None, ttfa_ms=None, queue_ms=40.0))
+        values = of(exposition)
+        counts = [values[f"{name}_seconds_count"] for name in ("ttfb", "ttfa", "queue_wait")]
+        assert counts == [0, 0, 1]
+
+    def test_are_counted_by_their_end(self) -> None:
+        exposition = Exposition()
+        for end in ("done", "done", "canceled", "disconnected", "synthesis_failed"):
+            exposition.request_ended(record(end=end, audio_s=0.5))
+        values = of(exposition)
+        counted = {series: value for series, value in values.items() if "requests_total" in series and value}
+        assert counted == {
+            "requests_total{end=done}": 2,
+            "requests_total{end=canceled}": 1,
+            "requests_total{end=disconnected}": 1,
+            "requests_total{end=synthesis_failed}": 1,
+        }
+        assert values["audio_seconds_total"] == 2.5
+
+    def test_series_are_there_from_the_start_and_get_no_more(self) -> None:
+        exposition = Exposition()
+        before = of(exposition)
+        assert before["requests_total{end=unpronounceable}"] == 0
+        for number in range(100):
+            exposition.request_ended(record(end=f"made up {number}"))
+        after = of(exposition)
+        assert after.keys() == before.keys()
+        assert after["requests_total{end=other}"] == 100
+
+
+class TestSteps:
+    def test_have_buckets_of_their_kind(self) -> None:
+        exposition = Exposition()
+        for kind, seconds in (("prosody", 0.004), ("vocode", 0.0005), ("vocode", 0.25)):
+            exposition.step_ended(kind, seconds)
+        values = of(exposition)
+        assert values["step_seconds_count{kind=prosody}"] == 1
+        assert values["step_seconds_sum{kind=vocode}"] == 0.2505
+        assert values["step_seconds_bucket{kind=vocode,le=0.001}"] == 1
+        assert values["step_seconds_bucket{kind=vocode,le=0.2}"] == 1
+        assert values["step_seconds_bucket{kind=vocode,le=0.3}"] == 2
+
+
+def test_cancels_are_told_apart_below_ten_milliseconds() -> None:
+    exposition = Exposition()
+    for seconds in (0.0008, 0.002, 0.004, 0.02):
+        exposition.cancel_acknowledged(seconds)
+    assert buckets(of(exposition), "cancel_ack_seconds") == {0.001: 1, 0.0025: 1, 0.005: 1, 0.02: 1}
+
+
+@pytest.mark.parametrize("bounds", [BUCKETS_S, FINE_BUCKETS_S])
+def test_buckets_reach_from_ten_milliseconds_to_ten_seconds(bounds: tuple[float, ...]) -> None:
+    assert list(bounds) == sorted(set(bounds))
+    assert {0.01, 10.0} <= set(bounds)
+
+
+class TestLoad:
+    def test_is_that_of_the_moment(self) -> None:
+        now = [Load(sessions=3, active=4, waiting=2, slacks_s=(2.0, -0.5, 1.0, 8.0))]
+        exposition = Exposition()
+        exposition.watch(lambda: now[0])
+        values = of(exposition)
+        assert (values["sessions"], values["active"], values["queued"]) == (3, 4, 2)
+        assert (values["slack_min_seconds"], values["slack_median_seconds"]) == (-0.5, 1.5)
+        now[0] = Load()
+        values = of(exposition)
+        assert (values["sessions"], values["active"], values["queued"]) == (0, 0, 0)
+
+    def test_where_nobody_hears_anything_there_is_no_slack(self) -> None:
+        exposition = Exposition()
+        exposition.watch(Load)
+        assert not [series for series in of(exposition) if "slack" in series]
+
+
+def test_several_in_one_process_do_not_meet() -> None:
+    first, second = Exposition(), Exposition()
+    first.watch(lambda: Load(active=1))
+    second.watch(lambda: Load(active=2))
+    first.request_ended(record())
+    assert (of(first)["active"], of(first)["requests_total{end=done}"]) == (1, 1)
+    assert (of(second)["active"], of(second)["requests_total{end=done}"]) == (2, 0)
+
+
+def test_who_asks_for_openmetrics_gets_it() -> None:
+    exposition = Exposition()
+    exposition.watch(lambda: Load(slacks_s=(1.0,)))
+    exposition.request_ended(record())
+    text, content_type = exposition.scrape("application/openmetrics-text; version=1.0.0, text/plain;q=0.5")
+    assert content_type.startswith("application/openmetrics-text")
+    families = {family.name for family in read_openmetrics(text.decode())}  # type: ignore[no-untyped-call]
+    assert {"kokoro_requests", "kokoro_ttfa_seconds", "kokoro_slack_min_seconds"} <= families
+    assert exposition.scrape("")[1].startswith("text/plain")
