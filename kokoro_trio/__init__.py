@@ -9,7 +9,7 @@ The rooms, from the front door inwards; imports only point downwards:
 - `model`: weights, voices, the prosody and the vocoder half of Kokoro
 - `text`: sentences and grapheme-to-phoneme
 - `audio`: samples to frames
-- `metrics`: what happened to each request
+- `metrics`, `exposition`: what happened to each request, and what Prometheus is told of it
 - `speech`: the nouns that all of them share
 - `log`: how the log looks
 - `config`, `errors`: what is set, and what can go wrong

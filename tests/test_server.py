@@ -287,6 +287,8 @@ class TestMetrics:
         assert busy["active"] + busy["queued"] == 8
         assert busy["queued"] >= 4
         assert busy["slack_min_seconds"] == busy["slack_median_seconds"]
+        n_vocoded = busy["step_seconds_count{kind=vocode}"]
+        assert busy["step_seconds_sum{kind=vocode}"] >= 0.2 * n_vocoded > 0
         assert (idle["sessions"], idle["active"], idle["queued"]) == (0, 0, 0)
         assert "slack_min_seconds" not in idle
         assert idle["requests_total{end=disconnected}"] == 8
