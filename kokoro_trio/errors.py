@@ -176,8 +176,19 @@ class UnknownVoice(RequestError):
     close_matches: list[str]
 
     def __str__(self) -> str:
-        near = f"; did you mean {' or '.join(self.close_matches)}?" if self.close_matches else ""
-        return f"there is no voice {self.got!r}{near}"
+        return f"there is no voice {self.got!r}{self._near}"
+
+    @property
+    def _near(self) -> str:
+        return f"; did you mean {' or '.join(self.close_matches)}?" if self.close_matches else ""
+
+
+@define
+class NotMixable(UnknownVoice):
+    """`got` stands in a recipe and is no voice of the model; it may well be the name of a blend."""
+
+    def __str__(self) -> str:
+        return f"{self.got!r} is no voice of the model, and a recipe mixes only those{self._near}"
 
 
 @define

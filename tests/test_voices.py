@@ -116,6 +116,13 @@ class TestCustomVoices:
     def catalogue_over(self, file: Path) -> VoiceCatalogue:
         return VoiceCatalogue.of(NAMES, female="af_aoede", male="am_michael", custom_folder=file.parent)
 
+    def test_one_of_them_is_not_mixed_and_the_refusal_says_why(self, file: Path) -> None:
+        file.write_text('{"my_blend": "af_heart(2)+af_aoede"}')
+        with pytest.raises(UnknownVoice) as refused:
+            self.catalogue_over(file).resolve("my_blend+af_heart")
+        assert (refused.value.code, refused.value.got) == ("unknown_voice", "my_blend")
+        assert "'my_blend' is no voice of the model, and a recipe mixes only those" in str(refused.value)
+
     def test_by_name(self, file: Path) -> None:
         file.write_text('{"my_blend": "af_heart(2)+af_aoede"}')
         voice = self.catalogue_over(file).resolve("my_blend")

@@ -87,7 +87,7 @@ class CustomVoices:
     def add(self, name: str, recipe: str, *, validate: bool = False, replace: bool = False) -> None:
         """With `validate` the voices of the recipe must be known here too.
 
-        Raises `BadVoiceName`, `VoiceExists` unless `replace`, `UnknownVoice`, `MalformedRecipe`, and
+        Raises `BadVoiceName`, `VoiceExists` unless `replace`, `NotMixable`, `MalformedRecipe`, and
         `FileBusy`.
         """
         check_name(name, self.base_voices)

@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from attrs import frozen
 
-from kokoro_trio.errors import MalformedRecipe, UnknownVoice
+from kokoro_trio.errors import MalformedRecipe, NotMixable, UnknownVoice
 
 MAX_RECIPE_VOICES = 16
 MAX_RECIPE_CHARS = 2_000
@@ -86,10 +86,10 @@ def _malformed(text: str, reason: str) -> MalformedRecipe:
 
 
 def check_voices(recipe: Recipe, known: Collection[str]) -> None:
-    """Raises `UnknownVoice` for the first voice of a recipe that is none."""
+    """Raises `NotMixable` for the first voice of a recipe that is none of the model's, `known`."""
     for voice in recipe.weights:
         if voice not in known:
-            raise unknown_voice(voice, known)
+            raise NotMixable(got=voice[:MAX_GOT_CHARS], close_matches=near_names(voice, known))
 
 
 def unknown_voice(name: str, known: Collection[str]) -> UnknownVoice:
