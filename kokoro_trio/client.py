@@ -7,7 +7,8 @@
         print(speech.timing)
 
 One task a connection reads all the time and hands every message to the speech it belongs to, so several
-speeches may be outstanding: their audio comes in the order of their `speak`, whatever order it is read in.
+speeches may be outstanding: their audio comes in the order of their `speak` (in tagged framing side by
+side), whatever order it is read in.
 """
 
 import argparse
@@ -27,6 +28,7 @@ import trio_websocket
 from attrs import define, frozen
 from numpy.typing import NDArray
 
+from kokoro_trio.audio.codecs import decoded_rate_hz, decoder_for
 from kokoro_trio.config import BYTES_PER_SAMPLE, ClientConfig
 from kokoro_trio.errors import BadJson, BadMessage, Fact, KokoroTrioError, UnknownType
 from kokoro_trio.metrics import HeadSilence
@@ -47,7 +49,9 @@ from kokoro_trio.server.messages import (
     StartedSpeak,
     decode_server,
     encode,
+    untag,
 )
+from kokoro_trio.server.protocol import PLAIN, TAGGED
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 
 CONNECT_TIMEOUT_S = 10.0
@@ -257,19 +261,39 @@ class Session:
         self._outstanding: dict[str, Speech] = {}
         self._speaking: Speech | None = None
         self._starts: deque[trio.MemorySendChannel[Started | ClientError]] = deque()
+        self._format, self._sample_rate_hz, self._framing = "pcm", SAMPLE_RATE_HZ, PLAIN
         self._lost: ConnectionLost | None = None
 
     async def start(
-        self, *, voice: str | None = None, timestamps: bool | None = None, language: str | None = None
+        self,
+        *,
+        voice: str | None = None,
+        timestamps: bool | None = None,
+        language: str | None = None,
+        format: str | None = None,
+        sample_rate: int | None = None,
+        framing: str | None = None,
     ) -> Started:
-        """Sets the voice and the language of what is spoken from here on without naming them, and whether
-        words are timed.
+        """Sets the voice and the language of what is spoken from here on without naming them, whether words
+        are timed, and how the audio comes: as "pcm", "mulaw" or "opus", made at `sample_rate`, with the
+        requests one after the other ("plain") or side by side ("tagged").
 
-        What is left out stays as it is. Raises `RequestFailed` (for an unknown voice) and `ConnectionLost`.
+        What is left out stays as it is. Speak when it has returned: before, it is not known how the audio
+        will come. Raises `RequestFailed` (for an unknown voice, or a rate that the format does not have)
+        and `ConnectionLost`.
         """
         send, receive = trio.open_memory_channel[Started | ClientError](1)
         self._starts.append(send)
-        await self._send(Start(voice=voice, timestamps=timestamps, language=language))
+        await self._send(
+            Start(
+                voice=voice,
+                timestamps=timestamps,
+                language=language,
+                format=format,
+                sample_rate=sample_rate,
+                framing=framing,
+            )
+        )
         answer = await receive.receive()
         if isinstance(answer, ClientError):
             raise answer
@@ -294,7 +318,7 @@ class Session:
         request_id = request_id or uuid.uuid4().hex
         if request_id in self._outstanding:
             raise ValueError(f"request {request_id!r} is still outstanding")
-        speech = Speech(request_id, trio.current_time(), self._send)
+        speech = Speech(request_id, trio.current_time(), self._send, self._format, self._sample_rate_hz)
         self._outstanding[request_id] = speech
         await self._send(Speak(text, request_id, voice, speed, language))
         try:
@@ -340,13 +364,23 @@ class Session:
         if isinstance(frame, str):
             with suppress(UnknownType):  # A newer server may have more to say.
                 self._take_message(decode_server(frame), at)
-        elif self._speaking is not None:
-            self._speaking._hear(_samples(frame), at)
+        else:
+            self._take_audio(frame, at)
+
+    def _take_audio(self, frame: bytes, at: float) -> None:
+        speech, audio = self._speaking, frame
+        if self._framing == TAGGED:
+            request_id, audio = untag(frame)
+            speech = self._outstanding.get(request_id)
+        if speech is not None:
+            speech._hear(audio, at)
         else:
             self.n_stray_frames += 1  # The primer, which is not for ears.
 
     def _take_message(self, message: ServerMessage, at: float) -> None:
         if isinstance(message, Started):
+            self._format, self._sample_rate_hz = message.format, message.sample_rate
+            self._framing = message.framing
             self._answer_start(message)
         elif message.request_id is None:
             self._take_error_of_nobody(message, at)
@@ -395,12 +429,6 @@ class Session:
         await trio.aclose_forcefully(self._websocket)
 
 
-def _samples(frame: bytes) -> NDArray[np.int16]:
-    if len(frame) % BYTES_PER_SAMPLE:
-        raise BadMessage(field="audio", expected="whole 16-bit samples", got=f"{len(frame)} bytes")
-    return np.frombuffer(frame, "<i2")
-
-
 def _failure(error: Error) -> RequestFailed:
     return RequestFailed(error.code, error.message, error.request_id, error.facts)
 
@@ -408,9 +436,10 @@ def _failure(error: Error) -> RequestFailed:
 class Speech:
     """One request and the audio that comes for it. `Session.speak` makes it.
 
-    Iterate it once: int16 arrays of shape (n,), mono at 24 kHz, read-only, as the frames come. The
-    iteration ends with `done` or `canceled`; it raises `RequestFailed` where the server answers with
-    an error, after the audio that came before, and `ConnectionLost`.
+    Iterate it once: int16 arrays of shape (n,), mono at `sample_rate_hz`, as the frames come (of PCM
+    read-only); μ-law and Opus are decoded, Opus to 48 kHz. `encoded` is all that came, as it came: of Opus,
+    an Ogg file. The iteration ends with `done` or `canceled`; it raises `RequestFailed` where the server
+    answers with an error, after the audio that came before, and `ConnectionLost`.
 
     Times are those of `trio.current_time()`, in seconds, taken as frames arrive and not as they are
     read. `end` is None, then "done", "canceled", "connection_lost" or the server's error code;
@@ -420,9 +449,16 @@ class Speech:
     """
 
     def __init__(
-        self, request_id: str, requested_at: float, send: Callable[[ClientMessage], Awaitable[None]]
+        self,
+        request_id: str,
+        requested_at: float,
+        send: Callable[[ClientMessage], Awaitable[None]],
+        audio_format: str,
+        sample_rate_hz: int,
     ) -> None:
         self.request_id = request_id
+        self.sample_rate_hz = decoded_rate_hz(audio_format, sample_rate_hz)
+        self.encoded = bytearray()
         self.requested_at = requested_at
         self.was_queued = False
         self.started_at: float | None = None
@@ -436,7 +472,8 @@ class Speech:
         self.duration_s: float | None = None
         self._send = send
         self._error: ClientError | None = None
-        self._head_silence = HeadSilence()
+        self._decode = decoder_for(audio_format)
+        self._head_silence = HeadSilence(self.sample_rate_hz)
         self._is_silenced = False
         self._is_over = trio.Event()
         # Unbounded: a player takes a minute for a minute of audio, and a reader that waited for it would
@@ -479,7 +516,13 @@ class Speech:
     def timing(self) -> "Timing":
         """What was measured so far; it does not change any more when the speech has ended."""
         ended_at = trio.current_time() if self.ended_at is None else self.ended_at
-        return Timing.of(self.requested_at, self.arrivals, self._head_silence.seconds, ended_at)
+        return Timing.of(
+            self.requested_at,
+            self.arrivals,
+            self._head_silence.seconds,
+            ended_at,
+            sample_rate_hz=self.sample_rate_hz,
+        )
 
     # For the session.
 
@@ -503,7 +546,9 @@ class Speech:
             case Error():
                 self._fail(_failure(message), at)
 
-    def _hear(self, samples: NDArray[np.int16], at: float) -> None:
+    def _hear(self, audio: bytes, at: float) -> None:
+        self.encoded += audio
+        samples = self._decode(audio)
         self.arrivals.append(Arrival(at, len(samples)))
         self._head_silence.feed(samples)
         if not self._is_silenced:
@@ -547,14 +592,20 @@ class Timing:
 
     @classmethod
     def of(
-        cls, requested_at: float, arrivals: Sequence[Arrival], head_silence_s: float | None, ended_at: float
+        cls,
+        requested_at: float,
+        arrivals: Sequence[Arrival],
+        head_silence_s: float | None,
+        ended_at: float,
+        *,
+        sample_rate_hz: int = SAMPLE_RATE_HZ,
     ) -> "Timing":
         ttfb_s = arrivals[0].at - requested_at if arrivals else None
         return cls(
             ttfb_s=ttfb_s,
             ttfa_s=None if ttfb_s is None or head_silence_s is None else ttfb_s + head_silence_s,
             wall_s=ended_at - requested_at,
-            audio_s=sum(arrival.n_samples for arrival in arrivals) / SAMPLE_RATE_HZ,
+            audio_s=sum(arrival.n_samples for arrival in arrivals) / sample_rate_hz,
         )
 
     @property
@@ -577,13 +628,13 @@ def _shown(value: float | None, scale: float, form: str) -> str:
     return "-" if value is None else format(value * scale, form)
 
 
-def save_wav(path: str | Path, samples: NDArray[np.int16]) -> None:
-    """`samples`: int16, mono, 24 kHz. Raises OSError."""
+def save_wav(path: str | Path, samples: NDArray[np.int16], sample_rate_hz: int = SAMPLE_RATE_HZ) -> None:
+    """`samples`: int16, mono. Raises OSError."""
     # Opened here: where `wave` cannot open a file itself, its finalizer complains on standard error.
     with Path(path).open("wb") as file, wave.open(file, "wb") as wav:
         wav.setnchannels(1)
         wav.setsampwidth(BYTES_PER_SAMPLE)
-        wav.setframerate(SAMPLE_RATE_HZ)
+        wav.setframerate(sample_rate_hz)
         wav.writeframes(samples.astype("<i2").tobytes())
 
 

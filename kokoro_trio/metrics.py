@@ -37,6 +37,7 @@ DEFAULT_PERIODS = "30m,1h,6h,24h,3d"
 class HeadSilence:
     """Finds how much silence lies at the head of a request's audio, piece by piece."""
 
+    sample_rate_hz: int = SAMPLE_RATE_HZ
     _n_silent: int = 0
     _is_over: bool = False
 
@@ -53,7 +54,7 @@ class HeadSilence:
     @property
     def seconds(self) -> float | None:
         """None until something audible came."""
-        return self._n_silent / SAMPLE_RATE_HZ if self._is_over else None
+        return self._n_silent / self.sample_rate_hz if self._is_over else None
 
 
 _number = instance_of((int, float))

@@ -84,7 +84,9 @@ class TestStart:
         [
             ({"voice": "nobody"}, "unknown_voice"),
             ({"format": "flac"}, "unsupported_format"),
-            ({"sample_rate": 44100}, "unsupported_sample_rate"),
+            ({"sample_rate": 44101}, "unsupported_sample_rate"),
+            ({"format": "mulaw"}, "unsupported_sample_rate"),
+            ({"format": "opus", "sample_rate": 44100}, "unsupported_sample_rate"),
             ({"framing": "wrapped"}, "bad_message"),
             ({"language": "de"}, "bad_language"),
             ({"language": ""}, "bad_language"),

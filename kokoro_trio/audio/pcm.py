@@ -5,7 +5,8 @@ from attrs import define, field
 from numpy.typing import NDArray
 
 from kokoro_trio.config import BYTES_PER_SAMPLE, StreamConfig
-from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
+from kokoro_trio.errors import BadMessage
+from kokoro_trio.speech import Samples
 
 FULL_SCALE = 32767
 
@@ -15,9 +16,16 @@ def to_pcm16(samples: Samples) -> NDArray[np.int16]:
     return np.rint(np.clip(samples, -1.0, 1.0) * FULL_SCALE).astype("<i2")
 
 
+def from_pcm16(pcm: bytes) -> NDArray[np.int16]:
+    """Raises `BadMessage` for half a sample."""
+    if len(pcm) % BYTES_PER_SAMPLE:
+        raise BadMessage(field="audio", expected="whole 16-bit samples", got=f"{len(pcm)} bytes")
+    return np.frombuffer(pcm, "<i2")
+
+
 @define
 class PcmFramer:
-    """Gathers one request's PCM into frames of `chunk_samples`, and frames into messages.
+    """Gathers one request's samples into frames of `chunk_samples`, and frames into messages.
 
     A message goes out when `buffer_bytes` or `flush_every` frames are gathered, whichever is first;
     with `first_immediate` the first frame goes out alone, for the sake of the first audio. Frames run
@@ -28,21 +36,25 @@ class PcmFramer:
     buffer_bytes: int
     flush_every: int
     first_immediate: bool
+    bytes_per_sample: int = BYTES_PER_SAMPLE
     _rest: bytes = b""
     _n_messages: int = field(default=0)
 
     @classmethod
-    def of(cls, config: StreamConfig) -> "PcmFramer":
+    def of(
+        cls, config: StreamConfig, sample_rate_hz: int, bytes_per_sample: int = BYTES_PER_SAMPLE
+    ) -> "PcmFramer":
         return cls(
-            chunk_samples=round(config.chunk_seconds * SAMPLE_RATE_HZ),
+            chunk_samples=round(config.chunk_seconds * sample_rate_hz),
             buffer_bytes=config.buffer_bytes,
             flush_every=config.flush_every,
             first_immediate=config.first_chunk_immediate,
+            bytes_per_sample=bytes_per_sample,
         )
 
-    def push(self, samples: Samples) -> list[bytes]:
+    def push(self, encoded: bytes) -> list[bytes]:
         """The messages that are complete with these samples."""
-        pcm = self._rest + to_pcm16(samples).tobytes()
+        pcm = self._rest + encoded
         messages = []
         start = 0
         while len(pcm) - start >= (size := self._message_bytes()):
@@ -58,7 +70,7 @@ class PcmFramer:
         return [rest] if rest else []
 
     def _message_bytes(self) -> int:
-        chunk_bytes = self.chunk_samples * BYTES_PER_SAMPLE
+        chunk_bytes = self.chunk_samples * self.bytes_per_sample
         if self.first_immediate and self._n_messages == 0:
             return chunk_bytes
         chunks_to_fill_buffer = -(-self.buffer_bytes // chunk_bytes)

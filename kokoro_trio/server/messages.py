@@ -1,5 +1,7 @@
 """The messages of the wire, typed; the only place that knows how they look as JSON.
 
+And how binary frames are tagged with the request they are of, in tagged framing.
+
 Both ends use this module: the server decodes `ClientMessage`s and encodes `ServerMessage`s, the
 client the other way round. Unknown fields are ignored, unknown types are an error.
 """
@@ -24,6 +26,8 @@ from kokoro_trio.errors import (
 
 WEBSOCKET_PATH = "/v1/audio/speech/stream/ws"
 MAX_REQUEST_ID_CHARS = 128
+MAX_TAG_BYTES = 255
+"""Of a request id in UTF-8: its length goes before it as one byte."""
 MIN_SPEED, MAX_SPEED = 0.5, 2.0
 _MAX_GOT_CHARS = 100
 """How much of a value that was refused is sent back."""
@@ -240,6 +244,26 @@ def decode_server(frame: str) -> ServerMessage:
     except TypeError as error:
         raise BadMessage(field=str(kind), expected="complete", got=str(error)) from error
     return message
+
+
+def tag_of(request_id: str) -> bytes:
+    """What stands before the audio of a request in each of its frames. Raises `BadMessage`."""
+    name = request_id.encode()
+    if len(name) > MAX_TAG_BYTES:
+        expected = f"at most {MAX_TAG_BYTES} bytes of UTF-8 in tagged framing"
+        raise BadMessage(field="request_id", expected=expected, got=f"{len(name)} bytes")
+    return bytes([len(name)]) + name
+
+
+def untag(frame: bytes) -> tuple[str, bytes]:
+    """The request id of a tagged frame and its audio; the primer has an empty id. Raises `BadMessage`."""
+    audio_at = 1 + frame[0] if frame else 1
+    if audio_at > len(frame):
+        raise BadMessage(field="audio", expected="a tag and audio", got=f"{len(frame)} bytes")
+    try:
+        return frame[1:audio_at].decode(), frame[audio_at:]
+    except UnicodeDecodeError as error:
+        raise BadMessage(field="audio", expected="a tag in UTF-8", got=str(error)) from error
 
 
 def _spoken_words(values: object) -> list[SpokenWord]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from attrs import asdict, define, evolve, field, frozen
 
+from kokoro_trio.audio.codecs import SAMPLE_RATES_HZ
 from kokoro_trio.errors import (
     BadMessage,
     DuplicateRequest,
@@ -40,14 +41,15 @@ from kokoro_trio.server.messages import (
     StartedSpeak,
     Stop,
     decode_client,
+    tag_of,
 )
 from kokoro_trio.speech import SAMPLE_RATE_HZ, Utterance, WordTime
 from kokoro_trio.text.languages import language_named
 from kokoro_trio.text.segmentation import word_count
 
-FORMATS = ["pcm"]
-SAMPLE_RATES_HZ = [SAMPLE_RATE_HZ]
-FRAMINGS = ["plain"]
+FORMATS = list(SAMPLE_RATES_HZ)
+PLAIN, TAGGED = "plain", "tagged"
+FRAMINGS = [PLAIN, TAGGED]
 DEFAULT_SPEED = 1.0
 FRAMES_PER_META = 10
 REMEMBERED_REQUESTS = 4096
@@ -61,6 +63,23 @@ CLOSE_NORMAL, CLOSE_RESTART = 1000, 1012
 _NOT_SPACE = re.compile(r"\S*")
 
 
+@frozen
+class Settings:
+    """What holds for the requests of a session until a `start` changes it."""
+
+    voice: str = "female"
+    format: str = "pcm"
+    sample_rate: int = SAMPLE_RATE_HZ
+    timestamps: bool = False
+    framing: str = PLAIN
+    language: str | None = None
+    """None: that of the voice."""
+
+    @property
+    def is_tagged(self) -> bool:
+        return self.framing == TAGGED
+
+
 @define(eq=False)
 class Request:
     """One accepted `speak`. `end` is the wire word or error code it ended with."""
@@ -69,7 +88,10 @@ class Request:
     utterance: Utterance
     voice_name: str
     """What people are told of the voice: of a blend its name, not its recipe."""
-    tells_words: bool = False
+    settings: Settings
+    """Those of the session when the request was made."""
+    tag: bytes = b""
+    """Goes before each frame of its audio; empty in plain framing."""
     is_speaking: bool = False
     words: list[WordTime] = field(factory=list)
     """As far as they are known, in order."""
@@ -80,7 +102,7 @@ class Request:
     @property
     def duration_s(self) -> float:
         """Audio sent, in seconds."""
-        return self.n_samples_sent / SAMPLE_RATE_HZ
+        return self.n_samples_sent / self.settings.sample_rate
 
     def spoken_chars(self, played_s: float | None) -> int:
         """How much of the text was heard: up to the last word that ended within what was sent, or played.
@@ -113,7 +135,7 @@ class Begin:
 
 @frozen
 class GiveTurn:
-    """This request may send its audio now: in plain framing one speaks at a time."""
+    """This request may send its audio now: in plain framing one speaks at a time, in tagged all do."""
 
     request: Request
 
@@ -134,19 +156,6 @@ class Close:
 Effect = Send | Begin | GiveTurn | Silence | Close
 
 
-@frozen
-class _Settings:
-    """What holds for the requests of a session until a `start` changes it."""
-
-    voice: str = "female"
-    format: str = "pcm"
-    sample_rate: int = SAMPLE_RATE_HZ
-    timestamps: bool = False
-    framing: str = "plain"
-    language: str | None = None
-    """None: that of the voice."""
-
-
 @define
 class Protocol:
     """`new_request_id` names the requests of clients that do not."""
@@ -155,7 +164,7 @@ class Protocol:
     voices: VoiceCatalogue
     max_words: int
     new_request_id: Callable[[], str]
-    _defaults: _Settings = field(factory=_Settings)
+    _defaults: Settings = field(factory=Settings)
     _outstanding: dict[str, Request] = field(factory=dict)
     _ended: OrderedDict[str, None] = field(factory=OrderedDict)
     _is_stopping: bool = False
@@ -197,6 +206,9 @@ class Protocol:
         chosen = evolve(self._defaults, **given)
         voice = self.voices.resolve(chosen.voice)
         _check_format(chosen)
+        if chosen.framing != self._defaults.framing and self._outstanding:
+            expected = f"{self._defaults.framing} as long as requests are outstanding"
+            raise BadMessage(field="framing", expected=expected, got=chosen.framing)
         if chosen.language is not None:
             language_named(chosen.language)
         self._defaults = chosen
@@ -218,15 +230,13 @@ class Protocol:
             speed=message.speed or DEFAULT_SPEED,
             language=self._language(message, voice),
         )
-        request = Request(
-            message.request_id or self.new_request_id(),
-            utterance,
-            voice.name,
-            tells_words=self._defaults.timestamps,
-        )
-        self._outstanding[request.request_id] = request
-        is_first = len(self._outstanding) == 1
-        return [Begin(request), *([GiveTurn(request)] if is_first else [])]
+        request_id = message.request_id or self.new_request_id()
+        is_tagged = self._defaults.is_tagged
+        tag = tag_of(request_id) if is_tagged else b""
+        request = Request(request_id, utterance, voice.name, self._defaults, tag)
+        self._outstanding[request_id] = request
+        may_speak = is_tagged or len(self._outstanding) == 1
+        return [Begin(request), *([GiveTurn(request)] if may_speak else [])]
 
     def _language(self, message: Speak, voice: Voice) -> str:
         named = self._defaults.language if message.language is None else message.language
@@ -299,7 +309,8 @@ class Protocol:
         while len(self._ended) > REMEMBERED_REQUESTS:
             self._ended.popitem(last=False)
         following = next(iter(self._outstanding.values()), None)
-        turn = [GiveTurn(following)] if following and following is not speaker else []
+        waits_for_turn = following and following is not speaker and not following.settings.is_tagged
+        turn = [GiveTurn(following)] if following and waits_for_turn else []
         return [*turn, *self._close_if_idle()]
 
     def _close_if_idle(self) -> list[Effect]:
@@ -310,7 +321,7 @@ class Protocol:
         return [Close(CLOSE_RESTART, "the server is shutting down")] if self._is_draining else []
 
 
-def _started(chosen: _Settings, voice: Voice, session_id: str) -> Started:
+def _started(chosen: Settings, voice: Voice, session_id: str) -> Started:
     return Started(
         voice=voice.name,
         format=chosen.format,
@@ -322,7 +333,7 @@ def _started(chosen: _Settings, voice: Voice, session_id: str) -> Started:
 
 
 def _told(request: Request, words: Sequence[WordTime]) -> list[Effect]:
-    if not request.tells_words or not words:
+    if not request.settings.timestamps or not words:
         return []
     text = request.utterance.text
     spoken = [
@@ -343,10 +354,11 @@ def _canceled(request: Request, played_s: float | None) -> Canceled:
     return Canceled(request.request_id, request.duration_s, text[:end], text[end:])
 
 
-def _check_format(chosen: _Settings) -> None:
+def _check_format(chosen: Settings) -> None:
     if chosen.format not in FORMATS:
         raise UnsupportedFormat(got=chosen.format, allowed=FORMATS)
-    if chosen.sample_rate not in SAMPLE_RATES_HZ:
-        raise UnsupportedSampleRate(got=chosen.sample_rate, allowed=[str(r) for r in SAMPLE_RATES_HZ])
+    rates_hz = SAMPLE_RATES_HZ[chosen.format]
+    if chosen.sample_rate not in rates_hz:
+        raise UnsupportedSampleRate(got=chosen.sample_rate, allowed=[str(rate) for rate in rates_hz])
     if chosen.framing not in FRAMINGS:
         raise BadMessage(field="framing", expected=" or ".join(FRAMINGS), got=chosen.framing)

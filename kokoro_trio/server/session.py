@@ -2,17 +2,20 @@
 
 The protocol decides, the session carries out. Effects are applied without waiting, so what the
 protocol decided is in the outbox before anything else can happen. The sender is the only writer: it
-lets messages go before audio, and looks before each frame whether its request still speaks.
+lets messages go before audio, gives the requests that speak at once a frame each in turn, and looks
+before each frame whether its request still speaks.
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import closing
 
 import trio
 from attrs import define, field, frozen
 
-from kokoro_trio.audio.pcm import PcmFramer
-from kokoro_trio.config import BYTES_PER_SAMPLE, StreamConfig
+from kokoro_trio.audio.codecs import encoder_for
+from kokoro_trio.audio.frames import AudioFrame, Encoder
+from kokoro_trio.config import StreamConfig
 from kokoro_trio.engine.engine import Engine, UtteranceStream
 from kokoro_trio.errors import RequestError
 from kokoro_trio.metrics import DISCONNECTED, HeadSilence, RequestRecord
@@ -29,9 +32,13 @@ from kokoro_trio.server.protocol import (
     Send,
     Silence,
 )
+from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
 
 MAX_UNSENT_MESSAGES = 64
 """Replies that may pile up before the session stops reading from a client that does not read."""
+
+ENCODED_AT_ONCE_SAMPLES = SAMPLE_RATE_HZ // 5
+"""Of Opus some milliseconds of work: no more is done before the first frame, or after a cancel."""
 
 
 @define(eq=False)
@@ -40,7 +47,6 @@ class _Speech:
 
     request: Request
     received_at: float
-    framer: PcmFramer
     scope: trio.CancelScope = field(factory=trio.CancelScope)
     turn: trio.Event = field(factory=trio.Event)
     head_silence: HeadSilence = field(factory=HeadSilence)
@@ -54,7 +60,7 @@ class _Audio:
 
     speech: _Speech
     segment: int
-    frames: deque[bytes]
+    frames: deque[AudioFrame]
     sent: trio.Event = field(factory=trio.Event)
 
 
@@ -118,7 +124,7 @@ class Session:
             self._cancels_received_at.extend([trio.current_time()] * len(canceled))
             for request in (effect.request for effect in effects if isinstance(effect, Begin)):
                 # Before anything is awaited: its turn, or its end, may come at any time.
-                self._speeches[request] = _Speech(request, trio.current_time(), PcmFramer.of(self._config))
+                self._speeches[request] = _Speech(request, trio.current_time())
                 # A full queue blocks the reading of the session that fills it, and of no other.
                 await self._engine.wait_for_room(self._protocol.session_id)
             self._apply(effects)
@@ -173,14 +179,27 @@ class Session:
         speech.slot_at = trio.current_time()
         await speech.turn.wait()
         self._apply(self._protocol.starts_speaking(speech.request))
+        settings = speech.request.settings
+        with closing(encoder_for(settings.format, settings.sample_rate, self._config)) as encoder:
+            await self._encode(stream, speech, encoder)
+
+    async def _encode(self, stream: UtteranceStream, speech: _Speech, encoder: Encoder) -> None:
         segment = 0
         async for piece in stream:
             segment = piece.segment
             speech.head_silence.feed(piece.samples)
-            await self._hand_over(speech, segment, speech.framer.push(piece.samples))
-        await self._hand_over(speech, segment, speech.framer.flush())
+            for samples in _cut(piece.samples):
+                # A cancel waits here for the thread, so that `close` never comes beside a `push`.
+                frames = (
+                    await trio.to_thread.run_sync(encoder.push, samples)
+                    if encoder.blocks
+                    else encoder.push(samples)
+                )
+                await self._hand_over(speech, segment, frames)
+        frames = await trio.to_thread.run_sync(encoder.flush) if encoder.blocks else encoder.flush()
+        await self._hand_over(speech, segment, frames)
 
-    async def _hand_over(self, speech: _Speech, segment: int, frames: list[bytes]) -> None:
+    async def _hand_over(self, speech: _Speech, segment: int, frames: list[AudioFrame]) -> None:
         """Returns when the sender has sent the frames."""
         if frames:
             audio = _Audio(speech, segment, deque(frames))
@@ -196,7 +215,7 @@ class Session:
                 await self._send_message(self._messages.popleft())
                 self._messages_sent.unpark_all()
             elif self._audio:
-                await self._send_frame(self._audio[0])
+                await self._send_frame(self._audio.popleft())
             else:
                 self._wake_sender = trio.Event()
                 await self._wake_sender.wait()
@@ -214,18 +233,23 @@ class Session:
             self._on_cancel_acknowledged(trio.current_time() - self._cancels_received_at.popleft())
 
     async def _send_frame(self, audio: _Audio) -> None:
-        """Sends the next frame of `audio`, unless its request has ended meanwhile."""
+        """Sends the next frame of `audio`, unless its request has ended meanwhile; the others' come next."""
         request = audio.speech.request
         if request.end is None:
             frame = audio.frames.popleft()
-            n_samples = len(frame) // BYTES_PER_SAMPLE
-            self._apply(self._protocol.sends_audio(request, n_samples, audio.segment))
-            await self._connection.send(frame)
+            self._apply(self._protocol.sends_audio(request, frame.n_samples, audio.segment))
+            await self._connection.send(request.tag + frame.data)
             if audio.speech.first_frame_at is None:
                 audio.speech.first_frame_at = trio.current_time()
-        if request.end is not None or not audio.frames:
-            self._audio.popleft()
+        if request.end is None and audio.frames:
+            self._audio.append(audio)
+        else:
             audio.sent.set()
+
+
+def _cut(samples: Samples) -> Iterator[Samples]:
+    for start in range(0, len(samples), ENCODED_AT_ONCE_SAMPLES):
+        yield samples[start : start + ENCODED_AT_ONCE_SAMPLES]
 
 
 def _record(speech: _Speech, ended_at: float) -> RequestRecord:

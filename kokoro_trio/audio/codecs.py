@@ -1,0 +1,92 @@
+"""The audio formats of the wire: which there are, at which rates, and what makes and reads them."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kokoro_trio.audio.frames import AudioFrame, Encoder
+from kokoro_trio.audio.mulaw import from_mulaw, to_mulaw
+from kokoro_trio.audio.opus import GRANULE_HZ, OpusDecoder, OpusEncoder
+from kokoro_trio.audio.pcm import PcmFramer, from_pcm16, to_pcm16
+from kokoro_trio.audio.resampling import Resampler
+from kokoro_trio.config import BYTES_PER_SAMPLE, StreamConfig
+from kokoro_trio.speech import Samples
+
+SAMPLE_RATES_HZ = {
+    "pcm": (8000, 16_000, 22_050, 24_000, 44_100, 48_000),
+    "mulaw": (8000,),
+    # Of those, the ones that Opus knows.
+    "opus": (8000, 16_000, 24_000, 48_000),
+}
+"""By format."""
+
+Decode = Callable[[bytes], NDArray[np.int16]]
+
+
+def encoder_for(audio_format: str, sample_rate_hz: int, config: StreamConfig) -> Encoder:
+    """For one request. The rate must be one of the format's."""
+    match audio_format:
+        case "pcm":
+            return SampleEncoder(_pcm_bytes, BYTES_PER_SAMPLE, sample_rate_hz, config)
+        case "mulaw":
+            return SampleEncoder(_mulaw_bytes, 1, sample_rate_hz, config)
+        case "opus":
+            return OpusEncoder(sample_rate_hz)
+    raise ValueError(f"there is no format {audio_format!r}")
+
+
+def decoder_for(audio_format: str) -> Decode:
+    """For one request: from a binary frame to its samples, at `decoded_rate_hz`. It raises `BadMessage`."""
+    match audio_format:
+        case "pcm":
+            return from_pcm16
+        case "mulaw":
+            return from_mulaw
+        case "opus":
+            return OpusDecoder().decode
+    raise ValueError(f"there is no format {audio_format!r}")
+
+
+def decoded_rate_hz(audio_format: str, sample_rate_hz: int) -> int:
+    """Opus is decoded to 48 kHz whatever it was made from."""
+    return GRANULE_HZ if audio_format == "opus" else sample_rate_hz
+
+
+class SampleEncoder:
+    """Formats in which each sample has its own bytes."""
+
+    blocks = False
+
+    def __init__(
+        self,
+        encode: Callable[[Samples], bytes],
+        bytes_per_sample: int,
+        sample_rate_hz: int,
+        config: StreamConfig,
+    ) -> None:
+        self._encode = encode
+        self._bytes_per_sample = bytes_per_sample
+        self._resampler = Resampler.to(sample_rate_hz)
+        self._framer = PcmFramer.of(config, sample_rate_hz, bytes_per_sample)
+
+    def push(self, samples: Samples) -> list[AudioFrame]:
+        return self._framed(self._framer.push(self._encode(self._resampler.push(samples))))
+
+    def flush(self) -> list[AudioFrame]:
+        rest = self._framer.push(self._encode(self._resampler.flush()))
+        return self._framed(rest + self._framer.flush())
+
+    def close(self) -> None:
+        pass
+
+    def _framed(self, messages: list[bytes]) -> list[AudioFrame]:
+        return [AudioFrame(message, len(message) // self._bytes_per_sample) for message in messages]
+
+
+def _pcm_bytes(samples: Samples) -> bytes:
+    return to_pcm16(samples).tobytes()
+
+
+def _mulaw_bytes(samples: Samples) -> bytes:
+    return to_mulaw(samples).tobytes()

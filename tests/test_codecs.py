@@ -1,0 +1,158 @@
+"""Pure: what each audio format makes of samples, and that a decoder gets them back."""
+
+import io
+import os
+import threading
+from collections.abc import Sequence
+
+import av
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from kokoro_trio.audio.codecs import SAMPLE_RATES_HZ, decoded_rate_hz, decoder_for, encoder_for
+from kokoro_trio.audio.frames import AudioFrame, Encoder
+from kokoro_trio.audio.mulaw import from_mulaw, to_mulaw
+from kokoro_trio.audio.opus import GRANULE_HZ, OpusDecoder, OpusEncoder, pages
+from kokoro_trio.audio.pcm import from_pcm16, to_pcm16
+from kokoro_trio.config import Config
+from kokoro_trio.errors import BadMessage
+from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
+
+STREAM = Config.of({"API_KEY": "k"}).stream
+ALL = [(name, rate) for name, rates in SAMPLE_RATES_HZ.items() for rate in rates]
+
+
+def chirp(seconds: float, rate_hz: int = SAMPLE_RATE_HZ) -> Samples:
+    """From 200 Hz to 1.7 kHz and more, within what every rate can carry: no two stretches are alike."""
+    t = np.arange(round(seconds * rate_hz)) / rate_hz
+    return (0.4 * np.sin(2 * np.pi * (200 + 500 * t) * t)).astype(np.float32)
+
+
+def encoded(encoder: Encoder, pieces: Sequence[Samples]) -> list[AudioFrame]:
+    return [frame for piece in pieces for frame in encoder.push(piece)] + encoder.flush()
+
+
+def decoded(audio_format: str, frames: Sequence[AudioFrame]) -> NDArray[np.int16]:
+    decode = decoder_for(audio_format)
+    return np.concatenate([decode(frame.data) for frame in frames])
+
+
+def likeness(one: NDArray[np.int16] | Samples, other: Samples) -> float:
+    return float(np.corrcoef(one.astype(float), other)[0, 1])
+
+
+@pytest.mark.parametrize(("audio_format", "rate_hz"), ALL)
+class TestEveryFormatAtEveryRate:
+    PIECES = (0.6, 0.2, 0.0, 0.775, 0.31)
+
+    def frames(self, audio_format: str, rate_hz: int) -> list[AudioFrame]:
+        samples = chirp(sum(self.PIECES))
+        ends = np.cumsum([round(seconds * SAMPLE_RATE_HZ) for seconds in self.PIECES])[:-1]
+        return encoded(encoder_for(audio_format, rate_hz, STREAM), np.split(samples, ends))
+
+    def test_what_is_decoded_is_what_was_said(self, audio_format: str, rate_hz: int) -> None:
+        heard = decoded(audio_format, self.frames(audio_format, rate_hz))
+        heard_hz = decoded_rate_hz(audio_format, rate_hz)
+        expected = chirp(sum(self.PIECES), heard_hz)
+        assert abs(len(heard) - len(expected)) <= 1
+        assert likeness(heard[: len(expected)], expected[: len(heard)]) > 0.995
+
+    def test_the_samples_are_counted_at_the_rate_asked_for(self, audio_format: str, rate_hz: int) -> None:
+        n_samples = sum(frame.n_samples for frame in self.frames(audio_format, rate_hz))
+        assert abs(n_samples - sum(self.PIECES) * rate_hz) <= 1
+
+    def test_the_first_piece_brings_all_but_a_twentieth_of_a_second(
+        self, audio_format: str, rate_hz: int
+    ) -> None:
+        frames = encoder_for(audio_format, rate_hz, STREAM).push(chirp(0.6))
+        frame_s = 0.02
+        assert sum(frame.n_samples for frame in frames) / rate_hz > 0.6 - 0.05 - 2 * frame_s
+        assert all(0 < frame.n_samples <= frame_s * rate_hz for frame in frames)
+
+
+class TestMulaw:
+    def test_every_code_means_what_another_decoder_says(self) -> None:
+        codes = bytes(range(256))
+        context = av.AudioCodecContext.create("pcm_mulaw", "r")
+        context.sample_rate, context.layout = 8000, "mono"
+        (frame,) = context.decode(av.Packet(codes))
+        assert from_mulaw(codes).tolist() == frame.to_ndarray()[0].tolist()
+
+    @given(st.floats(-1.5, 1.5, width=32))
+    def test_no_code_is_nearer_than_the_one_chosen(self, sample: float) -> None:
+        pcm = int(to_pcm16(np.array([sample], np.float32))[0])
+        chosen = int(from_mulaw(to_mulaw(np.array([sample], np.float32)).tobytes())[0])
+        meanings = from_mulaw(bytes(range(256))).astype(int)
+        assert abs(chosen - pcm) == np.abs(meanings - pcm).min()
+
+    def test_silence_is_all_ones(self) -> None:
+        assert to_mulaw(np.zeros(2, np.float32)).tobytes() == b"\xff\xff"
+
+
+class TestPcm:
+    def test_half_a_sample(self) -> None:
+        with pytest.raises(BadMessage, match="3 bytes"):
+            from_pcm16(bytes(3))
+
+
+class TestOpus:
+    @pytest.fixture
+    def frames(self) -> list[AudioFrame]:
+        return encoded(OpusEncoder(24_000), [chirp(1.23)])
+
+    def test_is_an_ogg_file_for_everybody_else(self, frames: list[AudioFrame]) -> None:
+        with av.open(io.BytesIO(b"".join(frame.data for frame in frames)), "r") as file:
+            assert file.format.name == "ogg"
+            assert file.streams.audio[0].codec_context.name in ("opus", "libopus")
+            heard = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
+        expected = chirp(1.23, GRANULE_HZ)
+        assert len(heard) == len(expected)
+        assert likeness(heard, expected) > 0.995
+
+    def test_a_frame_is_a_page_of_twenty_ms_and_the_first_has_the_headers(
+        self, frames: list[AudioFrame]
+    ) -> None:
+        per_frame = [list(pages(frame.data)) for frame in frames]
+        assert [len(its_pages) for its_pages in per_frame] == [3] + [1] * (len(frames) - 1)
+        assert per_frame[0][0].body.startswith(b"OpusHead")
+        assert [page.is_last for page in per_frame[-1]] == [True]
+        steps = np.diff([its_pages[-1].granule for its_pages in per_frame[:-1]])
+        assert set(steps.tolist()) == {GRANULE_HZ // 50}
+
+    def test_nothing_was_said(self) -> None:
+        assert OpusEncoder(48_000).flush() == []
+
+    @pytest.mark.parametrize("n_pieces", [0, 1, 3])
+    def test_closing_in_the_middle_leaves_nothing_open(self, n_pieces: int) -> None:
+        def held() -> tuple[int, int]:
+            return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+        before = held()
+        for _ in range(20):
+            encoder = OpusEncoder(24_000)
+            for _ in range(n_pieces):
+                encoder.push(chirp(0.1))
+            encoder.close()
+            encoder.close()
+        assert held() == before
+
+    @pytest.mark.parametrize("cut", [slice(1, None), slice(None, -1), slice(10)])
+    def test_pages_that_are_not_whole(self, frames: list[AudioFrame], cut: slice) -> None:
+        with pytest.raises(BadMessage, match="Ogg pages"):
+            OpusDecoder().decode(frames[0].data[cut])
+
+    def test_audio_without_a_head(self, frames: list[AudioFrame]) -> None:
+        with pytest.raises(BadMessage, match="OpusHead"):
+            OpusDecoder().decode(frames[1].data)
+
+    def test_pages_that_hold_no_opus(self, frames: list[AudioFrame]) -> None:
+        decoder = OpusDecoder()
+        decoder.decode(frames[0].data)
+        (page,) = pages(frames[1].data)
+        header = page.data[: -len(page.body)]
+        with pytest.raises(BadMessage, match="Opus"):
+            # Code 3 packets say how many frames they hold; none is not allowed: RFC 6716 section 3.2.5.
+            decoder.decode(header + b"\xff" + bytes(len(page.body) - 1))
