@@ -5,6 +5,7 @@ from itertools import count
 
 import pytest
 from hypothesis import settings
+from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
     MultipleResults,
@@ -100,6 +101,75 @@ class TestStart:
     ) -> None:
         assert error_code(protocol.receive(frame("start", **{"voice": "male"} | fields))) == code
         assert speak(protocol, "r1").utterance.voice == "af_aoede"
+
+
+class TestFormats:
+    @pytest.mark.parametrize(
+        ("given", "allowed"),
+        [
+            ({"sample_rate": 11_025}, ["8000", "16000", "22050", "24000", "44100", "48000"]),
+            ({"format": "mulaw", "sample_rate": 16_000}, ["8000"]),
+            ({"format": "opus", "sample_rate": 22_050}, ["8000", "16000", "24000", "48000"]),
+        ],
+    )
+    def test_a_rate_that_the_format_does_not_have(
+        self, protocol: Protocol, given: dict[str, object], allowed: list[str]
+    ) -> None:
+        (message,) = sent(protocol.receive(frame("start", **given)))
+        assert isinstance(message, Error)
+        assert (message.code, message.facts["allowed"]) == ("unsupported_sample_rate", allowed)
+
+    def test_an_unknown_format_is_told_which_there_are(self, protocol: Protocol) -> None:
+        (message,) = sent(protocol.receive(frame("start", format="flac")))
+        assert isinstance(message, Error)
+        assert (message.code, message.facts["allowed"]) == ("unsupported_format", ["pcm", "mulaw", "opus"])
+
+    def test_another_format_is_for_later_requests(self, protocol: Protocol) -> None:
+        before = speak(protocol, "before")
+        protocol.receive(frame("start", format="mulaw", sample_rate=8000))
+        after = speak(protocol, "after")
+        for request in (before, after):
+            protocol.sends_audio(request, 12_000, 0)
+        assert (before.duration_s, after.duration_s) == (0.5, 1.5)
+
+
+class TestTagged:
+    @pytest.fixture
+    def protocol(self) -> Protocol:
+        protocol = make_protocol()
+        protocol.receive(frame("start", framing="tagged"))
+        return protocol
+
+    def test_all_speak_at_once(self, protocol: Protocol) -> None:
+        for request_id in ("r1", "r2"):
+            effects = protocol.receive(frame("speak", request_id=request_id, text="Hi."))
+            request = protocol.outstanding[-1]
+            assert effects == [Begin(request), GiveTurn(request)]
+        assert protocol.is_done(protocol.outstanding[0]) == [Send(Done("r1", 0.0))]
+
+    @pytest.mark.parametrize("request_id", ["r", "x" * 128, "é" * 127])
+    def test_the_tag_is_the_length_of_the_id_and_the_id(self, protocol: Protocol, request_id: str) -> None:
+        name = request_id.encode()
+        assert speak(protocol, request_id).tag == bytes([len(name)]) + name
+
+    def test_an_id_that_is_too_long_for_a_tag(self, protocol: Protocol) -> None:
+        request_id = "é" * 128
+        (message,) = sent(protocol.receive(frame("speak", request_id=request_id, text="Hi.")))
+        assert isinstance(message, Error)
+        assert (message.code, message.request_id) == ("bad_message", request_id)
+        assert protocol.outstanding == []
+
+    def test_plain_framing_takes_such_an_id(self) -> None:
+        assert speak(make_protocol(), "é" * 128).tag == b""
+
+    def test_the_framing_does_not_change_under_outstanding_requests(self, protocol: Protocol) -> None:
+        request = speak(protocol, "r1")
+        assert error_code(protocol.receive(frame("start", framing="plain"))) == "bad_message"
+        (started,) = sent(protocol.receive(frame("start", framing="tagged", voice="male")))
+        assert isinstance(started, Started)
+        protocol.is_done(request)
+        (started,) = sent(protocol.receive(frame("start", framing="plain")))
+        assert started == Started("am_michael", "pcm", 24000, False, "plain", "session-1")
 
 
 class TestVoiceAndLanguage:
@@ -376,16 +446,32 @@ class TestEnding:
 
 
 class AnyOrderOfEvents(RuleBasedStateMachine):
-    """Whatever order things happen in, each request ends once and speaks only in its turn."""
+    """Whatever order things happen in, each request ends once and speaks only in its turn.
+
+    In tagged framing each has its turn at once.
+    """
 
     requests: Bundle[Request] = Bundle("requests")
 
     def __init__(self) -> None:
         super().__init__()
         self.protocol = make_protocol()
+        self.framing = "plain"
         self.ends: dict[str, int] = {}
         self.turns: list[str] = []
         self.accepted: list[str] = []
+
+    @property
+    def is_tagged(self) -> bool:
+        return self.framing == "tagged"
+
+    @rule(framing=st.sampled_from(["plain", "tagged"]))
+    def start(self, framing: str) -> None:
+        (effect,) = self.protocol.receive(frame("start", framing=framing))
+        assert isinstance(effect, Send)
+        may_change = framing == self.framing or not self.protocol.outstanding
+        assert isinstance(effect.message, Started if may_change else Error)
+        self.framing = framing if may_change else self.framing
 
     def note(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -402,6 +488,7 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
         self.note(effects)
         assert isinstance(effects[0], Begin)
         self.accepted.append(effects[0].request.request_id)
+        assert bool(effects[0].request.tag) == self.is_tagged
         return effects[0].request
 
     @rule(request=requests)
@@ -432,9 +519,12 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
         assert {name: 1 for name in ended} == self.ends
 
     @invariant()
-    def the_oldest_outstanding_has_the_turn(self) -> None:
-        if self.protocol.outstanding:
-            assert self.turns[-1] == self.protocol.outstanding[0].request_id
+    def the_oldest_outstanding_has_the_turn_or_all_have(self) -> None:
+        outstanding = [request.request_id for request in self.protocol.outstanding]
+        if self.is_tagged:
+            assert set(outstanding) <= set(self.turns)
+        elif outstanding:
+            assert self.turns[-1] == outstanding[0]
         assert self.turns == [name for name in self.accepted if name in self.turns]
 
 

@@ -1,8 +1,10 @@
 """Session: one connection over memory channels, on virtual time, with tones in the loop."""
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import attrs
 import pytest
@@ -14,6 +16,7 @@ from kokoro_trio.config import Config, EngineConfig, StreamConfig
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.metrics import RequestRecord
 from kokoro_trio.server.connection import ConnectionGone
+from kokoro_trio.server.messages import untag
 from kokoro_trio.server.session import Session
 from tests.conftest import InLoopInference, Speller, StumblingSynthesizer
 from tests.test_protocol import make_protocol
@@ -212,6 +215,48 @@ class TestSpeaking:
         done = it.records[0]
         assert done.ttfb_ms == pytest.approx(200)
         assert done.ttfa_ms == pytest.approx(200 + 250, abs=5)
+
+
+class TestTagged:
+    async def test_requests_are_spoken_side_by_side_a_frame_each_in_turn(self, autojump_clock: None) -> None:
+        names = ["r1", "r2", "r3"]
+        async with stage(send_seconds=0.02) as it:
+            it.connection.say("start", framing="tagged")
+            for name in names:
+                it.connection.say("speak", request_id=name, text="Hello there. And so on.")
+            heard: list[Message | bytes] = []
+            for _ in names:
+                heard += await it.connection.hear_until("done")
+        tagged = [untag(each) for each in heard if isinstance(each, bytes)]
+        speakers = [name for name, _ in tagged]
+        assert set(speakers) == set(names)
+        together = speakers[speakers.index("r3") : -speakers[::-1].index("r1")]
+        counts = Counter(together)
+        assert len(together) > 60
+        assert max(counts.values()) - min(counts.values()) < 0.2 * counts.total() / 3
+        assert all(one != other for one, other in pairwise(together))
+        seconds = {name: sum(len(audio) for n, audio in tagged if n == name) / 48_000 for name in names}
+        done = {
+            str(m["request_id"]): m["duration_s"]
+            for m in heard
+            if isinstance(m, dict) and m["type"] == "done"
+        }
+        assert done == pytest.approx(seconds)
+
+    async def test_a_cancel_silences_its_own_request_only(self, autojump_clock: None) -> None:
+        async with stage(send_seconds=0.02) as it:
+            it.connection.say("start", framing="tagged")
+            for name in ("r1", "r2"):
+                it.connection.say("speak", request_id=name, text="Hello there. And so on.")
+            await trio.sleep(1.5)
+            it.connection.say("cancel", request_id="r1")
+            before = await it.connection.hear_until("canceled")
+            after = await it.connection.hear_until("done", request_id="r2")
+        speakers = [
+            [untag(each)[0] for each in heard if isinstance(each, bytes)] for heard in (before, after)
+        ]
+        assert set(speakers[0]) == {"r1", "r2"}
+        assert set(speakers[1]) == {"r2"}
 
 
 class TestCancelling:
