@@ -33,6 +33,8 @@ from kokoro_trio.config import BYTES_PER_SAMPLE, ClientConfig
 from kokoro_trio.errors import BadJson, BadMessage, Fact, KokoroTrioError, UnknownType
 from kokoro_trio.metrics import HeadSilence
 from kokoro_trio.server.messages import (
+    PLAIN,
+    TAGGED,
     WEBSOCKET_PATH,
     Cancel,
     Canceled,
@@ -51,7 +53,6 @@ from kokoro_trio.server.messages import (
     encode,
     untag,
 )
-from kokoro_trio.server.protocol import PLAIN, TAGGED
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 
 CONNECT_TIMEOUT_S = 10.0

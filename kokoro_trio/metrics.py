@@ -67,7 +67,7 @@ class RequestRecord:
     `ts`: its end, in UTC. `end`: done, canceled, disconnected or an error code. `ttfb_ms`: from the
     speak frame received to its first audio frame sent. `ttfa_ms`: that and the silence at the head of
     the audio. `queue_ms`: until it was given a slot. `rtf`: wall over audio, `xrt` the inverse, `kbps`
-    kilobytes (1000 bytes) of audio a second of wall.
+    kilobytes (1000 bytes) of audio a second of wall, counted as PCM at 24 kHz whatever was sent.
     """
 
     ts: datetime = field(validator=instance_of(datetime))

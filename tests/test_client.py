@@ -482,6 +482,32 @@ class TestLosingTheConnection:
             with pytest.raises(ConnectionLost, match="broke the protocol"):
                 await speech.read_all()
 
+    @pytest.mark.parametrize(
+        ("audio_format", "framing", "nonsense"),
+        [
+            ("opus", "plain", b"no page"),
+            ("pcm", "tagged", b""),
+            ("pcm", "tagged", b"\x09r"),
+            ("pcm", "tagged", b"\x01r\x00"),
+        ],
+    )
+    async def test_audio_that_is_not_what_was_started(
+        self, audio_format: str, framing: str, nonsense: bytes
+    ) -> None:
+        async def script(peer: Peer) -> None:
+            await peer.hear("start")
+            await peer.say("started", **STARTED | {"format": audio_format, "framing": framing})
+            await peer.hear("speak")
+            await peer.say("started_speak", request_id="r")
+            await peer.websocket.send_message(nonsense)
+            await trio.sleep_forever()
+
+        async with talking(script) as session:
+            await session.start(format=audio_format, framing=framing)
+            async with session.speak("Hello.", request_id="r") as speech:
+                with pytest.raises(ConnectionLost, match="broke the protocol"):
+                    await speech.read_all()
+
     async def test_a_server_that_does_not_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(client, "SEND_TIMEOUT_S", 0.1)
 

@@ -25,6 +25,8 @@ from kokoro_trio.errors import (
 )
 
 WEBSOCKET_PATH = "/v1/audio/speech/stream/ws"
+PLAIN, TAGGED = "plain", "tagged"
+"""The framings."""
 MAX_REQUEST_ID_CHARS = 128
 MAX_TAG_BYTES = 255
 """Of a request id in UTF-8: its length goes before it as one byte."""
@@ -84,7 +86,7 @@ class Started:
     sample_rate: int
     timestamps: bool
     # Older servers of this protocol say neither.
-    framing: str = "plain"
+    framing: str = PLAIN
     session_id: str = ""
 
 

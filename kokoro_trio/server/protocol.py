@@ -25,6 +25,8 @@ from kokoro_trio.errors import (
 )
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
 from kokoro_trio.server.messages import (
+    PLAIN,
+    TAGGED,
     Cancel,
     Canceled,
     ClientMessage,
@@ -48,7 +50,6 @@ from kokoro_trio.text.languages import language_named
 from kokoro_trio.text.segmentation import word_count
 
 FORMATS = list(SAMPLE_RATES_HZ)
-PLAIN, TAGGED = "plain", "tagged"
 FRAMINGS = [PLAIN, TAGGED]
 DEFAULT_SPEED = 1.0
 FRAMES_PER_META = 10
