@@ -37,6 +37,12 @@ async def speech_of(session: Session, text: str = TEXT) -> tuple[Speech, NDArray
         return speech, await speech.read_all()
 
 
+async def until_all_are_gone(server: Server) -> None:
+    with trio.fail_after(5):
+        while server.listener.readiness().connections:
+            await trio.sleep(0.01)
+
+
 def resampled(samples: NDArray[np.int16], rate_hz: int) -> NDArray[np.float32]:
     resampler = Resampler.to(rate_hz)
     scaled = (samples / 32_767).astype(np.float32)
@@ -121,11 +127,10 @@ class TestCancel:
 
         async with running() as server:
             await in_thread(talk, server.url(), {"type": "start", "format": "opus"}, HELLO)
+            await until_all_are_gone(server)
             n_files, n_threads = len(os.listdir("/proc/self/fd")), threading.active_count()
             told = await in_thread(interrupt, server.url())
-            with trio.fail_after(5):
-                while server.engine.statistics().sessions:
-                    await trio.sleep(0.01)
+            await until_all_are_gone(server)
             statistics = evolve(server.engine.statistics(), steps_run=0)
             assert len(os.listdir("/proc/self/fd")) <= n_files
             assert threading.active_count() <= n_threads + 2
@@ -144,9 +149,7 @@ class TestCancel:
 
         async with running() as server:
             await in_thread(leave, server.url())
-            with trio.fail_after(5):
-                while server.listener.readiness().connections:
-                    await trio.sleep(0.01)
+            await until_all_are_gone(server)
         assert [record.end for record in server.records] == ["disconnected"]
 
 
