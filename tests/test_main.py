@@ -84,7 +84,7 @@ class Server:
         return f"ws://127.0.0.1:{self.port}/v1/audio/speech/stream/ws?api_key=k"
 
     def wait_until_ready(self) -> None:
-        give_up_at = time.monotonic() + 120
+        give_up_at = time.monotonic() + 300
         while time.monotonic() < give_up_at:
             assert self.process.poll() is None, "the server ended"
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
