@@ -43,6 +43,7 @@ def texts_of(text: str, language: str = "a") -> list[str]:
         ("<https://example.com>", ["https://example.com"]),
         ("[a]: http://b.c", ["[a]: http://b.c"]),
         ("    indented", ["indented"]),
+        ("Run `a\nb` &amp; `c`", ["Run a\nb & c"]),
         ("**unfinished and `so", ["**unfinished and `so"]),
         ("a\r\nb\r\n\r\nc", ["a\nb", "c"]),
         ("Great 😀 work 👍🏽!", ["Great   work   !"]),
@@ -109,11 +110,13 @@ MARKS += ["&amp;", "<b>", " "]
 
 @given(st.lists(st.sampled_from(MARKS) | st.text("abz 5.,!?é你", max_size=8)).map("".join))
 def test_no_letter_is_lost_but_of_tags_and_targets(text: str) -> None:
-    """What follows ``` on its line is the name of a language, no text."""
+    """What follows ``` or ~~~ on its line is the name of a language, no text."""
     kept = "".join(sentence.text for sentence in read(text, "a"))
     without_marks = text.replace("&amp;", "&").replace("<b>", "")
-    if "```" not in text:
-        assert letters(kept) == letters(without_marks)
+    if "```" not in text and "~~~" not in text:
+        # In code tags and entities are text, so there may be more.
+        left = iter(letters(kept))
+        assert all(letter in left for letter in letters(without_marks))
 
 
 def letters(text: str) -> str:

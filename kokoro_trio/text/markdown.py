@@ -141,8 +141,10 @@ class _Reader:
         target: str | None = None
         for token in tokens:
             match token.type:
-                case "text" | "code_inline" if token.content:
+                case "text" if token.content:
                     yield self._find(token.content)
+                case "code_inline":
+                    yield from self._code_inline(token.content.split())
                 case "text_special":
                     yield self._find(token.content, written=token.markup)
                 case "softbreak" | "hardbreak":
@@ -160,6 +162,13 @@ class _Reader:
                 case "link_close" if target is not None:
                     self._skip_target(target)
                     target = None
+
+    def _code_inline(self, words: Sequence[str]) -> Iterator[_Kept]:
+        """Whatever is between them: a line end in the source is a space in the token."""
+        if words:
+            first, *others = map(self._find, words)
+            end = others[-1].end if others else first.end
+            yield _Kept(first.start, end, self._source[first.start : end])
 
     def _skip_target(self, url: str) -> None:
         self._find("](")
