@@ -19,7 +19,7 @@ LAKH_GROUPS = "2,3"
 class Figures:
     """How a language writes and says numbers. `written` is a regular expression without groups."""
 
-    library_language: str | None  # None: integers stay figures, for espeak to read
+    num2words_language: str | None  # None: integers stay figures, for espeak to read
     decimal_marks: str
     group_marks: str
     written: str
@@ -67,12 +67,12 @@ class Figures:
         return whole, fraction
 
     def _said(self, number: int, form: str) -> str:
-        if self.library_language is None:
+        if self.num2words_language is None:
             return str(number)
-        return re.sub(self.dropped, "", _library_words(self.library_language, number, form))
+        return re.sub(self.dropped, "", _worded(self.num2words_language, number, form))
 
 
 @lru_cache(maxsize=4_096)
-def _library_words(language: str, number: int, form: str) -> str:
+def _worded(language: str, number: int, form: str) -> str:
     words: Any = num2words(number, lang=language, to=form)
     return str(words)
