@@ -8,7 +8,8 @@ from attrs import define
 
 from kokoro_trio.errors import StartError
 from kokoro_trio.text.markup import PRONUNCIATION
-from kokoro_trio.text.pronouncing import Spoken, with_spaces, without_known_warnings
+from kokoro_trio.text.pronouncing import Spoken, without_known_warnings
+from kokoro_trio.text.traced import Traced
 
 if TYPE_CHECKING:
     from misaki.en import G2P  # type: ignore[import-untyped]
@@ -40,15 +41,15 @@ class EnglishPronouncer:
         self._g2p = _misaki(spacy_model, is_british=is_british)
 
     def __call__(self, text: str) -> list[Spoken]:
-        spaced, positions = with_spaces(text, _gaps_in_runs(text))
-        _, tokens = self._g2p(spaced)
+        spaced = Traced.of(text).replaced((gap, gap, " ") for gap in _gaps_in_runs(text))
+        _, tokens = self._g2p(spaced.text)
         for token in tokens:
             if _is_left_out(token.text, token.phonemes):
                 token.phonemes, _ = self._g2p.fallback(token)
         # Of several spaces all but one are the next token's.
-        starts = _token_starts([token.text.lstrip() or token.text for token in tokens], spaced)
+        starts = _token_starts([token.text.lstrip() or token.text for token in tokens], spaced.text)
         spoken = [
-            (positions[start], (token.phonemes or "") + " " * bool(token.whitespace))
+            (spaced.origin(start, start + 1)[0], (token.phonemes or "") + " " * bool(token.whitespace))
             for token, start in zip(tokens, starts, strict=True)
         ]
         return _without_space_before_stops(spoken)

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from spacy.language import Language
 
 ENGLISH = ("a", "b")
-_BETTER = {"ja": "j", "cmn": "z"}
-"""Languages of espeak that an extra reads better."""
+_OWN_LETTERS = {"hi": "h", "ja": "j", "cmn": "z"}
+"""Of espeak's languages, those that Kokoro has voices for: they may be read by more than espeak."""
 
 _WARM_UP_TEXT = "Sooo, on Jan. 5 it's $3.50 at +1 650 253 0000."
 """Of each kind of word that something is compiled or read for when it is first met."""
@@ -135,11 +135,8 @@ class GraphemeToPhoneme:
                 yield start, end, f"[{text[start:end]}](/{phonemes}/)"
 
     def _foreign_pronouncer(self, espeak_language: str) -> Pronounce:
-        """Better than espeak's where there is one."""
-        language = _BETTER.get(espeak_language, "")
-        if language and is_installed(language):
-            return self._pronouncer(language)
-        return self._espeak(espeak_language)
+        own = _OWN_LETTERS.get(espeak_language)
+        return self._pronouncer(own if own and is_installed(own) else espeak_language)
 
     def _english(self, text: str) -> str:
         return _joined(self._pronouncer("a")(self._spelled_out("a", text, self._lexicon()).text))
@@ -191,6 +188,7 @@ class GraphemeToPhoneme:
         return "".join(char for char in unicodedata.normalize("NFD", phoneme) if char in self._alphabet)
 
     def _pronouncer(self, language: str) -> Pronounce:
+        """Of a language by its letter, or of any other by espeak's name for it."""
         if language not in self._pronouncers:
             with without_known_warnings():
                 self._pronouncers[language] = self._load(language)
@@ -202,17 +200,10 @@ class GraphemeToPhoneme:
         if language == "z":
             return MandarinPronouncer(self._english)
         if language not in ENGLISH:
-            return EspeakPronouncer(LANGUAGES[language])
+            return EspeakPronouncer(LANGUAGES.get(language, language))
         if self._spacy_model is None:
             self._spacy_model = load_spacy_model()
         return EnglishPronouncer(self._spacy_model, is_british=language == "b")
-
-    def _espeak(self, language: str) -> EspeakPronouncer:
-        pronouncer = self._pronouncers.get(language)
-        if not isinstance(pronouncer, EspeakPronouncer):
-            with without_known_warnings():
-                pronouncer = self._pronouncers[language] = EspeakPronouncer(language)
-        return pronouncer
 
 
 def _covering(text: str, pieces: Sequence[Piece]) -> tuple[Piece, ...]:

@@ -4,7 +4,6 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 
 from kokoro_trio.text.markup import PRONUNCIATION
 
@@ -24,13 +23,6 @@ def without_known_warnings() -> Iterator[None]:
         for message in ("open_text is deprecated", "`torch.jit.script"):
             warnings.filterwarnings("ignore", message, DeprecationWarning)
         yield
-
-
-def with_spaces(text: str, gaps: list[int]) -> tuple[str, list[int]]:
-    """`text` with a space before the character at each gap, and the position in `text` of each character."""
-    pieces = list(pairwise([0, *gaps, len(text)]))
-    positions = [position for start, end in pieces for position in (*range(start, end), end)]
-    return " ".join(text[start:end] for start, end in pieces), positions[:-1]
 
 
 def stretches(text: str, english: Callable[[str], str]) -> Iterator[tuple[int, str, str | None]]:
