@@ -7,10 +7,11 @@ The rooms, from the front door inwards; imports only point downwards:
 - `client`: a client for that protocol, beside the server
 - `engine`: who is served next, and the one thread that runs the model
 - `model`: weights, voices, the prosody and the vocoder half of Kokoro
-- `text`: sentences and grapheme-to-phoneme
-- `audio`: samples to frames
+- `text`: from what the client wrote to sentences, to words, to phonemes
+- `audio`: samples to frames, in the formats of the wire
 - `metrics`, `exposition`: what happened to each request, and what Prometheus is told of it
 - `speech`: the nouns that all of them share
+- `watched`: files that are changed while the server runs
 - `log`: how the log looks
 - `config`, `errors`: what is set, and what can go wrong
 """
