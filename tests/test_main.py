@@ -1,28 +1,25 @@
 """End to end: the process as an operator runs it, with the real model where that is marked."""
 
-import http.client
 import json
 import os
-import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import attrs
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from kokoro_trio import __version__
 from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, REPOSITORY
+from tests.process import Server, running
+from tests.readme import snippet
 
 SENTENCES = (
     "Hello there.",
@@ -73,79 +70,10 @@ class TestCommandLine:
         assert ended.stderr.splitlines()[-1].startswith("error: KOKORO_DEVICE=cuda:77 is not there")
 
 
-@attrs.frozen
-class Server:
-    process: subprocess.Popen[str]
-    port: int
-    logs: Path
-
-    @property
-    def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/v1/audio/speech/stream/ws?api_key=k"
-
-    def wait_until_ready(self) -> None:
-        give_up_at = time.monotonic() + 300
-        while time.monotonic() < give_up_at:
-            assert self.process.poll() is None, "the server ended"
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-            try:
-                connection.request("GET", "/readyz")
-                if connection.getresponse().status == 200:
-                    return
-            except OSError:
-                pass
-            finally:
-                connection.close()
-            time.sleep(0.2)
-        raise TimeoutError
-
-    def speak(self, text: str, **fields: str) -> tuple[NDArray[np.float64], dict[str, object]]:
-        """The audio and the message that ended it."""
-        with connect(self.url) as client:
-            client.send(json.dumps({"type": "speak", "text": text, **fields}))
-            audio, speaking = b"", False
-            while True:
-                frame = client.recv(timeout=60)
-                if isinstance(frame, bytes):
-                    audio += frame if speaking else b""
-                    continue
-                message = json.loads(frame)
-                speaking |= message["type"] == "started_speak"
-                if message["type"] in ("done", "error"):
-                    return np.frombuffer(audio, "<i2") / 32768, message
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def start(logs: Path) -> Server:
-    port = free_port()
-    settings = {
-        "API_KEY": "k",
-        "HOST": "127.0.0.1",
-        "PORT": str(port),
-        "LOG_FOLDER": str(logs),
-        "CUSTOM_VOICES_FOLDER": str(logs / "custom_voices"),
-    }
-    with (logs / "server.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "kokoro_trio"], env=os.environ | settings, stderr=log, text=True
-        )
-    return Server(process, port, logs)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = start(tmp_path_factory.mktemp("logs"))
-    try:
-        running.wait_until_ready()
-        yield running
-    finally:
-        running.process.kill()
-        running.process.wait()
+    with running(tmp_path_factory.mktemp("logs")) as started:
+        yield started
 
 
 @pytest.mark.model
@@ -175,8 +103,7 @@ class TestServing:
         assert ends == ["done"] * 12
 
     def test_the_client_of_the_readme(self, server: Server, tmp_path: Path) -> None:
-        readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-        (example,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+        example = snippet("# hello.py")
         assert '8000, api_key="dev-key"' in example
         script = example.replace('8000, api_key="dev-key"', f'{server.port}, api_key="k"')
         command = [sys.executable, "-c", script]

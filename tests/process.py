@@ -1,0 +1,95 @@
+"""The server as a process of its own, with the real model."""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+from websockets.sync.client import connect
+
+KEY = "k"
+
+
+@attrs.frozen
+class Server:
+    process: subprocess.Popen[str]
+    port: int
+    logs: Path
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/v1/audio/speech/stream/ws?api_key={KEY}"
+
+    def wait_until_ready(self) -> None:
+        give_up_at = time.monotonic() + 300
+        while time.monotonic() < give_up_at:
+            assert self.process.poll() is None, "the server ended"
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+            try:
+                connection.request("GET", "/readyz")
+                if connection.getresponse().status == 200:
+                    return
+            except OSError:
+                pass
+            finally:
+                connection.close()
+            time.sleep(0.2)
+        raise TimeoutError
+
+    def speak(self, text: str, **fields: str) -> tuple[NDArray[np.float64], dict[str, object]]:
+        """The audio and the message that ended it."""
+        with connect(self.url) as client:
+            client.send(json.dumps({"type": "speak", "text": text, **fields}))
+            audio, speaking = b"", False
+            while True:
+                frame = client.recv(timeout=60)
+                if isinstance(frame, bytes):
+                    audio += frame if speaking else b""
+                    continue
+                message = json.loads(frame)
+                speaking |= message["type"] == "started_speak"
+                if message["type"] in ("done", "error"):
+                    return np.frombuffer(audio, "<i2") / 32768, message
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def start(logs: Path, port: int | None = None) -> Server:
+    port = port or free_port()
+    settings = {
+        "API_KEY": KEY,
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "LOG_FOLDER": str(logs),
+        "CUSTOM_VOICES_FOLDER": str(logs / "custom_voices"),
+    }
+    with (logs / "server.log").open("a") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kokoro_trio"], env=os.environ | settings, stderr=log, text=True
+        )
+    return Server(process, port, logs)
+
+
+@contextmanager
+def running(logs: Path) -> Iterator[Server]:
+    """Ready to speak; killed at the end."""
+    server = start(logs)
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.process.kill()
+        server.process.wait()
