@@ -100,7 +100,7 @@ async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestR
             male=config.voices.male,
             custom_folder=config.voices.custom_folder,
         )
-        listener.open_for(Speaker(voices, config.max_utterance_words, synthesizer.device))
+        listener.open_for(Speaker(voices, config.requests, synthesizer.device))
         logger.info("ready", device=synthesizer.device, voices=len(voices.names))
 
 

@@ -38,6 +38,15 @@ class ListenConfig:
 
 
 @frozen
+class RequestLimits:
+    """What one connection may ask for. `max_words` in a request, the others in all that are outstanding."""
+
+    max_words: int
+    max_requests: int
+    max_characters: int
+
+
+@frozen
 class ModelConfig:
     weights: str
     device: str
@@ -97,7 +106,7 @@ class Config:
     engine: EngineConfig
     stream: StreamConfig
     log: LogConfig
-    max_utterance_words: int
+    requests: RequestLimits
 
     @classmethod
     def load(
@@ -143,7 +152,11 @@ class Config:
                 folder=Path(knobs.text("LOG_FOLDER", str(REPOSITORY / "logs"))),
                 metrics_max_bytes=knobs.whole("METRICS_MAX_BYTES", 50_000_000, 10_000, 10_000_000_000),
             ),
-            max_utterance_words=knobs.whole("MAX_UTTERANCE_WORDS", 150, 1, 100_000),
+            requests=RequestLimits(
+                max_words=knobs.whole("MAX_UTTERANCE_WORDS", 150, 1, 100_000),
+                max_requests=knobs.whole("MAX_OUTSTANDING_REQUESTS", 1000, 1, 100_000),
+                max_characters=knobs.whole("MAX_OUTSTANDING_CHARACTERS", 500_000, 1000, 1_000_000_000),
+            ),
         )
 
 

@@ -272,6 +272,14 @@ class Overloaded(RequestError):
 
 
 @define
+class SessionFull(Overloaded):
+    """One connection has asked for as much as it may at a time; `limit` is the knob, `allowed` its value."""
+
+    limit: str
+    allowed: int
+
+
+@define
 class SynthesisFailed(RequestError):
     """The model failed on this request. What it said goes to the log, not to the client."""
 

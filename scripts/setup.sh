@@ -204,6 +204,9 @@ API_KEY=dev-key
 #MAX_CONCURRENT_JOBS=4
 #QUEUE_MAXSIZE=128
 #MAX_UTTERANCE_WORDS=150
+# What one connection may have asked for and not got yet.
+#MAX_OUTSTANDING_REQUESTS=1000
+#MAX_OUTSTANDING_CHARACTERS=500000
 
 # Where the first piece of an utterance's audio ends: after so many words (0: no pieces), or earlier at
 # one of these marks. And whether the silence before the first word is left out.

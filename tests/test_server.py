@@ -22,7 +22,7 @@ import websockets.exceptions
 from attrs import evolve
 from websockets.sync.client import ClientConnection, connect
 
-from kokoro_trio.config import Config, EngineConfig, ListenConfig, StreamConfig
+from kokoro_trio.config import Config, EngineConfig, ListenConfig, RequestLimits, StreamConfig
 from kokoro_trio.engine.engine import Engine, EngineStatistics
 from kokoro_trio.engine.inference import InferenceThread
 from kokoro_trio.engine.phonemizing import Phonemizer
@@ -41,6 +41,7 @@ from tests.test_protocol import VOICES
 
 T = TypeVar("T")
 CONFIG = Config.of({"HOST": "127.0.0.1", "PORT": "0", "API_KEY": "first, second", "HANDSHAKE_TIMEOUT": "0.3"})
+LIMITS = evolve(CONFIG.requests, max_words=1000)
 SILENCE_AT_ENDS_S = 1.0
 HELLO = {"type": "speak", "request_id": "r1", "text": "Hello there."}
 
@@ -77,6 +78,7 @@ async def running(
     ready: bool = True,
     voices: VoiceCatalogue = VOICES,
     phonemizer: Phonemizer = Speller(),  # noqa: B008
+    limits: RequestLimits = LIMITS,
 ) -> AsyncIterator[Server]:
     records: list[RequestRecord] = []
     exposition = Exposition()
@@ -86,7 +88,7 @@ async def running(
         port = await nursery.start(listener.serve)
         if ready:
             await nursery.start(engine.run)
-            listener.open_for(Speaker(voices, max_words=1000, device="cpu"))
+            listener.open_for(Speaker(voices, limits, device="cpu"))
         yield Server(listener, engine, port, records, nursery.cancel_scope)
         nursery.cancel_scope.cancel()
 

@@ -202,9 +202,12 @@ class Engine:
             slacks_s=self._scheduler.slacks_s(trio.current_time()),
         )
 
+    def has_room(self, session: Hashable) -> bool:
+        """Whether one more utterance of this session may wait in the queue."""
+        return self._scheduler.has_room(session)
+
     async def wait_for_room(self, session: Hashable) -> None:
-        """Returns once one more utterance of this session may wait in the queue."""
-        while not self._scheduler.has_room(session):
+        while not self.has_room(session):
             await self._room_made.park()
 
     @asynccontextmanager

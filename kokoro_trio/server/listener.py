@@ -15,7 +15,7 @@ import trio
 import trio_websocket
 from attrs import field, frozen
 
-from kokoro_trio.config import ListenConfig, StreamConfig
+from kokoro_trio.config import ListenConfig, RequestLimits, StreamConfig
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.errors import AddressUnavailable
 from kokoro_trio.exposition import Exposition
@@ -42,7 +42,7 @@ class Speaker:
     """What sessions share once the model is loaded."""
 
     voices: VoiceCatalogue
-    max_words: int
+    limits: RequestLimits
     device: str
 
 
@@ -146,6 +146,7 @@ class Listener:
                     nursery, stream, max_message_size=self._config.max_message_bytes
                 )
             if (refusal := self._refusal(request)) is not None:
+                self._exposition.turned_away(refusal.status)
                 await request.reject(
                     refusal.status, extra_headers=refusal.headers, body=refusal.status.phrase.encode()
                 )
@@ -162,7 +163,7 @@ class Listener:
         protocol = Protocol(
             session_id=uuid.uuid4().hex,
             voices=self._speaker.voices,
-            max_words=self._speaker.max_words,
+            limits=self._speaker.limits,
             new_request_id=lambda: uuid.uuid4().hex,
         )
         session = Session(
@@ -172,6 +173,7 @@ class Listener:
             self._stream_config,
             self._request_ended,
             self._exposition.cancel_acknowledged,
+            self._exposition.message_refused,
         )
         self._sessions.add(session)
         if self._is_draining:

@@ -20,7 +20,7 @@ from kokoro_trio.engine.engine import Engine, UtteranceStream
 from kokoro_trio.errors import RequestError
 from kokoro_trio.metrics import DISCONNECTED, HeadSilence, RequestRecord
 from kokoro_trio.server.connection import Connection, ConnectionGone
-from kokoro_trio.server.messages import Canceled, ServerMessage, StartedSpeak, encode
+from kokoro_trio.server.messages import Canceled, Error, ServerMessage, StartedSpeak, encode
 from kokoro_trio.server.protocol import (
     CLOSE_RESTART,
     Begin,
@@ -75,6 +75,7 @@ class Session:
         config: StreamConfig,
         on_request_end: Callable[[RequestRecord], None],
         on_cancel_acknowledged: Callable[[float], None] = lambda seconds: None,
+        on_refused: Callable[[str], None] = lambda code: None,
     ) -> None:
         self._connection = connection
         self._protocol = protocol
@@ -82,6 +83,7 @@ class Session:
         self._config = config
         self._on_request_end = on_request_end
         self._on_cancel_acknowledged = on_cancel_acknowledged
+        self._on_refused = on_refused
         self._cancels_received_at: deque[float] = deque()
         """One for each `canceled` that is not sent yet, in the same order."""
         self._speeches: dict[Request, _Speech] = {}
@@ -89,6 +91,7 @@ class Session:
         self._audio: deque[_Audio] = deque()
         self._wake_sender = trio.Event()
         self._messages_sent = trio.lowlevel.ParkingLot()
+        self._admission = trio.StrictFIFOLock()
         self._primer = bytes(config.prime_bytes)
         self._nursery: trio.Nursery | None = None
 
@@ -119,14 +122,14 @@ class Session:
     async def _receive_until_gone(self) -> None:
         while True:
             effects = self._protocol.receive(await self._connection.receive())
-            messages = (effect.message for effect in effects if isinstance(effect, Send))
-            canceled = [message for message in messages if isinstance(message, Canceled)]
-            self._cancels_received_at.extend([trio.current_time()] * len(canceled))
+            for message in (effect.message for effect in effects if isinstance(effect, Send)):
+                if isinstance(message, Canceled):
+                    self._cancels_received_at.append(trio.current_time())
+                elif isinstance(message, Error):
+                    self._on_refused(message.code)
             for request in (effect.request for effect in effects if isinstance(effect, Begin)):
                 # Before anything is awaited: its turn, or its end, may come at any time.
                 self._speeches[request] = _Speech(request, trio.current_time())
-                # A full queue blocks the reading of the session that fills it, and of no other.
-                await self._engine.wait_for_room(self._protocol.session_id)
             self._apply(effects)
             while len(self._messages) > MAX_UNSENT_MESSAGES:
                 await self._messages_sent.park()
@@ -157,6 +160,7 @@ class Session:
         request = speech.request
         try:
             with speech.scope:
+                await self._wait_for_room(request)
                 async with self._engine.open(request.utterance, self._protocol.session_id) as stream:
                     self._nursery.start_soon(self._tell_words, stream, request)
                     await self._play(stream, speech)
@@ -166,6 +170,18 @@ class Session:
         finally:
             del self._speeches[request]
             self._on_request_end(_record(speech, trio.current_time()))
+
+    async def _wait_for_room(self, request: Request) -> None:
+        """A full queue holds up what is asked for by the session that fills it, in its order.
+
+        Its client is read on: a `cancel` must not wait behind what it cancels.
+        """
+        session_id = self._protocol.session_id
+        if self._engine.has_room(session_id) and not self._admission.locked():
+            return
+        self._apply(self._protocol.waits_for_slot(request))
+        async with self._admission:
+            await self._engine.wait_for_room(session_id)
 
     async def _tell_words(self, stream: UtteranceStream, request: Request) -> None:
         async with stream.words:
