@@ -43,7 +43,7 @@ T = TypeVar("T")
 CONFIG = Config.of({"HOST": "127.0.0.1", "PORT": "0", "API_KEY": "first, second", "HANDSHAKE_TIMEOUT": "0.3"})
 LIMITS = evolve(CONFIG.requests, max_words=1000)
 SILENCE_AT_ENDS_S = 1.0
-HELLO = {"type": "speak", "request_id": "r1", "text": "Hello there."}
+HELLO: dict[str, object] = {"type": "speak", "request_id": "r1", "text": "Hello there."}
 
 
 class SlowTones(ToneSynthesizer):
@@ -79,10 +79,11 @@ async def running(
     voices: VoiceCatalogue = VOICES,
     phonemizer: Phonemizer = Speller(),  # noqa: B008
     limits: RequestLimits = LIMITS,
+    engine_config: EngineConfig = EngineConfig(4, 8),  # noqa: B008
 ) -> AsyncIterator[Server]:
     records: list[RequestRecord] = []
     exposition = Exposition()
-    engine = Engine(EngineConfig(4, 8), InferenceThread(load), phonemizer, exposition.step_ended)
+    engine = Engine(engine_config, InferenceThread(load), phonemizer, exposition.step_ended)
     listener = Listener(listen, stream, engine, records.append, exposition)
     async with trio.open_nursery() as nursery:
         port = await nursery.start(listener.serve)
@@ -141,9 +142,12 @@ def close_code_after(url: str, act: Callable[[ClientConnection], None]) -> int:
             return closed.rcvd.code
 
 
-def open_raw_websocket(server: Server) -> socket.socket:
+def open_raw_websocket(server: Server, receive_buffer_bytes: int | None = None) -> socket.socket:
     """A WebSocket client that does nothing by itself: no reading, no pongs."""
-    peer = socket.create_connection(("127.0.0.1", server.port))
+    peer = socket.socket()
+    if receive_buffer_bytes is not None:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+    peer.connect(("127.0.0.1", server.port))
     peer.sendall(
         b"GET /v1/audio/speech/stream/ws?api_key=first HTTP/1.1\r\nHost: localhost\r\n"
         b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"

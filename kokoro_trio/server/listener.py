@@ -34,6 +34,12 @@ MAX_HEAD_BYTES = 16_384
 CLOSE_FAULT = 1011
 HANG_UP_S = 2.0
 CLOSE_GENTLY_S = 1.0
+SPARE_SOCKETS = 256
+"""Beyond the sessions, for plain HTTP and for those who have not said yet what they want."""
+_NO_ROOM = (
+    f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER_S}\r\n"
+    "Content-Length: 0\r\nConnection: close\r\n\r\n"
+).encode()
 _END_OF_HEAD = b"\r\n\r\n"
 
 
@@ -65,7 +71,9 @@ class Listener:
         exposition.watch(engine.statistics)
         self._door = Door(config.api_keys)
         self._http = HttpServer(make_app(self.readiness, self._voices, self._door, exposition))
-        self._sessions: set[Session] = set()
+        self._sessions: dict[Session, int | None] = {}
+        """Each with the number of the key that opened the door for it."""
+        self._n_sockets = 0
         self._sessions_ended = trio.lowlevel.ParkingLot()
         self._speaker: Speaker | None = None
         self._is_draining = False
@@ -97,6 +105,13 @@ class Listener:
             await self._until_no_session()
         await self._http.end_idle_connections()
 
+    async def hang_up(self) -> None:
+        """The engine is gone: closes every session as the fault of the server that it is."""
+        for session in list(self._sessions):
+            session.hang_up(CLOSE_FAULT, "the engine failed")
+        with trio.move_on_after(HANG_UP_S, shield=True):
+            await self._until_no_session()
+
     async def _until_no_session(self) -> None:
         while self._sessions:
             await self._sessions_ended.park()
@@ -104,7 +119,15 @@ class Listener:
     def readiness(self) -> Readiness:
         engine = self._engine.statistics()
         speaker = self._speaker
-        state = "draining" if self._is_draining else "loading" if speaker is None else "ready"
+        state = (
+            "draining"
+            if self._is_draining
+            else "loading"
+            if speaker is None
+            else "stalled"
+            if engine.is_stalled
+            else "ready"
+        )
         return Readiness(
             is_ready=state == "ready",
             state=state,
@@ -124,7 +147,11 @@ class Listener:
 
     async def _serve_stream(self, tcp_stream: trio.SocketStream) -> None:
         """Whatever happens on one connection stays there: an exception here would end the server."""
+        self._n_sockets += 1
         try:
+            if self._n_sockets > self._config.max_connections + SPARE_SOCKETS:
+                await _turn_away(tcp_stream)
+                return
             with trio.move_on_after(self._config.handshake_timeout_s) as handshake:
                 head = await _read_head(tcp_stream)
             if handshake.cancelled_caught or head is None:
@@ -137,6 +164,7 @@ class Listener:
         except* Exception:
             log.exception("connection_failed")
         finally:
+            self._n_sockets -= 1
             await trio.aclose_forcefully(tcp_stream)
 
     async def _serve_websocket(self, stream: DeadlineStream) -> None:
@@ -154,11 +182,11 @@ class Listener:
                 websocket = WebSocket(await request.accept(), stream)
                 ping = self._config.ping_interval_s, self._config.ping_timeout_s
                 nursery.start_soon(websocket.keep_alive, *ping)
-                await self._serve_session(websocket)
+                await self._serve_session(websocket, self._key_of(request))
             nursery.cancel_scope.cancel()
         await stream.close_gently(CLOSE_GENTLY_S)
 
-    async def _serve_session(self, websocket: WebSocket) -> None:
+    async def _serve_session(self, websocket: WebSocket, key: int | None) -> None:
         assert self._speaker is not None
         protocol = Protocol(
             session_id=uuid.uuid4().hex,
@@ -174,8 +202,9 @@ class Listener:
             self._request_ended,
             self._exposition.cancel_acknowledged,
             self._exposition.message_refused,
+            idle_timeout_s=self._config.idle_timeout_s,
         )
-        self._sessions.add(session)
+        self._sessions[session] = key
         if self._is_draining:
             session.drain()
         try:
@@ -184,21 +213,29 @@ class Listener:
             log.exception("session_failed", session_id=protocol.session_id)
             await websocket.close(CLOSE_FAULT, "the server made a mistake")
         finally:
-            self._sessions.remove(session)
+            del self._sessions[session]
             self._sessions_ended.unpark_all()
 
     def _request_ended(self, record: RequestRecord) -> None:
         self._exposition.request_ended(record)
         self._on_request_end(record)
 
+    def _key_of(self, request: trio_websocket.WebSocketRequest) -> int | None:
+        return self._door.key_for(urlsplit(request.path).query, request.headers)
+
     def _refusal(self, request: trio_websocket.WebSocketRequest) -> "_Refusal | None":
         """Why a handshake is refused; a key is asked for before anything is told."""
         url = urlsplit(request.path)
         if url.path != WEBSOCKET_PATH:
             return _Refusal(HTTPStatus.NOT_FOUND)
-        if not self._door.opens_for(url.query, request.headers):
+        key = self._key_of(request)
+        if key is None:
             return _Refusal(HTTPStatus.UNAUTHORIZED, [(b"WWW-Authenticate", b"Bearer")])
-        is_full = len(self._sessions) >= self._config.max_connections
+        n_of_key = sum(other == key for other in self._sessions.values())
+        is_full = (
+            len(self._sessions) >= self._config.max_connections
+            or n_of_key >= self._config.max_connections_per_key
+        )
         if is_full or not self.readiness().is_ready:
             return _Refusal(HTTPStatus.SERVICE_UNAVAILABLE, [(b"Retry-After", b"%d" % RETRY_AFTER_S)])
         return None
@@ -208,6 +245,13 @@ class Listener:
 class _Refusal:
     status: HTTPStatus
     headers: list[tuple[bytes, bytes]] = field(factory=list)
+
+
+async def _turn_away(stream: trio.SocketStream) -> None:
+    """Without reading: whoever fills the house with silent connections is not waited for."""
+    with trio.move_on_after(CLOSE_GENTLY_S):
+        await stream.send_all(_NO_ROOM)
+        await stream.send_eof()
 
 
 async def _read_head(stream: trio.SocketStream) -> bytes | None:

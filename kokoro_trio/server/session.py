@@ -6,6 +6,7 @@ lets messages go before audio, gives the requests that speak at once a frame eac
 before each frame whether its request still speaks.
 """
 
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import closing
@@ -22,6 +23,7 @@ from kokoro_trio.metrics import DISCONNECTED, HeadSilence, RequestRecord
 from kokoro_trio.server.connection import Connection, ConnectionGone
 from kokoro_trio.server.messages import Canceled, Error, ServerMessage, StartedSpeak, encode
 from kokoro_trio.server.protocol import (
+    CLOSE_NORMAL,
     CLOSE_RESTART,
     Begin,
     Close,
@@ -76,6 +78,7 @@ class Session:
         on_request_end: Callable[[RequestRecord], None],
         on_cancel_acknowledged: Callable[[float], None] = lambda seconds: None,
         on_refused: Callable[[str], None] = lambda code: None,
+        idle_timeout_s: float = math.inf,
     ) -> None:
         self._connection = connection
         self._protocol = protocol
@@ -84,6 +87,8 @@ class Session:
         self._on_request_end = on_request_end
         self._on_cancel_acknowledged = on_cancel_acknowledged
         self._on_refused = on_refused
+        self._idle_timeout_s = idle_timeout_s
+        self._last_busy_at = 0.0
         self._cancels_received_at: deque[float] = deque()
         """One for each `canceled` that is not sent yet, in the same order."""
         self._speeches: dict[Request, _Speech] = {}
@@ -101,14 +106,15 @@ class Session:
             self._nursery = nursery
             nursery.start_soon(self._until_gone, self._send_until_closed)
             nursery.start_soon(self._until_gone, self._receive_until_gone)
+            nursery.start_soon(self._close_when_idle)
 
     def drain(self) -> None:
         """Takes no new request; closes when the outstanding ones are finished."""
         self._apply(self._protocol.drain())
 
-    def hang_up(self) -> None:
+    def hang_up(self, code: int = CLOSE_RESTART, reason: str = "the server is shutting down") -> None:
         """Closes now, whatever is outstanding."""
-        self._apply([Close(CLOSE_RESTART, "the server is shutting down")])
+        self._apply([Close(code, reason)])
 
     async def _until_gone(self, work: Callable[[], Awaitable[None]]) -> None:
         assert self._nursery is not None
@@ -117,11 +123,22 @@ class Session:
         except ConnectionGone:
             self._nursery.cancel_scope.cancel()
 
+    async def _close_when_idle(self) -> None:
+        self._last_busy_at = trio.current_time()
+        while True:
+            await trio.sleep_until(self._last_busy_at + self._idle_timeout_s)
+            if self._speeches:
+                self._last_busy_at = trio.current_time()
+            elif trio.current_time() >= self._last_busy_at + self._idle_timeout_s:
+                break
+        self._apply([Close(CLOSE_NORMAL, "nothing was asked for in a long time")])
+
     # In.
 
     async def _receive_until_gone(self) -> None:
         while True:
             effects = self._protocol.receive(await self._connection.receive())
+            self._last_busy_at = trio.current_time()
             for message in (effect.message for effect in effects if isinstance(effect, Send)):
                 if isinstance(message, Canceled):
                     self._cancels_received_at.append(trio.current_time())
@@ -169,6 +186,7 @@ class Session:
             self._apply(self._protocol.has_failed(request, error))
         finally:
             del self._speeches[request]
+            self._last_busy_at = trio.current_time()
             self._on_request_end(_record(speech, trio.current_time()))
 
     async def _wait_for_room(self, request: Request) -> None:
