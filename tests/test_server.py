@@ -270,7 +270,7 @@ class TestMetrics:
         """Eight utterances for four slots, steps of 0.2 s."""
 
         def listen(url: str, until_heard: threading.Event, until_scraped: threading.Event) -> None:
-            with connect(url) as client:
+            with connect(url, close_timeout=0.2) as client:
                 for number in range(8):
                     client.send(json.dumps(self.LONG | {"request_id": f"r{number}"}))
                 n_audio = -1  # The primer is none.
