@@ -562,4 +562,6 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
 
 
 TestAnyOrderOfEvents = AnyOrderOfEvents.TestCase
-TestAnyOrderOfEvents.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestAnyOrderOfEvents.settings = settings(
+    max_examples=settings().max_examples, stateful_step_count=25, deadline=None
+)

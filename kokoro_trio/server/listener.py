@@ -73,7 +73,7 @@ class Listener:
         self._http = HttpServer(make_app(self.readiness, self._voices, self._door, exposition))
         self._sessions: dict[Session, int | None] = {}
         """Each with the number of the key that opened the door for it."""
-        self._n_sockets = 0
+        self.n_sockets = 0
         self._sessions_ended = trio.lowlevel.ParkingLot()
         self._speaker: Speaker | None = None
         self._is_draining = False
@@ -147,9 +147,9 @@ class Listener:
 
     async def _serve_stream(self, tcp_stream: trio.SocketStream) -> None:
         """Whatever happens on one connection stays there: an exception here would end the server."""
-        self._n_sockets += 1
+        self.n_sockets += 1
         try:
-            if self._n_sockets > self._config.max_connections + SPARE_SOCKETS:
+            if self.n_sockets > self._config.max_connections + SPARE_SOCKETS:
                 await _turn_away(tcp_stream)
                 return
             with trio.move_on_after(self._config.handshake_timeout_s) as handshake:
@@ -164,7 +164,7 @@ class Listener:
         except* Exception:
             log.exception("connection_failed")
         finally:
-            self._n_sockets -= 1
+            self.n_sockets -= 1
             await trio.aclose_forcefully(tcp_stream)
 
     async def _serve_websocket(self, stream: DeadlineStream) -> None:
