@@ -1,0 +1,53 @@
+"""A connection on which the peer speaks Together's dialect, and the session our own protocol."""
+
+import json
+from collections import deque
+from collections.abc import Sequence
+
+from attrs import define, field
+
+from kokoro_trio.server.connection import Connection
+from kokoro_trio.server.messages import decode_server, encode
+from kokoro_trio.server.together import Event, Outcome, Together
+
+
+@define
+class TogetherConnection:
+    """A `Connection` over another.
+
+    Some events are answered at once, from the task that receives; `connection` must take a `send` beside
+    another, and send them in the order they come, as trio-websocket does.
+    """
+
+    _connection: Connection
+    _dialect: Together
+    _received: deque[str] = field(factory=deque)
+
+    @classmethod
+    async def open(cls, connection: Connection, dialect: Together) -> "TogetherConnection":
+        opened = cls(connection, dialect)
+        await opened._tell(dialect.open())
+        return opened
+
+    async def receive(self) -> str:
+        while not self._received:
+            await self._take(self._dialect.receive(await self._connection.receive()))
+        return self._received.popleft()
+
+    async def send(self, message: str | bytes) -> None:
+        if isinstance(message, bytes):
+            await self._tell(self._dialect.tell_audio(message))
+        else:
+            await self._tell(self._dialect.tell(decode_server(message)))
+
+    async def close(self, code: int, reason: str) -> None:
+        await self._connection.close(code, reason)
+
+    async def _take(self, outcomes: Sequence[Outcome]) -> None:
+        self._received.extend(encode(outcome) for outcome in outcomes if not isinstance(outcome, dict))
+        await self._tell([outcome for outcome in outcomes if isinstance(outcome, dict)])
+
+    async def _tell(self, events: Sequence[Event]) -> None:
+        for event in events:
+            # ASCII escapes: what is told may hold a lone surrogate, which has no UTF-8.
+            await self._connection.send(json.dumps(event))
