@@ -1,6 +1,6 @@
 """A program: Pipecat's own service for Together, with its defaults, in a running pipeline.
 
-`python tests/pipecat_together.py URL KEY` has it speak, interrupts it, and has it speak again; what came
+`python -m tests.pipecat_together URL KEY` has it speak, interrupts it, and has it speak again; what came
 out of the pipeline is printed as JSON, a list of turns.
 """
 
@@ -9,6 +9,7 @@ import hashlib
 import json
 import sys
 import time
+from collections.abc import Awaitable, Callable
 
 from loguru import logger
 from pipecat.frames.frames import (
@@ -32,11 +33,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.services.together.tts import TogetherTTSService
 from pipecat.workers.runner import WorkerRunner
 
-GREETING = "Hello there."
-REPLY = "It is a fine day. The sun is out! Shall we go for a walk in the park?"
-STORY = "Once upon a time there was a king who had a great many horses, and a queen who had none at all. " * 4
-LATER = "All right, I will be quiet."
-NOTHING = "(...)"
+from tests.pipecat_together_texts import GREETING, LATER, NOTHING, REPLY, STORY
 
 
 class Ear(FrameProcessor):
@@ -109,11 +106,14 @@ async def reply(worker: PipelineWorker, text: str) -> None:
     await worker.queue_frame(LLMFullResponseEndFrame())
 
 
-async def converse(worker: PipelineWorker, ear: Ear) -> list[dict[str, object]]:
-    turns = []
+async def greet(worker: PipelineWorker, ear: Ear) -> list[dict[str, object]]:
     await worker.queue_frame(TTSSpeakFrame(GREETING))
     await ear.stopped.wait()
-    turns.append(ear.turn())
+    return [ear.turn()]
+
+
+async def converse(worker: PipelineWorker, ear: Ear) -> list[dict[str, object]]:
+    turns = await greet(worker, ear)
 
     for _ in range(2):
         await reply(worker, REPLY)
@@ -142,25 +142,31 @@ async def converse(worker: PipelineWorker, ear: Ear) -> list[dict[str, object]]:
     return turns
 
 
-async def main(url: str, key: str) -> None:
-    tts, ear = TogetherTTSService(api_key=key, url=url), Ear()
+async def in_pipeline(
+    tts: TogetherTTSService, act: Callable[[PipelineWorker, Ear], Awaitable[list[dict[str, object]]]]
+) -> list[dict[str, object]]:
+    ear = Ear()
     worker = PipelineWorker(Pipeline([tts, ear]), params=PipelineParams(enable_metrics=True))
 
-    @worker.event_handler("on_pipeline_error")  # type: ignore[untyped-decorator, unused-ignore]
     async def on_error(worker: PipelineWorker, frame: ErrorFrame) -> None:
         ear.errors.append(frame.error)
 
+    worker.add_event_handler("on_pipeline_error", on_error)
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)
     running = asyncio.create_task(runner.run())
     async with asyncio.timeout(120):
-        turns = await converse(worker, ear)
+        turns = await act(worker, ear)
     await worker.cancel()
     await running
-    print(json.dumps(turns))
+    return turns
+
+
+def main(url: str, key: str) -> None:
+    logger.remove()
+    logger.add(sys.stderr, level="WARNING")
+    print(json.dumps(asyncio.run(in_pipeline(TogetherTTSService(api_key=key, url=url), converse))))
 
 
 if __name__ == "__main__":
-    logger.remove()
-    logger.add(sys.stderr, level="TRACE" if "-v" in sys.argv else "WARNING")
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    main(sys.argv[1], sys.argv[2])
