@@ -170,6 +170,35 @@ def test_a_client_that_ends_its_turns_with_an_empty_commit_gets_done_only_there(
     assert client.kinds() == [DONE]
 
 
+def test_a_client_that_begins_like_pipecat_is_expected_to_end_its_turns() -> None:
+    client = Client(voice="af_heart")
+    client.say("tts_session.updated", session={"voice": "af_heart"})
+    client.done(client.speak("Hello there."))
+    assert DONE not in client.kinds()
+    assert client.together.waits_for_end
+    client.commit()
+    assert client.kinds() == [DONE]
+    assert not client.together.waits_for_end
+
+
+def test_who_does_not_end_his_turns_after_all_gets_done_as_others_do() -> None:
+    client = Client(voice="af_heart")
+    client.say("tts_session.updated", session={"voice": "af_heart"})
+    client.done(client.speak("Hello there."))
+    client.new()
+    assert [event["type"] for event in client.together.give_up_waiting()] == [DONE]
+    client.done(client.speak("It is me."))
+    assert client.kinds() == [RECEIVED, DONE]
+    assert client.together.give_up_waiting() == []
+
+
+def test_another_voice_says_nothing_of_how_turns_end() -> None:
+    client = Client(voice="af_heart")
+    client.say("tts_session.updated", session={"voice": "am_michael"})
+    client.done(client.speak("Hello there."))
+    assert client.kinds()[-1] == DONE
+
+
 def test_a_commit_of_nothing_at_all_is_nothing() -> None:
     client = Client()
     client.new()

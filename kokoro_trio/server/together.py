@@ -6,8 +6,9 @@ committed has been spoken. Several commits in quick succession therefore share a
 `done` for the end of a turn (Pipecat throws away what comes after it), and nothing in the dialect says
 which commit is the last of a turn.
 
-Some clients do say it: they commit once more at the end, with nothing to be spoken. Where one has done
-that, `done` waits for the commit that ends the turn, so that it cannot cross the next sentence on its way.
+Some clients do say it: Pipecat commits once more at the end, with nothing to be spoken. There, `done`
+waits for that commit, so that it cannot cross the next sentence on its way. It does not wait for long
+(`give_up_waiting`): who was thought to end turns like that and does not gets his `done` as others do.
 """
 
 import base64
@@ -168,8 +169,17 @@ class _Context:
     item: _Item | None = None
     has_uncommitted: bool = False
     marks_turns: bool = False
-    """The client has committed an empty buffer at the end of what it had to say."""
+    """The client commits an empty buffer at the end of what it has to say."""
     is_turn_over: bool = False
+
+    @property
+    def is_spoken(self) -> bool:
+        """All of the item that was committed, and nothing waits for a commit."""
+        return self.item is not None and not self.item.outstanding and not self.has_uncommitted
+
+    @property
+    def waits_for_end(self) -> bool:
+        return self.is_spoken and self.marks_turns and not self.is_turn_over
 
     @property
     def name(self) -> Event:
@@ -287,11 +297,28 @@ class Together:
         contexts = [self._context(values)] if named else [*self._contexts.values()]
         settings = [Settings.of({**each.asked, **session}, self.voices) for each in contexts]
         for context, chosen in zip(contexts, settings, strict=True):
+            # Pipecat's first words are the voice once more that stands in its address.
+            is_pipecat = not self._n_items and session.get("voice") == context.asked.get("voice")
+            context.marks_turns |= is_pipecat and "voice" in session
             context.asked.update(session)
             context.settings, context.refusal = chosen, None
         return [{"type": UPDATED, "session": self._described(contexts[0]), **contexts[0].name}]
 
     # From our own side.
+
+    @property
+    def waits_for_end(self) -> bool:
+        """All is spoken, and only the commit is missing that ends a turn."""
+        return any(context.waits_for_end for context in self._contexts.values())
+
+    def give_up_waiting(self) -> list[Event]:
+        """It has not come in time, and is not expected from here on."""
+        told: list[Event] = []
+        for context in self._contexts.values():
+            if context.waits_for_end:
+                context.marks_turns = False
+                told += self._finished(context)
+        return told
 
     def tell(self, message: ServerMessage) -> list[Event]:
         """What a message of our protocol is to this client. Of a request that was cleared, nothing."""
@@ -341,9 +368,7 @@ class Together:
     def _finished(self, context: _Context) -> list[Event]:
         """The end of the item, where it has come."""
         item = context.item
-        if item is None or item.outstanding or context.has_uncommitted:
-            return []
-        if context.marks_turns and not context.is_turn_over:
+        if item is None or not context.is_spoken or context.waits_for_end:
             return []
         silent = not item.is_heard and item.silent_because is not None
         told = [_failed(item.silent_because, context)] if silent and item.silent_because else []
