@@ -7,6 +7,8 @@ from itertools import count
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kokoro_trio.errors import SynthesisFailed, UnknownVoice, Unpronounceable
 from kokoro_trio.model.voices import VoiceCatalogue
@@ -51,6 +53,7 @@ class Client:
         )
         self.heard: list[Any] = self.together.open()
         self.asked: list[Any] = []
+        self.ended: set[str] = set()
 
     def say(self, kind: str, **fields: object) -> list[Speak]:
         return self.say_raw(json.dumps({"type": kind, **fields}))
@@ -82,10 +85,19 @@ class Client:
         self.heard += self.together.tell_audio(data)
 
     def done(self, request_id: str, duration_s: float = 1.0) -> None:
+        self.ended.add(request_id)
         self.heard += self.together.tell(Done(request_id, duration_s))
 
     def fails(self, error: Error) -> None:
+        self.ended.add(error.request_id or "")
         self.heard += self.together.tell(error)
+
+    @property
+    def outstanding(self) -> list[str]:
+        """The requests that have not ended, in their order."""
+        spoken = [each.request_id for each in self.asked if isinstance(each, Speak)]
+        canceled = {each.request_id for each in self.asked if isinstance(each, Cancel)}
+        return [each for each in spoken if each and each not in canceled | self.ended]
 
     def new(self, *kinds: str) -> list[Event]:
         """What was heard since the last time, of these types or of all."""
@@ -278,6 +290,7 @@ def test_a_partial_sentence_may_only_get_so_long() -> None:
     "text",
     [
         "One two three. Four five. Six seven eight nine. Ten.",
+        "One. Two three four five six seven. Eight.",
         "one two three four five six seven eight nine ten eleven",
         "昨日は天気がよかったので公園まで散歩に行きました",
     ],
@@ -529,3 +542,62 @@ def test_what_cannot_be_understood_costs_nothing_else(frame: str | bytes, code: 
     [failed] = client.new()
     assert (failed["type"], error_of(failed)["code"]) == (FAILED, code)
     assert client.commit() == ["Hello"]
+
+
+@st.composite
+def _doings(draw: st.DrawFn) -> list[tuple[str, str, str]]:
+    """What happens: kind, context, text."""
+    kinds = st.sampled_from(["append", "append", "commit", "commit", "clear", "cancel", "voice", *_ENDS])
+    texts = st.sampled_from(
+        ["Hello there. ", "One, two", " and three.", "😊", "  ", "It is me, he said. Yes."]
+    )
+    return draw(st.lists(st.tuples(kinds, st.sampled_from(["default", "b"]), texts), max_size=40))
+
+
+_ENDS = ["speaks", "speaks", "ends", "ends", "fails", "cannot"]
+
+
+@given(_doings(), st.booleans())
+def test_every_item_ends_once_or_is_cleared(doings: list[tuple[str, str, str]], is_pipecat: bool) -> None:
+    client = Client(voice="af_heart", max_words=2)
+    if is_pipecat:
+        client.say("tts_session.updated", session={"voice": "af_heart"})
+    for kind, context, text in doings:
+        _do(client, kind, context, text)
+    for context in ("default", "b"):
+        client.commit(context_id=context)
+    while client.outstanding:
+        _do(client, "ends", "", "")
+    client.heard += client.together.give_up_waiting()
+    told = [(event["type"], event["item_id"]) for event in client.heard if "item_id" in event]
+    for item_id in {item_id for _, item_id in told}:
+        kinds = [kind for kind, of in told if of == item_id]
+        assert DONE not in kinds[:-1], "something followed the end"
+        assert kinds[-1] == DONE or any(kind in ("clear", "cancel") for kind, _, _ in doings)
+
+
+def _do(client: Client, kind: str, context: str, text: str) -> None:
+    match kind:
+        case "append":
+            client.append(text, context_id=context)
+        case "commit":
+            client.commit(context_id=context)
+        case "clear" | "cancel":
+            kinds = {"clear": "input_text_buffer.clear", "cancel": "context.cancel"}
+            client.say(kinds[kind], context_id=context)
+        case "voice":
+            client.say("tts_session.updated", session={"voice": "am_michael"}, context_id=context)
+        case _ if client.outstanding:
+            _end(client, kind, client.outstanding[0])
+
+
+def _end(client: Client, kind: str, request_id: str) -> None:
+    match kind:
+        case "speaks":
+            client.audio(request_id)
+        case "ends":
+            client.done(request_id)
+        case "fails":
+            client.fails(Error.of(SynthesisFailed(), request_id))
+        case "cannot":
+            client.fails(Error.of(Unpronounceable(), request_id))

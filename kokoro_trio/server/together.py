@@ -62,8 +62,13 @@ MAX_BUFFERED_CHARS = 20_000
 DEFAULT_VOICE = "female"
 DEFAULT_PARTIAL_CHARS = 250
 
-APPEND, COMMIT, CLEAR = "input_text_buffer.append", "input_text_buffer.commit", "input_text_buffer.clear"
-UPDATE, CANCEL = "tts_session.updated", "context.cancel"
+CLIENT_TYPES = [
+    "input_text_buffer.append",
+    "input_text_buffer.commit",
+    "input_text_buffer.clear",
+    "tts_session.updated",
+    "context.cancel",
+]
 CREATED, UPDATED = "session.created", "session.updated"
 RECEIVED, CANCELLED = "conversation.item.input_text.received", "context.cancelled"
 DELTA, DONE = "conversation.item.audio_output.delta", "conversation.item.audio_output.done"
@@ -201,7 +206,7 @@ class Together:
     _contexts_by_request: dict[str, _Context] = field(factory=dict)
     _n_items: int = 0
     _speaking: str | None = None
-    """The request whose audio is coming."""
+    """The request whose audio is coming, or came last."""
     _started: Start | None = None
 
     def open(self) -> list[Event]:
@@ -217,8 +222,7 @@ class Together:
         try:
             if isinstance(frame, bytes):
                 raise UnexpectedBinary(len(frame))
-            values = decode_object(frame)
-            return self._receive(values)
+            return self._receive(decode_object(frame))
         except RequestError as error:
             return [_failed(error)]
 
@@ -236,8 +240,7 @@ class Together:
             case "tts_session.updated" | "tts_session.update":
                 return self._update(values)
             case kind:
-                allowed = [APPEND, COMMIT, CLEAR, UPDATE, CANCEL]
-                raise UnknownType(got=json.dumps(kind)[:100], allowed=allowed)
+                raise UnknownType(got=json.dumps(kind)[:100], allowed=CLIENT_TYPES)
 
     def _append(self, context: _Context, values: Mapping[str, object]) -> list[Outcome]:
         text = values.get("text")
@@ -277,8 +280,6 @@ class Together:
         request_ids = context.item.outstanding if context.item else set[str]()
         for request_id in request_ids:
             del self._contexts_by_request[request_id]
-        if self._speaking in request_ids:
-            self._speaking = None
         context.buffer, context.item, context.has_uncommitted = "", None, False
         return [Cancel(request_id) for request_id in sorted(request_ids)]
 
@@ -361,8 +362,6 @@ class Together:
         assert context.item is not None
         context.item.outstanding.remove(request_id)
         del self._contexts_by_request[request_id]
-        if self._speaking == request_id:
-            self._speaking = None
         return self._finished(context)
 
     def _finished(self, context: _Context) -> list[Event]:
@@ -370,8 +369,8 @@ class Together:
         item = context.item
         if item is None or not context.is_spoken or context.waits_for_end:
             return []
-        silent = not item.is_heard and item.silent_because is not None
-        told = [_failed(item.silent_because, context)] if silent and item.silent_because else []
+        because = None if item.is_heard else item.silent_because
+        told = [] if because is None else [_failed(because, context)]
         context.item = None
         return [*told, {"type": DONE, "item_id": item.item_id, **context.name}]
 
@@ -502,18 +501,33 @@ def _last_gap(gap: re.Pattern[str], text: str, limit: int) -> int:
 
 
 def _pieces(text: str, language: str, max_words: int) -> Iterator[str]:
-    """The text in as many requests as it takes: halved between sentences, failing that between words."""
-    text = text.strip()
+    """The text in as few requests as it takes, cut between sentences, and inside those that are too long."""
     if word_count(text) <= max_words:
-        if text:
-            yield text
+        yield text.strip()
         return
-    cuts = [start for start, _ in sentence_spans(text, language)][1:]
-    cuts = cuts or [found.end() for found in _WORD_GAP.finditer(text)]
+    start, end, n_words = 0, 0, 0
+    for first, last in sentence_spans(text, language):
+        more = word_count(text[first:last])
+        if n_words + more > max_words:
+            yield from _halves(text[start:end], max_words)
+            start, n_words = first, 0
+        end, n_words = last, n_words + more
+    yield from _halves(text[start:end], max_words)
+
+
+def _halves(text: str, max_words: int) -> Iterator[str]:
+    """As often as it takes, where a word ends; in scripts without spaces anywhere."""
+    text = text.strip()
+    if not text:
+        return
+    if word_count(text) <= max_words:
+        yield text
+        return
     middle = len(text) // 2
-    cut = min(cuts, key=lambda place: abs(place - middle), default=middle)
-    yield from _pieces(text[:cut], language, max_words)
-    yield from _pieces(text[cut:], language, max_words)
+    gaps = [found.end() for found in _WORD_GAP.finditer(text)]
+    cut = min(gaps, key=lambda place: abs(place - middle), default=middle)
+    yield from _halves(text[:cut], max_words)
+    yield from _halves(text[cut:], max_words)
 
 
 # Parameters.
