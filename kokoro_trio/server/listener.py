@@ -7,7 +7,7 @@ send for seconds and a shutdown with it, and it costs nearly twice the time per 
 import uuid
 from collections.abc import Callable
 from http import HTTPStatus
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import h11
 import structlog
@@ -21,12 +21,14 @@ from kokoro_trio.errors import AddressUnavailable
 from kokoro_trio.exposition import Exposition
 from kokoro_trio.metrics import RequestRecord
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
-from kokoro_trio.server.connection import ConnectionGone, DeadlineStream, WebSocket
+from kokoro_trio.server.connection import Connection, ConnectionGone, DeadlineStream, WebSocket
 from kokoro_trio.server.http import RETRY_AFTER_S, HttpServer, Readiness, make_app
 from kokoro_trio.server.keys import Door
 from kokoro_trio.server.messages import WEBSOCKET_PATH
 from kokoro_trio.server.protocol import Protocol
 from kokoro_trio.server.session import Session
+from kokoro_trio.server.together import TOGETHER_PATH, Together
+from kokoro_trio.server.together_connection import TogetherConnection
 
 log = structlog.get_logger()
 
@@ -182,11 +184,11 @@ class Listener:
                 websocket = WebSocket(await request.accept(), stream)
                 ping = self._config.ping_interval_s, self._config.ping_timeout_s
                 nursery.start_soon(websocket.keep_alive, *ping)
-                await self._serve_session(websocket, self._key_of(request))
+                await self._serve_session(websocket, request)
             nursery.cancel_scope.cancel()
         await stream.close_gently(CLOSE_GENTLY_S)
 
-    async def _serve_session(self, websocket: WebSocket, key: int | None) -> None:
+    async def _serve_session(self, websocket: WebSocket, request: trio_websocket.WebSocketRequest) -> None:
         assert self._speaker is not None
         protocol = Protocol(
             session_id=uuid.uuid4().hex,
@@ -195,7 +197,7 @@ class Listener:
             new_request_id=lambda: uuid.uuid4().hex,
         )
         session = Session(
-            websocket,
+            await self._understood(websocket, request.path, protocol.session_id),
             protocol,
             self._engine,
             self._stream_config,
@@ -204,7 +206,7 @@ class Listener:
             self._exposition.message_refused,
             idle_timeout_s=self._config.idle_timeout_s,
         )
-        self._sessions[session] = key
+        self._sessions[session] = self._key_of(request)
         if self._is_draining:
             session.drain()
         try:
@@ -216,6 +218,21 @@ class Listener:
             del self._sessions[session]
             self._sessions_ended.unpark_all()
 
+    async def _understood(self, websocket: WebSocket, path: str, session_id: str) -> Connection:
+        """A connection that speaks our own protocol, whatever the client speaks on this path."""
+        assert self._speaker is not None
+        url = urlsplit(path)
+        if url.path != TOGETHER_PATH:
+            return websocket
+        dialect = Together(
+            session_id,
+            dict(reversed(parse_qsl(url.query))),
+            self._speaker.voices,
+            self._speaker.limits.max_words,
+            new_id=lambda: uuid.uuid4().hex,
+        )
+        return await TogetherConnection.open(websocket, dialect)
+
     def _request_ended(self, record: RequestRecord) -> None:
         self._exposition.request_ended(record)
         self._on_request_end(record)
@@ -226,7 +243,7 @@ class Listener:
     def _refusal(self, request: trio_websocket.WebSocketRequest) -> "_Refusal | None":
         """Why a handshake is refused; a key is asked for before anything is told."""
         url = urlsplit(request.path)
-        if url.path != WEBSOCKET_PATH:
+        if url.path not in (WEBSOCKET_PATH, TOGETHER_PATH):
             return _Refusal(HTTPStatus.NOT_FOUND)
         key = self._key_of(request)
         if key is None:

@@ -191,7 +191,7 @@ class Refused(Exception):
 def decode_client(frame: str) -> ClientMessage:
     """The message in a text frame from a client. Raises `Refused`."""
     try:
-        values = _decode_object(frame)
+        values = decode_object(frame)
     except RequestError as error:
         raise Refused(error) from error
     request_id: str | None = None
@@ -231,7 +231,7 @@ def _decode_fields(values: Mapping[str, Any], request_id: str | None) -> ClientM
 
 def decode_server(frame: str) -> ServerMessage:
     """The message in a text frame from a server. Raises `BadJson`, `UnknownType` or `BadMessage`."""
-    values = _decode_object(frame)
+    values = decode_object(frame)
     kind = values.pop("type", None)
     message_class = _SERVER_TYPES.get(kind) if isinstance(kind, str) else None
     if message_class is None:
@@ -277,7 +277,8 @@ def _spoken_words(values: object) -> list[SpokenWord]:
         raise BadMessage(field="words", expected="a list of words", got=str(error)) from error
 
 
-def _decode_object(frame: str) -> dict[str, Any]:
+def decode_object(frame: str) -> dict[str, Any]:
+    """Raises `BadJson`."""
     try:
         values = json.loads(frame, parse_constant=_refuse_constant)
     except RecursionError as error:
