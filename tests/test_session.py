@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
@@ -46,9 +46,17 @@ class MemoryConnection:
             await trio.sleep(self.send_seconds)
         await self._to_client[0].send(message)
 
+    async def send_many(self, messages: Sequence[bytes]) -> None:
+        for message in messages:
+            await self.send(message)
+
     async def close(self, code: int, reason: str) -> None:
         self.closed_with = code
         self._to_client[0].close()
+
+    @property
+    def is_congested(self) -> bool:
+        return self.send_seconds > 0
 
     # The test's end.
 

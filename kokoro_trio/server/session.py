@@ -3,7 +3,7 @@
 The protocol decides, the session carries out. Effects are applied without waiting, so what the
 protocol decided is in the outbox before anything else can happen. The sender is the only writer: it
 lets messages go before audio, gives the requests that speak at once a frame each in turn, and looks
-before each frame whether its request still speaks.
+before each write whether its request still speaks.
 """
 
 import math
@@ -249,7 +249,7 @@ class Session:
                 await self._send_message(self._messages.popleft())
                 self._messages_sent.unpark_all()
             elif self._audio:
-                await self._send_frame(self._audio.popleft())
+                await self._send_audio(self._audio.popleft())
             else:
                 self._wake_sender = trio.Event()
                 await self._wake_sender.wait()
@@ -266,19 +266,31 @@ class Session:
         if isinstance(message, Canceled):
             self._on_cancel_acknowledged(trio.current_time() - self._cancels_received_at.popleft())
 
-    async def _send_frame(self, audio: _Audio) -> None:
-        """Sends the next frame of `audio`, unless its request has ended meanwhile; the others' come next."""
+    async def _send_audio(self, audio: _Audio) -> None:
+        """Sends what is next of `audio`, unless its request has ended meanwhile; the others' come next."""
         request = audio.speech.request
         if request.end is None:
-            frame = audio.frames.popleft()
-            self._apply(self._protocol.sends_audio(request, frame.n_samples, audio.segment))
-            await self._connection.send(request.tag + frame.data)
+            await self._connection.send_many(self._next_frames(audio))
             if audio.speech.first_frame_at is None:
                 audio.speech.first_frame_at = trio.current_time()
         if request.end is None and audio.frames:
             self._audio.append(audio)
         else:
             audio.sent.set()
+
+    def _next_frames(self, audio: _Audio) -> list[bytes]:
+        """One where others wait for their turn, or where a cancel would have to wait for more; else up to
+        the next `meta`."""
+        request, effects, frames = audio.speech.request, list[Effect](), list[bytes]()
+        goes_alone = audio.speech.first_frame_at is None or self._audio or self._connection.is_congested
+        while audio.frames and not effects:
+            frame = audio.frames.popleft()
+            effects = self._protocol.sends_audio(request, frame.n_samples, audio.segment)
+            frames.append(request.tag + frame.data)
+            if goes_alone:
+                break
+        self._apply(effects)
+        return frames
 
 
 def _cut(samples: Samples) -> Iterator[Samples]:

@@ -37,6 +37,10 @@ class TogetherConnection:
         await opened._tell(dialect.open())
         return opened
 
+    @property
+    def is_congested(self) -> bool:
+        return self._connection.is_congested
+
     async def receive(self) -> str:
         while not self._received:
             frame: str | bytes | None = None
@@ -53,6 +57,10 @@ class TogetherConnection:
             await self._tell(self._dialect.tell_audio(message))
         else:
             await self._tell(self._dialect.tell(decode_server(message)))
+
+    async def send_many(self, messages: Sequence[bytes]) -> None:
+        for message in messages:
+            await self.send(message)
 
     async def close(self, code: int, reason: str) -> None:
         await self._connection.close(code, reason)

@@ -1,0 +1,217 @@
+"""What the server costs beside the model: tones instead of it, and many sessions that listen at once.
+
+    python -m bench.host --sessions 200
+
+The event loop, the protocol, the framing and the sockets are one thread's work, so on a fast GPU that
+thread is the limit. Its processor time is read from the system, not the time that passed: on a busy machine
+that is the only figure that means something.
+"""
+
+import argparse
+import json
+import os
+import re
+import selectors
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from attrs import define, frozen
+
+import kokoro_trio.__main__ as server
+from kokoro_trio.config import REPOSITORY, ModelConfig, VoiceConfig, WindowConfig
+from kokoro_trio.engine.phonemizing import Reader
+from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
+from kokoro_trio.server.messages import WEBSOCKET_PATH
+from kokoro_trio.speech import Segment
+from kokoro_trio.text.reading import Sentence, read
+
+TEXT = "And so it went on and on until nobody knew any more how it had begun. " * 4
+SETTINGS = {
+    "HOST": "127.0.0.1",
+    "API_KEY": "k",
+    "LOG_LEVEL": "warning",
+    "MAX_CONCURRENT_JOBS": "1000",
+    "QUEUE_MAXSIZE": "1000",
+    # The listeners share a process, answer no ping, and may be kept waiting.
+    "WS_SEND_TIMEOUT": "300",
+    "WS_PING_INTERVAL": "3600",
+}
+HANDSHAKE = (
+    f"GET {WEBSOCKET_PATH}?api_key=k HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+    "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+).encode()
+START_TIMEOUT_S = 60.0
+END_TIMEOUT_S = 600.0
+SERVE = "--serve"
+
+
+class LetterReader:
+    """Letters for phonemes: grapheme-to-phoneme is not what is measured here."""
+
+    sentences = staticmethod(read)
+
+    def segments(self, sentence: Sentence, language: str, first_index: int) -> list[Segment]:
+        phonemes = re.sub(r"[^a-z ]", "", sentence.text.lower())
+        return [Segment(first_index, phonemes, sentence.start_char, sentence.end_char)]
+
+
+def serve() -> None:
+    """The real server with tones: everything but the model and the text side."""
+
+    def load_model(config: ModelConfig, windows: WindowConfig) -> Synthesizer:
+        return ToneSynthesizer(max_batch=8, window_frames=80)
+
+    def load_text(config: VoiceConfig, alphabet: frozenset[str]) -> Reader:
+        return LetterReader()
+
+    server._load_model = load_model
+    server._load_text = load_text
+    server.main()
+
+
+@frozen
+class HostWork:
+    """`loop_s`: processor time of the event loop's thread; `inference_s`: of all others."""
+
+    sessions: int
+    audio_s: float
+    loop_s: float
+    inference_s: float
+
+    @property
+    def share(self) -> float:
+        """Of one core, for a stream in real time."""
+        return self.loop_s / self.audio_s
+
+    def report(self) -> Iterator[str]:
+        yield f"{self.sessions} sessions, {self.audio_s:.0f} s of audio"
+        yield f"event loop {self.loop_s:.2f} s of processor time, other threads {self.inference_s:.2f} s"
+        yield f"{self.share * 100:.3f}% of a core for a real-time stream: {1 / self.share:.0f} of them a core"
+
+
+@contextmanager
+def running() -> Iterator[tuple[int, int]]:
+    """The pid and the port of a server with tones."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    settings = SETTINGS | {"PORT": str(port)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.host", SERVE],
+        cwd=REPOSITORY,
+        env=os.environ
+        | settings
+        | {
+            "LOG_LEVEL": "warning",
+            "QUEUE_MAXSIZE": "1000",
+            "WS_SEND_TIMEOUT": "300",
+            "WS_PING_INTERVAL": "3600",
+        },
+    )
+    try:
+        give_up_at = time.monotonic() + START_TIMEOUT_S
+        while not _is_open(port):
+            if time.monotonic() > give_up_at or process.poll() is not None:
+                raise RuntimeError("the server with tones did not start")
+            time.sleep(0.1)
+        yield process.pid, port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _is_open(port: int) -> bool:
+    try:
+        peer = _connect(port)
+    except OSError:
+        return False
+    peer.close()
+    return True
+
+
+def _connect(port: int) -> socket.socket:
+    peer = socket.create_connection(("127.0.0.1", port), timeout=5)
+    peer.sendall(HANDSHAKE)
+    if b" 101 " not in peer.recv(1024):
+        raise ConnectionRefusedError
+    return peer
+
+
+def _speak(text: str) -> bytes:
+    payload = json.dumps({"type": "speak", "text": text}).encode()
+    return bytes([0x81, 0x80 | 126]) + len(payload).to_bytes(2, "big") + bytes(4) + payload
+
+
+@define
+class _Listener:
+    """Reads as fast as there is something, and looks at the tail only: the load must not be the limit."""
+
+    peer: socket.socket
+    tail: bytes = b""
+    duration_s: float | None = None
+
+    def read(self) -> None:
+        self.tail = (self.tail + self.peer.recv(1 << 20))[-300:]
+        if found := re.search(rb'"type":\s*"done".*"duration_s":\s*([\d.]+)', self.tail):
+            self.duration_s = float(found[1])
+
+
+def listen(port: int, sessions: int) -> float:
+    """So many sessions with an utterance each, all at once. Returns the seconds of audio."""
+    listeners = [_Listener(_connect(port)) for _ in range(sessions)]
+    selector = selectors.DefaultSelector()
+    for listener in listeners:
+        selector.register(listener.peer, selectors.EVENT_READ, listener)
+    for listener in listeners:
+        listener.peer.sendall(_speak(TEXT))
+    give_up_at = time.monotonic() + END_TIMEOUT_S
+    while any(listener.duration_s is None for listener in listeners):
+        if time.monotonic() > give_up_at:
+            raise TimeoutError("not all sessions heard their end")
+        for key, _ in selector.select(1.0):
+            key.data.read()
+    for listener in listeners:
+        listener.peer.close()
+    return sum(listener.duration_s or 0.0 for listener in listeners)
+
+
+def processor_s(pid: int) -> tuple[float, float]:
+    """Of the main thread, and of all others, since they began."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    times = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        # utime and stime: the 14th and 15th field; the second may hold spaces, and ends with a bracket.
+        fields = (task / "stat").read_text().rpartition(")")[2].split()
+        times[task.name] = (int(fields[11]) + int(fields[12])) / ticks
+    loop_s = times.pop(str(pid))
+    return loop_s, sum(times.values())
+
+
+def measure(sessions: int) -> HostWork:
+    with running() as (pid, port):
+        listen(port, min(sessions, 20))  # What is done once is done.
+        loop_before_s, others_before_s = processor_s(pid)
+        audio_s = listen(port, sessions)
+        loop_s, others_s = processor_s(pid)
+    return HostWork(sessions, audio_s, loop_s - loop_before_s, others_s - others_before_s)
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.host", description="What the server costs.")
+    parser.add_argument("--sessions", type=int, default=200, help="default: %(default)s")
+    options = parser.parse_args(arguments)
+    for line in measure(options.sessions).report():
+        print(line)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == [SERVE]:
+        sys.argv.pop()
+        serve()
+    else:
+        main(sys.argv[1:])
