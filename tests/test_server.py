@@ -385,7 +385,7 @@ class TestVoices:
             answer = await server.get(self.PATH + query, **headers)
         assert answer.status_code == status
         if status == 401:
-            assert answer.json() == {"error": "the API key is wrong or missing"}
+            assert answer.json()["error"]["message"] == "the API key is wrong or missing"
             assert answer.headers["WWW-Authenticate"] == "Bearer"
 
     async def test_while_loading(self) -> None:
@@ -393,7 +393,7 @@ class TestVoices:
             assert (await server.get(self.PATH)).status_code == 401
             answer = await server.get(f"{self.PATH}?api_key=first")
         assert answer.status_code == 503
-        assert "loaded" in answer.json()["error"]
+        assert "loaded" in answer.json()["error"]["message"]
         assert answer.headers["Retry-After"]
 
     async def test_a_running_server_takes_changes_up(self, tmp_path: Path) -> None:

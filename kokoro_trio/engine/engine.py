@@ -202,6 +202,11 @@ class Engine:
             slacks_s=self._scheduler.slacks_s(trio.current_time()),
         )
 
+    @property
+    def is_full(self) -> bool:
+        """As many utterances wait for a slot as may, whoever sent them."""
+        return self._scheduler.is_full
+
     async def wait_for_room(self, session: Hashable) -> None:
         """Returns once one more utterance of this session may wait in the queue."""
         while not self._scheduler.has_room(session):

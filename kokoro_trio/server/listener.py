@@ -22,9 +22,11 @@ from kokoro_trio.exposition import Exposition
 from kokoro_trio.metrics import RequestRecord
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
 from kokoro_trio.server.connection import ConnectionGone, DeadlineStream, WebSocket
-from kokoro_trio.server.http import RETRY_AFTER_S, HttpServer, Readiness, make_app
+from kokoro_trio.server.http import HttpServer, Readiness, make_app, routed
+from kokoro_trio.server.http_speech import RETRY_AFTER_S, HttpSpeech
 from kokoro_trio.server.keys import Door
 from kokoro_trio.server.messages import WEBSOCKET_PATH
+from kokoro_trio.server.openai import SPEECH_PATH
 from kokoro_trio.server.protocol import Protocol
 from kokoro_trio.server.session import Session
 
@@ -64,9 +66,19 @@ class Listener:
         self._exposition = exposition
         exposition.watch(engine.statistics)
         self._door = Door(config.api_keys)
-        self._http = HttpServer(make_app(self.readiness, self._voices, self._door, exposition))
+        self._http_speech = HttpSpeech(
+            config,
+            stream_config,
+            self._door,
+            engine,
+            voices=lambda: None if self._speaker is None else self._speaker.voices,
+            is_draining=lambda: self._is_draining,
+            on_request_end=self._http_request_ended,
+        )
+        app = make_app(self.readiness, self._voices, self._door, exposition)
+        self._http = HttpServer(routed(app, SPEECH_PATH, self._http_speech))
         self._sessions: set[Session] = set()
-        self._sessions_ended = trio.lowlevel.ParkingLot()
+        self._speaking_ended = trio.lowlevel.ParkingLot()
         self._speaker: Speaker | None = None
         self._is_draining = False
 
@@ -90,16 +102,16 @@ class Listener:
         for session in list(self._sessions):
             session.drain()
         with trio.move_on_after(grace_s):
-            await self._until_no_session()
+            await self._until_nobody_speaks()
         for session in list(self._sessions):
             session.hang_up()
         with trio.move_on_after(HANG_UP_S):
-            await self._until_no_session()
+            await self._until_nobody_speaks()
         await self._http.end_idle_connections()
 
-    async def _until_no_session(self) -> None:
-        while self._sessions:
-            await self._sessions_ended.park()
+    async def _until_nobody_speaks(self) -> None:
+        while self._sessions or self._http_speech.n_outstanding:
+            await self._speaking_ended.park()
 
     def readiness(self) -> Readiness:
         engine = self._engine.statistics()
@@ -130,14 +142,26 @@ class Listener:
             if handshake.cancelled_caught or head is None:
                 await trio.aclose_forcefully(tcp_stream)
                 return
-            stream = DeadlineStream(tcp_stream, head, self._stream_config.send_timeout_s)
-            await (self._serve_websocket(stream) if _wants_websocket(head) else self._http.serve(stream))
+            if _wants_websocket(head):
+                stream = DeadlineStream(tcp_stream, head, self._stream_config.send_timeout_s)
+                await self._serve_websocket(stream)
+            else:
+                # Whoever plays what it reads, and reads no further than it plays, makes writes wait.
+                stream = DeadlineStream(tcp_stream, head, self._config.http_send_timeout_s)
+                await self._serve_http(stream)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, ConnectionGone):
             pass  # A peer that went away, or never finished its handshake.
         except* Exception:
             log.exception("connection_failed")
         finally:
             await trio.aclose_forcefully(tcp_stream)
+
+    async def _serve_http(self, stream: DeadlineStream) -> None:
+        async with trio.open_nursery() as nursery:
+            # hypercorn shields its writes: one that waits for its peer would hold up the end of the server.
+            nursery.start_soon(stream.close_when_cancelled)
+            await self._http.serve(stream)
+            nursery.cancel_scope.cancel()
 
     async def _serve_websocket(self, stream: DeadlineStream) -> None:
         async with trio.open_nursery() as nursery:
@@ -183,11 +207,15 @@ class Listener:
             await websocket.close(CLOSE_FAULT, "the server made a mistake")
         finally:
             self._sessions.remove(session)
-            self._sessions_ended.unpark_all()
+            self._speaking_ended.unpark_all()
 
     def _request_ended(self, record: RequestRecord) -> None:
         self._exposition.request_ended(record)
         self._on_request_end(record)
+
+    def _http_request_ended(self, record: RequestRecord) -> None:
+        self._request_ended(record)
+        self._speaking_ended.unpark_all()
 
     def _refusal(self, request: trio_websocket.WebSocketRequest) -> "_Refusal | None":
         """Why a handshake is refused; a key is asked for before anything is told."""
