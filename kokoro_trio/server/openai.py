@@ -125,7 +125,9 @@ def resolve(name: str, voices: VoiceCatalogue) -> Voice:
 
 def _voice_named(values: Mapping[str, Any]) -> str:
     """OpenAI's custom voices are objects with an `id`. Without any it is the default of the WebSocket."""
-    voice = values.get("voice", DEFAULT_VOICE)
+    voice = values.get("voice")
+    if voice is None:
+        return DEFAULT_VOICE
     if isinstance(voice, dict):
         voice = voice.get("id")
     if not isinstance(voice, str):
