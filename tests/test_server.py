@@ -346,12 +346,37 @@ class TestVoices:
         assert answer.status_code == 200
         assert answer.json() == {
             "voices": [
-                {"name": "af_aoede", "language": "en-us", "gender": "female", "is_blend": False},
-                {"name": "am_michael", "language": "en-us", "gender": "male", "is_blend": False},
-                {"name": "bf_emma", "language": "en-gb", "gender": "female", "is_blend": False},
-                {"name": "ff_siwis", "language": "fr-fr", "gender": "female", "is_blend": False},
-                {"name": "jm_kumo", "language": "ja", "gender": "male", "is_blend": False},
                 {
+                    "id": "af_aoede",
+                    "name": "af_aoede",
+                    "language": "en-us",
+                    "gender": "female",
+                    "is_blend": False,
+                },
+                {
+                    "id": "am_michael",
+                    "name": "am_michael",
+                    "language": "en-us",
+                    "gender": "male",
+                    "is_blend": False,
+                },
+                {
+                    "id": "bf_emma",
+                    "name": "bf_emma",
+                    "language": "en-gb",
+                    "gender": "female",
+                    "is_blend": False,
+                },
+                {
+                    "id": "ff_siwis",
+                    "name": "ff_siwis",
+                    "language": "fr-fr",
+                    "gender": "female",
+                    "is_blend": False,
+                },
+                {"id": "jm_kumo", "name": "jm_kumo", "language": "ja", "gender": "male", "is_blend": False},
+                {
+                    "id": "hers",
                     "name": "hers",
                     "language": "en-us",
                     "gender": "female",
@@ -359,6 +384,7 @@ class TestVoices:
                     "recipe": "ff_siwis+af_aoede",
                 },
                 {
+                    "id": "mine",
                     "name": "mine",
                     "language": "en-gb",
                     "gender": None,

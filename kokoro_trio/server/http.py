@@ -133,8 +133,9 @@ def _raw(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
 
 
 def _listed(voice: Voice) -> dict[str, str | bool | None]:
-    """As JSON. `recipe` only where it is a blend."""
+    """As JSON. `recipe` only where it is a blend; `id` is what clients of other servers look for."""
     told: dict[str, str | bool | None] = {
+        "id": voice.name,
         "name": voice.name,
         "language": tag_of(voice.language),
         "gender": voice.gender,
