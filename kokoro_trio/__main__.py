@@ -1,10 +1,14 @@
 """`python -m kokoro_trio`: the command line, the wiring, and the life of the process."""
 
 import argparse
+import faulthandler
+import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 import structlog
 import trio
@@ -21,18 +25,25 @@ from kokoro_trio.config import (
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.engine.inference import InferenceThread
 from kokoro_trio.engine.phonemizing import PhonemizerThread, Reader
-from kokoro_trio.errors import StartError
+from kokoro_trio.errors import InferenceStuck, StartError
 from kokoro_trio.exposition import Exposition
 from kokoro_trio.metrics import MetricsLog, RequestRecord
 from kokoro_trio.model.synthesizer import Synthesizer
 from kokoro_trio.model.voices import VoiceCatalogue
-from kokoro_trio.server.listener import Listener, Speaker
+from kokoro_trio.server.listener import SPARE_SOCKETS, Listener, Speaker
 from kokoro_trio.text.g2p import GraphemeToPhoneme
 from kokoro_trio.text.lexicon import LEXICON_FILE, Lexicon
 from kokoro_trio.watched import WatchedJson
 
+E = TypeVar("E", bound=Exception)
+
 logger = structlog.get_logger()
 
+EXIT_STUCK = 70
+"""EX_SOFTWARE of sysexits.h."""
+PROOFS_OF_LIFE = 10
+"""While the event loop may be held up."""
+OTHER_FILES = 64
 MAX_UNWRITTEN_RECORDS = 10_000
 SWITCH_INTERVAL_S = 0.0005
 """Python's default of 5 ms is what a busy inference thread may hold the event loop up for, each time;
@@ -45,13 +56,27 @@ def main() -> None:
     try:
         config = Config.load(host=options.host, port=options.port)
         log.configure(config.log)
+        _allow_files(config.listen.max_connections + SPARE_SOCKETS + OTHER_FILES)
         trio.run(serve, config)
     except StartError as error:
         sys.exit(f"error: {error}")
     except BaseExceptionGroup as group:
-        if (start_error := _first_start_error(group)) is None:
-            raise
-        sys.exit(f"error: {start_error}")
+        if (start_error := _first(StartError, group)) is not None:
+            sys.exit(f"error: {start_error}")
+        if _first(InferenceStuck, group) is not None:
+            # Its thread cannot be ended, and Python would wait for what it holds.
+            os._exit(EXIT_STUCK)
+        raise
+
+
+def _allow_files(n_files: int) -> None:
+    """As many as the connections need, where the system lets us; many start a process with 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = n_files if hard == resource.RLIM_INFINITY else min(n_files, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < n_files:
+        logger.warning("few_open_files", allowed=allowed, wanted=n_files)
 
 
 def _command_line() -> argparse.ArgumentParser:
@@ -64,11 +89,11 @@ def _command_line() -> argparse.ArgumentParser:
     return parser
 
 
-def _first_start_error(group: BaseExceptionGroup[BaseException]) -> StartError | None:
+def _first(kind: type[E], group: BaseExceptionGroup[BaseException]) -> E | None:
     """trio hands on what was raised in a nursery in a group, often of one."""
     for error in group.exceptions:
-        found = _first_start_error(error) if isinstance(error, BaseExceptionGroup) else error
-        if isinstance(found, StartError):
+        found = _first(kind, error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, kind):
             return found
     return None
 
@@ -93,15 +118,45 @@ async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestR
         await nursery.start(_shut_down_on_signal, config.listen.shutdown_grace_s, listener, nursery)
         port = await nursery.start(listener.serve)
         logger.info("listening", host=config.listen.host, port=port)
-        synthesizer = await nursery.start(engine.run)
+        nursery.start_soon(_prove_alive, config.engine.stuck_after_s)
+        synthesizer = await nursery.start(_run_engine, engine, listener)
         voices = VoiceCatalogue.of(
             synthesizer.voice_names,
             female=config.voices.female,
             male=config.voices.male,
             custom_folder=config.voices.custom_folder,
         )
-        listener.open_for(Speaker(voices, config.max_utterance_words, synthesizer.device))
+        listener.open_for(Speaker(voices, config.requests, synthesizer.device))
         logger.info("ready", device=synthesizer.device, voices=len(voices.names))
+
+
+async def _run_engine(
+    engine: Engine,
+    listener: Listener,
+    *,
+    task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Without the engine nothing lives on, but the listeners are told."""
+    try:
+        await engine.run(task_status=task_status)
+    except* trio.Cancelled:
+        raise
+    except* BaseException:
+        await listener.hang_up()
+        raise
+
+
+async def _prove_alive(limit_s: float) -> None:
+    """Ends the process where the event loop itself is held up for `limit_s`, as by a lock never given back.
+
+    The thread of `faulthandler` needs neither, and says in which line each thread was.
+    """
+    try:
+        while True:
+            faulthandler.dump_traceback_later(limit_s, exit=True)
+            await trio.sleep(limit_s / PROOFS_OF_LIFE)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _load_model(config: ModelConfig, windows: WindowConfig) -> Synthesizer:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 from dotenv import dotenv_values
 
 from kokoro_trio.errors import BadKnob
@@ -27,17 +27,29 @@ N = TypeVar("N", int, float)
 class ListenConfig:
     host: str
     port: int
-    api_keys: tuple[str, ...]
+    api_keys: tuple[str, ...] = field(repr=False)
     """Any of these opens the door; none: only a loopback address may be served."""
     max_connections: int
+    max_connections_per_key: int
     max_message_bytes: int
     max_input_characters: int
     """Of one HTTP request."""
     http_send_timeout_s: float
     handshake_timeout_s: float
+    idle_timeout_s: float
+    """After how long without a message, and nothing outstanding, a connection is closed."""
     ping_interval_s: float
     ping_timeout_s: float
     shutdown_grace_s: float
+
+
+@frozen
+class RequestLimits:
+    """What one connection may ask for. `max_words` in a request, the others in all that are outstanding."""
+
+    max_words: int
+    max_requests: int
+    max_characters: int
 
 
 @frozen
@@ -69,6 +81,10 @@ class VoiceConfig:
 class EngineConfig:
     max_concurrent_jobs: int
     queue_maxsize: int
+    stalled_after_s: float = 30.0
+    """How long a step may take before no new request is taken …"""
+    stuck_after_s: float = 120.0
+    """… and before the engine gives up."""
 
 
 @frozen
@@ -100,7 +116,7 @@ class Config:
     engine: EngineConfig
     stream: StreamConfig
     log: LogConfig
-    max_utterance_words: int
+    requests: RequestLimits
 
     @classmethod
     def load(
@@ -139,6 +155,8 @@ class Config:
             engine=EngineConfig(
                 max_concurrent_jobs=knobs.whole("MAX_CONCURRENT_JOBS", 4, 1, 1024),
                 queue_maxsize=knobs.whole("QUEUE_MAXSIZE", 128, 1, 100_000),
+                stalled_after_s=knobs.number("WATCHDOG_STALLED", 30.0, 0.1, 3600.0),
+                stuck_after_s=knobs.number("WATCHDOG_STUCK", 120.0, 0.1, 86_400.0),
             ),
             stream=_stream(knobs),
             log=LogConfig(
@@ -146,7 +164,11 @@ class Config:
                 folder=Path(knobs.text("LOG_FOLDER", str(REPOSITORY / "logs"))),
                 metrics_max_bytes=knobs.whole("METRICS_MAX_BYTES", 50_000_000, 10_000, 10_000_000_000),
             ),
-            max_utterance_words=knobs.whole("MAX_UTTERANCE_WORDS", 150, 1, 100_000),
+            requests=RequestLimits(
+                max_words=knobs.whole("MAX_UTTERANCE_WORDS", 150, 1, 100_000),
+                max_requests=knobs.whole("MAX_OUTSTANDING_REQUESTS", 1000, 1, 100_000),
+                max_characters=knobs.whole("MAX_OUTSTANDING_CHARACTERS", 500_000, 1000, 1_000_000_000),
+            ),
         )
 
 
@@ -190,10 +212,12 @@ def _listen(knobs: "_Knobs") -> ListenConfig:
         port=knobs.whole("PORT", 8000, 0, 65_535),
         api_keys=keys,
         max_connections=knobs.whole("MAX_CONNECTIONS", 1000, 1, 1_000_000),
+        max_connections_per_key=knobs.whole("MAX_CONNECTIONS_PER_KEY", 1000, 1, 1_000_000),
         max_message_bytes=knobs.whole("WS_MAX_MESSAGE_BYTES", 2_097_152, 1024, 1_000_000_000),
         max_input_characters=knobs.whole("MAX_INPUT_CHARACTERS", 4096, 1, 1_000_000),
         http_send_timeout_s=knobs.number("HTTP_SEND_TIMEOUT", 30.0, 0.05, 3600.0),
         handshake_timeout_s=knobs.number("HANDSHAKE_TIMEOUT", 10.0, 0.1, 600.0),
+        idle_timeout_s=knobs.number("WS_IDLE_TIMEOUT", 3600.0, 0.1, 1e9),
         ping_interval_s=knobs.number("WS_PING_INTERVAL", 20.0, 0.1, 3600.0),
         ping_timeout_s=knobs.number("WS_PING_TIMEOUT", 20.0, 0.1, 3600.0),
         shutdown_grace_s=knobs.number("SHUTDOWN_GRACE", 30.0, 0.0, 3600.0),

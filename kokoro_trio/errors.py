@@ -68,6 +68,20 @@ class AddressUnavailable(StartError):
         return f"cannot listen on {self.host} port {self.port}: {self.reason}"
 
 
+# What ends the process while it serves.
+
+
+@define
+class InferenceStuck(KokoroTrioError):
+    """A step does not return. Nothing can be spoken, and only another process can."""
+
+    step: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"a {self.step} step has been running for {self.seconds:.0f} s"
+
+
 # What ends a request or refuses a message.
 
 
@@ -279,6 +293,14 @@ class Overloaded(RequestError):
 
     def __str__(self) -> str:
         return f"the server takes no new request: {self.reason}"
+
+
+@define
+class SessionFull(Overloaded):
+    """One connection has asked for as much as it may at a time; `limit` is the knob, `allowed` its value."""
+
+    limit: str
+    allowed: int
 
 
 @define

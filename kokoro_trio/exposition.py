@@ -23,6 +23,7 @@ FINE_BUCKETS_S = (0.001, 0.0025, 0.005, *BUCKETS_S)
 STEP_KINDS = ("prosody", "vocode")
 ENDS = ("done", "canceled", DISCONNECTED, *request_error_codes())
 OTHER_END = "other"
+REFUSING_STATUSES = (401, 404, 503)
 
 # When a series began doubles the number of series, and no query here needs it.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -69,11 +70,27 @@ class Exposition:
         self._audio = Counter(
             "kokoro_audio_seconds", "Audio sent by ended requests, in seconds.", registry=self._registry
         )
+        self._refused = Counter(
+            "kokoro_refused",
+            "Messages answered with an error, by its code.",
+            ["code"],
+            registry=self._registry,
+        )
+        self._turned_away = Counter(
+            "kokoro_turned_away",
+            "WebSocket handshakes refused, by HTTP status.",
+            ["status"],
+            registry=self._registry,
+        )
         # A series that is there from the start, at 0, shows its first increase.
         for kind in STEP_KINDS:
             self._step.labels(kind)
         for end in (*ENDS, OTHER_END):
             self._requests.labels(end)
+        for code in request_error_codes():
+            self._refused.labels(code)
+        for status in REFUSING_STATUSES:
+            self._turned_away.labels(str(status))
 
     def _histogram(
         self, name: str, what: str, *, buckets: tuple[float, ...] = BUCKETS_S, labels: tuple[str, ...] = ()
@@ -105,6 +122,13 @@ class Exposition:
 
     def cancel_acknowledged(self, seconds: float) -> None:
         self._cancel_ack.observe(seconds)
+
+    def message_refused(self, code: str) -> None:
+        """`code` is one of the wire."""
+        self._refused.labels(code).inc()
+
+    def turned_away(self, status: int) -> None:
+        self._turned_away.labels(str(status)).inc()
 
     def step_ended(self, kind: str, seconds: float) -> None:
         self._step.labels(kind).observe(seconds)

@@ -2,10 +2,32 @@
 
 import logging
 import sys
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
+from attrs import frozen
 
 from kokoro_trio.config import LogConfig
+
+
+@frozen
+class _Undisturbed:
+    """A stream that nobody has to hear: where the disk is full, or the reader gone, the line is lost.
+
+    Else each line of the log would be a fault of the connection that it is about.
+    """
+
+    _stream: TextIO
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            return self._stream.write(text)
+        return 0
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def configure(config: LogConfig) -> None:
@@ -14,7 +36,8 @@ def configure(config: LogConfig) -> None:
     plain = structlog.dev.plain_traceback
     is_terminal = sys.stderr.isatty()
     renderer = (
-        structlog.dev.ConsoleRenderer(exception_formatter=plain)
+        # As Python writes them: a line break or a control character in a value stays one.
+        structlog.dev.ConsoleRenderer(exception_formatter=plain, repr_native_str=True)
         if is_terminal
         else structlog.processors.JSONRenderer()
     )
@@ -29,6 +52,6 @@ def configure(config: LogConfig) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[config.level.upper()]
         ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Undisturbed(sys.stderr))),
         cache_logger_on_first_use=True,
     )

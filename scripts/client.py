@@ -1,6 +1,7 @@
 """Speaks one text and says how fast the server was.
 
     python scripts/client.py --text "Hello there." --out hello.wav
+    python scripts/client.py --text "Hello there." --format opus --out hello.ogg
     python scripts/client.py --text "Hello there." --words
     echo "Hello there." | python scripts/client.py --voice male
 
@@ -15,23 +16,29 @@ import numpy as np
 import trio
 from numpy.typing import NDArray
 
-from kokoro_trio.client import ClientError, Timing, connect_with, connection_options, save_wav
+from kokoro_trio.client import ClientError, Speech, connect_with, connection_options, save_wav
 from kokoro_trio.errors import BadKnob
-from kokoro_trio.server.messages import SpokenWord
+
+DEFAULT_RATES_HZ = {"mulaw": 8000}
+"""Where it is not the default of a session."""
+OGG_SUFFIXES = {".ogg", ".opus"}
 
 
 def main() -> None:
     try:
-        options = _command_line().parse_args()
+        parser = _command_line()
+        options = parser.parse_args()
+        if options.out is not None and options.out.suffix in OGG_SUFFIXES and options.format != "opus":
+            parser.error(f"--out {options.out} needs --format opus")
         text = _read_standard_input() if options.text in (None, "-") else options.text
-        samples, timing, words = trio.run(speak, options, text)
+        speech, samples = trio.run(speak, options, text)
         if options.out is not None:
-            save_wav(options.out, samples)
+            save(options.out, speech, samples)
     except (BadKnob, ClientError, OSError, UnicodeDecodeError) as error:
         sys.exit(f"error: {error}")
-    for word in words:
+    for word in speech.words:
         print(f"{word.start_s:8.3f} {word.end_s:8.3f}  {word.text}")
-    print(timing if options.out is None else f"{options.out}: {timing}")
+    print(speech.timing if options.out is None else f"{options.out}: {speech.timing}")
 
 
 def _command_line() -> argparse.ArgumentParser:
@@ -42,7 +49,14 @@ def _command_line() -> argparse.ArgumentParser:
     parser.add_argument("--voice", help="female, male, a voice, or a recipe of voices (default: female)")
     parser.add_argument("--language", help="en-gb, es, fr … (default: that of the voice)")
     parser.add_argument("--speed", type=float, help="0.5 to 2.0 (default: 1.0)")
-    parser.add_argument("--out", type=Path, metavar="FILE.wav", help="where the audio goes")
+    parser.add_argument("--format", help="pcm, mulaw or opus: how the audio travels (default: pcm)")
+    parser.add_argument("--sample-rate", type=int, metavar="HZ", help="(default: what the format is best at)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="where the audio goes: .ogg or .opus as it came, where it is Opus; else a WAV file",
+    )
     parser.add_argument("--words", action="store_true", help="print when each word is heard, in seconds")
     return parser
 
@@ -52,14 +66,26 @@ def _read_standard_input() -> str:
     return sys.stdin.buffer.read().decode("utf-8")
 
 
-async def speak(options: argparse.Namespace, text: str) -> tuple[NDArray[np.int16], Timing, list[SpokenWord]]:
+async def speak(options: argparse.Namespace, text: str) -> tuple[Speech, NDArray[np.int16]]:
+    """The speech, which is over, and its samples."""
     async with connect_with(options) as session:
-        if options.words:
-            await session.start(timestamps=True)
+        if options.words or options.format or options.sample_rate:
+            await session.start(
+                format=options.format,
+                sample_rate=options.sample_rate or DEFAULT_RATES_HZ.get(options.format),
+                timestamps=options.words,
+            )
         async with session.speak(
             text, voice=options.voice, speed=options.speed, language=options.language
         ) as speech:
-            return await speech.read_all(), speech.timing, speech.words
+            return speech, await speech.read_all()
+
+
+def save(path: Path, speech: Speech, samples: NDArray[np.int16]) -> None:
+    if path.suffix in OGG_SUFFIXES:
+        path.write_bytes(speech.encoded)
+    else:
+        save_wav(path, samples, speech.sample_rate_hz)
 
 
 if __name__ == "__main__":

@@ -204,6 +204,12 @@ API_KEY=dev-key
 #MAX_CONCURRENT_JOBS=4
 #QUEUE_MAXSIZE=128
 #MAX_UTTERANCE_WORDS=150
+# Seconds of one step of the model after which no new request is taken, and the process ends.
+#WATCHDOG_STALLED=30.0
+#WATCHDOG_STUCK=120.0
+# What one connection may have asked for and not got yet.
+#MAX_OUTSTANDING_REQUESTS=1000
+#MAX_OUTSTANDING_CHARACTERS=500000
 
 # Where the first piece of an utterance's audio ends: after so many words (0: no pieces), or earlier at
 # one of these marks. And whether the silence before the first word is left out.
@@ -221,9 +227,11 @@ API_KEY=dev-key
 
 # Connections: how many, how large a message, and after how many seconds they are given up.
 #MAX_CONNECTIONS=1000
+#MAX_CONNECTIONS_PER_KEY=1000
 #WS_MAX_MESSAGE_BYTES=2097152
 #WS_SEND_TIMEOUT=3.0
 #HANDSHAKE_TIMEOUT=10.0
+#WS_IDLE_TIMEOUT=3600.0
 #WS_PING_INTERVAL=20.0
 #WS_PING_TIMEOUT=20.0
 #SHUTDOWN_GRACE=30.0

@@ -26,6 +26,29 @@ if TYPE_CHECKING:
 # How fast an example is made says something about the machine's neighbours, nothing about the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+DEFAULT_EXAMPLES = settings().max_examples
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fuzz",
+        type=int,
+        default=1,
+        metavar="N",
+        help="N times as many of the tests that are drawn by chance",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if (factor := config.getoption("--fuzz")) > 1:
+        settings.register_profile("long", max_examples=DEFAULT_EXAMPLES * factor)
+        settings.load_profile("long")
+
+
+@pytest.fixture
+def fuzz_factor(request: pytest.FixtureRequest) -> int:
+    factor: int = request.config.getoption("--fuzz")
+    return factor
 
 
 @attrs.define

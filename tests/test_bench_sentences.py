@@ -43,7 +43,7 @@ class TestSentences:
 
     def test_our_long_text_is_as_long_as_a_server_allows_by_default(self) -> None:
         config = Config.of({"API_KEY": "k"})
-        assert word_count(read_long_text()) == config.max_utterance_words
+        assert word_count(read_long_text()) == config.requests.max_words
 
     def test_in_turn(self) -> None:
         assert list(in_turn(["One.", "Two."], 3)) == ["One.", "Two.", "One."]

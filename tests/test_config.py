@@ -25,7 +25,7 @@ def test_defaults_are_those_of_the_protocol() -> None:
     assert (config.stream.chunk_seconds, config.stream.prime_bytes) == (0.02, 512)
     assert (config.stream.buffer_bytes, config.stream.flush_every) == (960, 1)
     assert (config.stream.first_chunk_immediate, config.stream.send_timeout_s) == (True, 3.0)
-    assert config.max_utterance_words == 150
+    assert config.requests.max_words == 150
     assert config.voices.custom_folder == REPOSITORY / "custom_voices"
 
 

@@ -1,5 +1,7 @@
 """Pure: what a scrape reads, of records that are made up."""
 
+from http import HTTPStatus
+
 import attrs
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
@@ -83,6 +85,20 @@ class TestRequests:
         after = of(exposition)
         assert after.keys() == before.keys()
         assert after["requests_total{end=other}"] == 100
+
+
+def test_what_was_refused_is_counted_by_its_code() -> None:
+    exposition = Exposition()
+    for code in ("too_long", "overloaded", "overloaded"):
+        exposition.message_refused(code)
+    exposition.turned_away(HTTPStatus.UNAUTHORIZED)
+    values = of(exposition)
+    assert {series: value for series, value in values.items() if "total" in series and value} == {
+        "refused_total{code=too_long}": 1,
+        "refused_total{code=overloaded}": 2,
+        "turned_away_total{status=401}": 1,
+    }
+    assert values.keys() == of(Exposition()).keys()
 
 
 class TestSteps:

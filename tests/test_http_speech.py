@@ -5,9 +5,9 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import numpy as np
@@ -17,8 +17,10 @@ from attrs import evolve
 
 from kokoro_trio.audio.files import CONTENT_TYPES
 from kokoro_trio.audio.pcm import from_pcm16
+from kokoro_trio.config import EngineConfig
+from kokoro_trio.model.synthesizer import ToneSynthesizer
 from kokoro_trio.server.openai import MODELS
-from kokoro_trio.speech import SAMPLE_RATE_HZ, Utterance
+from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples, Utterance, Window
 from tests.conftest import StumblingSynthesizer
 from tests.test_exposition import scraped
 from tests.test_files import MOST_ADDED_S, best_likeness, samples_in
@@ -261,6 +263,39 @@ class TestErrors:
         assert (answer.status_code, answer.json()["error"]["type"]) == (503, "server_error")
         assert answer.headers["Retry-After"]
         assert server.records == []
+
+    async def test_while_the_model_is_stuck(self) -> None:
+        class Stuck(ToneSynthesizer):
+            go_on: ClassVar[threading.Event] = threading.Event()
+
+            def vocode(self, windows: Sequence[Window]) -> list[Samples]:
+                assert self.go_on.wait(20)
+                return super().vocode(windows)
+
+        stalled = EngineConfig(4, 8, stalled_after_s=0.1, stuck_after_s=60)
+        answers: list[httpx.Response] = []
+        async with running(voices=KOKORO, load=Stuck, engine_config=stalled) as server:
+            async with trio.open_nursery() as nursery:
+
+                async def speak() -> None:
+                    answers.append(await post(server))
+
+                nursery.start_soon(speak)
+                await until(lambda: server.listener.readiness().state == "stalled")
+                refused = await post(server)
+                Stuck.go_on.set()
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
+        assert refused.headers["Retry-After"]
+        assert [answer.status_code for answer in answers] == [200]
+
+    async def test_are_counted(self) -> None:
+        async with running(voices=KOKORO) as server:
+            await post(server, voice="aloy")
+            await post(server, input="...")
+            metrics = scraped((await server.get("/metrics")).text)
+        counted = {series: value for series, value in metrics.items() if "refused" in series and value}
+        assert counted == {"refused_total{code=unknown_voice}": 1}
+        assert metrics["requests_total{end=unpronounceable}"] == 1
 
     async def test_a_fault_of_our_own_costs_one_request(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def broken(audio_format: str, config: object) -> None:

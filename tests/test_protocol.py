@@ -4,6 +4,7 @@ import json
 from itertools import count
 
 import pytest
+from attrs import evolve
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -16,6 +17,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from kokoro_trio.config import RequestLimits
 from kokoro_trio.errors import SynthesisFailed
 from kokoro_trio.model.voices import VoiceCatalogue
 from kokoro_trio.server.messages import Canceled, Done, Error, Meta, Queue, SpokenWord, Started, StartedSpeak
@@ -41,9 +43,14 @@ def protocol() -> Protocol:
     return make_protocol()
 
 
-def make_protocol(max_words: int = 5) -> Protocol:
+LIMITS = RequestLimits(max_words=5, max_requests=1000, max_characters=100_000)
+
+
+def make_protocol(max_words: int = 5, **limits: int) -> Protocol:
     names = (f"made-up-{n}" for n in count())
-    return Protocol("session-1", VOICES, max_words=max_words, new_request_id=lambda: next(names))
+    return Protocol(
+        "session-1", VOICES, evolve(LIMITS, max_words=max_words, **limits), new_request_id=lambda: next(names)
+    )
 
 
 def frame(kind: str, **fields: object) -> str:
@@ -252,6 +259,32 @@ class TestSpeak:
 
     def test_binary_is_refused(self, protocol: Protocol) -> None:
         assert error_code(protocol.receive(b"\x00\x01")) == "unexpected_binary"
+
+
+class TestLimits:
+    def refused(self, protocol: Protocol, **fields: object) -> Error:
+        (error,) = sent(protocol.receive(frame("speak", **fields)))
+        assert isinstance(error, Error)
+        return error
+
+    def test_requests(self) -> None:
+        protocol = make_protocol(max_requests=2)
+        first, _ = speak(protocol, "r1"), speak(protocol, "r2")
+        error = self.refused(protocol, request_id="r3", text=TEXT)
+        assert (error.code, error.request_id) == ("overloaded", "r3")
+        assert (error.facts["limit"], error.facts["allowed"]) == ("requests", 2)
+        protocol.is_done(first)
+        speak(protocol, "r3")
+
+    def test_characters_of_all_texts(self) -> None:
+        protocol = make_protocol(max_characters=3 * len(TEXT) - 1)
+        first, _ = speak(protocol, "r1"), speak(protocol, "r2")
+        error = self.refused(protocol, text=TEXT)
+        assert error.code == "overloaded"
+        assert (error.facts["limit"], error.facts["allowed"]) == ("characters", 35)
+        speak(protocol, "r3", TEXT[:-1])
+        protocol.receive(frame("cancel", request_id=first.request_id))
+        speak(protocol, "r4")
 
 
 class TestTurns:
@@ -529,4 +562,6 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
 
 
 TestAnyOrderOfEvents = AnyOrderOfEvents.TestCase
-TestAnyOrderOfEvents.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestAnyOrderOfEvents.settings = settings(
+    max_examples=settings().max_examples, stateful_step_count=25, deadline=None
+)

@@ -256,6 +256,38 @@ class TestAdmission:
         run(schedule, 0.0)
         assert waiting.active
 
+    def test_a_session_is_not_ahead_by_more_for_having_asked_for_more(self) -> None:
+        schedule = scheduler(max_active=4, queue_maxsize=100)
+        jobs = [job_with_lines(schedule, "a", n_lines=2) for _ in range(50)]
+        order_of_steps(schedule)
+        made_s = [job.made_s for job in jobs]
+        # Eight seconds, and not more than was under way when there were as many.
+        assert 8 <= sum(made_s) <= 8 + 4
+        assert [job.active for job in jobs].count(True) <= 8
+        # What is heard makes room for as much again, in the order of asking.
+        for job in jobs[:2]:
+            schedule.taken(job, 2.0)
+            schedule.remove(job)
+        order_of_steps(schedule)
+        assert sum(job.made_s for job in jobs) == sum(made_s) + 4
+        assert [job.is_made for job in jobs] == sorted((job.is_made for job in jobs), reverse=True)
+
+    def test_the_utterance_that_is_heard_is_made_whatever_is_made_beyond_it(self) -> None:
+        schedule = scheduler(max_active=3)
+        first = job_with_lines(schedule, "a", n_lines=3)
+        beyond = job_with_lines(schedule, "a", n_lines=3)
+        first.lines, kept = type(first.lines)(), first.lines  # Its text is still being read.
+        first.is_ended = False
+        order_of_steps(schedule)
+        assert beyond.made_s == 3.0
+        for _ in range(6):
+            beyond.lines.append(line())
+        order_of_steps(schedule)
+        schedule.add_lines(first, kept)
+        schedule.end_lines(first)
+        order_of_steps(schedule)
+        assert first.is_made
+
     def test_a_full_queue_has_no_room_for_who_fills_it_and_room_for_others(self) -> None:
         schedule = scheduler(max_active=1, queue_maxsize=2)
         for _ in range(3):

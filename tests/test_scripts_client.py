@@ -6,12 +6,17 @@ import sys
 import wave
 from pathlib import Path
 
+import av
+import pytest
 import trio
 import trio_websocket
 from attrs import frozen
 
 from kokoro_trio.config import REPOSITORY
 from tests.test_client import Peer, find_free_port, serving, serving_requests
+from tests.test_server import running
+
+FIRST_KEY = ("--api-key", "first")
 
 TIMING = r"TTFB \d+ ms, TTFA \d+ ms, time [\d.]+ s, audio 0\.04 s, RTF [\d.]+, xRT [\d.]+"
 
@@ -96,6 +101,43 @@ class TestClient:
         async with serving(script) as port:
             ran = await run("client.py", port, "--text", "Hé.", "--words")
         assert re.fullmatch(rf"   0\.100    0\.450  Hé\.\n{TIMING}\n", ran.out)
+
+    async def test_opus_is_kept_as_it_came(self, tmp_path: Path) -> None:
+        out = tmp_path / "x.ogg"
+        async with running() as server:
+            ran = await run(
+                "client.py",
+                server.port,
+                *FIRST_KEY,
+                *("--text", "Hello there.", "--format", "opus"),
+                f"--out={out}",
+            )
+            (record,) = server.records
+        assert (ran.code, ran.err) == (0, "")
+        with av.open(str(out)) as file:
+            n_samples = sum(frame.samples for frame in file.decode(audio=0))
+        assert n_samples / 48_000 == pytest.approx(record.audio_s, abs=0.021)
+
+    async def test_telephony_becomes_a_wav_file_at_its_rate(self, tmp_path: Path) -> None:
+        out = tmp_path / "x.wav"
+        async with running() as server:
+            ran = await run(
+                "client.py",
+                server.port,
+                *FIRST_KEY,
+                *("--text", "Hello there.", "--format", "mulaw"),
+                f"--out={out}",
+            )
+            (record,) = server.records
+        assert (ran.code, ran.err) == (0, "")
+        with wave.open(str(out)) as file:
+            assert file.getframerate() == 8000
+            assert file.getnframes() / 8000 == pytest.approx(record.audio_s, abs=0.001)
+
+    async def test_an_ogg_file_of_something_else(self) -> None:
+        ran = await run("client.py", 1, "--text", "Hello.", "--out", "x.ogg")
+        assert ran.code == 2
+        assert "--format opus" in ran.err
 
     async def test_text_that_is_not_utf_8(self) -> None:
         ran = await run("client.py", 1, "--text", "-", standard_input=b"\xff")

@@ -22,7 +22,7 @@ import websockets.exceptions
 from attrs import evolve
 from websockets.sync.client import ClientConnection, connect
 
-from kokoro_trio.config import Config, EngineConfig, ListenConfig, StreamConfig
+from kokoro_trio.config import Config, EngineConfig, ListenConfig, RequestLimits, StreamConfig
 from kokoro_trio.engine.engine import Engine, EngineStatistics
 from kokoro_trio.engine.inference import InferenceThread
 from kokoro_trio.engine.phonemizing import Phonemizer
@@ -41,8 +41,9 @@ from tests.test_protocol import VOICES
 
 T = TypeVar("T")
 CONFIG = Config.of({"HOST": "127.0.0.1", "PORT": "0", "API_KEY": "first, second", "HANDSHAKE_TIMEOUT": "0.3"})
+LIMITS = evolve(CONFIG.requests, max_words=1000)
 SILENCE_AT_ENDS_S = 1.0
-HELLO = {"type": "speak", "request_id": "r1", "text": "Hello there."}
+HELLO: dict[str, object] = {"type": "speak", "request_id": "r1", "text": "Hello there."}
 
 
 class SlowTones(ToneSynthesizer):
@@ -77,16 +78,18 @@ async def running(
     ready: bool = True,
     voices: VoiceCatalogue = VOICES,
     phonemizer: Phonemizer = Speller(),  # noqa: B008
+    limits: RequestLimits = LIMITS,
+    engine_config: EngineConfig = EngineConfig(4, 8),  # noqa: B008
 ) -> AsyncIterator[Server]:
     records: list[RequestRecord] = []
     exposition = Exposition()
-    engine = Engine(EngineConfig(4, 8), InferenceThread(load), phonemizer, exposition.step_ended)
+    engine = Engine(engine_config, InferenceThread(load), phonemizer, exposition.step_ended)
     listener = Listener(listen, stream, engine, records.append, exposition)
     async with trio.open_nursery() as nursery:
         port = await nursery.start(listener.serve)
         if ready:
             await nursery.start(engine.run)
-            listener.open_for(Speaker(voices, max_words=1000, device="cpu"))
+            listener.open_for(Speaker(voices, limits, device="cpu"))
         yield Server(listener, engine, port, records, nursery.cancel_scope)
         nursery.cancel_scope.cancel()
 
@@ -139,9 +142,12 @@ def close_code_after(url: str, act: Callable[[ClientConnection], None]) -> int:
             return closed.rcvd.code
 
 
-def open_raw_websocket(server: Server) -> socket.socket:
+def open_raw_websocket(server: Server, receive_buffer_bytes: int | None = None) -> socket.socket:
     """A WebSocket client that does nothing by itself: no reading, no pongs."""
-    peer = socket.create_connection(("127.0.0.1", server.port))
+    peer = socket.socket()
+    if receive_buffer_bytes is not None:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+    peer.connect(("127.0.0.1", server.port))
     peer.sendall(
         b"GET /v1/audio/speech/stream/ws?api_key=first HTTP/1.1\r\nHost: localhost\r\n"
         b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -264,7 +270,7 @@ class TestMetrics:
         """Eight utterances for four slots, steps of 0.2 s."""
 
         def listen(url: str, until_heard: threading.Event, until_scraped: threading.Event) -> None:
-            with connect(url) as client:
+            with connect(url, close_timeout=0.2) as client:
                 for number in range(8):
                     client.send(json.dumps(self.LONG | {"request_id": f"r{number}"}))
                 n_audio = -1  # The primer is none.

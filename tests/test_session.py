@@ -189,14 +189,29 @@ class TestSpeaking:
         queued = [each["request_id"] for each in heard if isinstance(each, dict) and each["type"] == "queue"]
         assert queued == ["r2"]
 
-    async def test_a_full_queue_stops_the_reading_until_there_is_room(self, autojump_clock: None) -> None:
+    async def test_a_full_queue_holds_up_neither_a_cancel_nor_the_order(self, autojump_clock: None) -> None:
         async with stage(engine_config=EngineConfig(1, 1)) as it:
             for n in range(9):
                 it.connection.say("speak", request_id=f"r{n}", text="Hello.")
-            await trio.sleep(0.05)
-            # One speaks, one waits, one or two are on the way from the reader to the engine.
-            assert it.connection._to_server[1].statistics().current_buffer_used in (5, 6)
-            await it.connection.hear_until("done", request_id="r8")
+            it.connection.say("cancel", request_id="r7")
+            heard = await it.connection.hear_until("canceled", request_id="r7")
+            # One speaks, one waits in the engine, and the others wait with their session.
+            assert it.engine.statistics().waiting == 1
+            heard += await it.connection.hear_until("done", request_id="r8")
+        messages = [each for each in heard if isinstance(each, dict)]
+        queued = [str(each["request_id"]) for each in messages if each["type"] == "queue"]
+        assert sorted(queued) == [f"r{n}" for n in range(1, 9)]
+        done = [each["request_id"] for each in messages if each["type"] == "done"]
+        assert done == ["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r8"]
+
+    async def test_a_full_engine_is_entered_in_the_order_of_speaking(self, autojump_clock: None) -> None:
+        inference = InLoopInference()
+        async with stage(inference, engine_config=EngineConfig(1, 1)) as it:
+            names = [chr(ord("a") + n) * 3 for n in range(12)]
+            for name in names:
+                it.connection.say("speak", request_id=name, text=name)
+            await it.connection.hear_until("done", request_id=names[-1])
+        assert [line.phonemes for step in inference.steps for line in step.lines] == names
 
     async def test_each_request_leaves_one_record(self, autojump_clock: None) -> None:
         async with stage() as it:

@@ -20,11 +20,14 @@ from kokoro_trio.engine.inference import Inference, Outcome, ProsodyMade, SoundM
 from kokoro_trio.engine.phonemizing import Phonemizer
 from kokoro_trio.engine.scheduler import Job, Scheduler, Step
 from kokoro_trio.engine.timing import word_times
-from kokoro_trio.errors import RequestError, SynthesisFailed, Unpronounceable
+from kokoro_trio.errors import InferenceStuck, RequestError, SynthesisFailed, Unpronounceable
 from kokoro_trio.model.synthesizer import Synthesizer
 from kokoro_trio.speech import SAMPLE_RATE_HZ, Line, Samples, Segment, Utterance, Window, WordTime
 
 log = structlog.get_logger()
+
+WATCHES_PER_LIMIT = 10
+"""How often the watchdog looks while a step may take."""
 
 
 @frozen
@@ -45,6 +48,8 @@ class EngineStatistics:
     streams: int
     """Utterances that somebody still has open: each has a channel and a nursery."""
     steps_run: int
+    is_stalled: bool = False
+    """The step in flight takes longer than any should."""
     slacks_s: tuple[float, ...] = ()
     """For each listener who hears something and waits for more, seconds until there is nothing to hear."""
 
@@ -169,6 +174,9 @@ class Engine:
         self._streams: dict[Job, UtteranceStream] = {}
         self._retries: deque[Step] = deque()
         self._step: Step | None = None
+        self._step_began_at = 0.0
+        self._stalled_after_s = config.stalled_after_s
+        self._stuck_after_s = config.stuck_after_s
         self._n_steps = 0
         self._room_made = trio.lowlevel.ParkingLot()
         self._is_ready = False
@@ -176,7 +184,8 @@ class Engine:
     async def run(self, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED) -> None:
         """Loads the model and serves until cancelled; reports the model as started when it is ready.
 
-        A fault of the inference itself is raised from here: without it nothing may live on.
+        A fault of the inference itself is raised from here, and `InferenceStuck` where a step never returns:
+        without it nothing may live on.
         """
         async with trio.open_nursery() as nursery:
             synthesizer = await nursery.start(self._inference.run, self._on_outcome)
@@ -184,6 +193,17 @@ class Engine:
             self._scheduler.max_batch = synthesizer.max_batch
             self._is_ready = True
             task_status.started(synthesizer)
+            await self._watch()
+
+    async def _watch(self) -> None:
+        while True:
+            await trio.sleep(self._stuck_after_s / WATCHES_PER_LIMIT)
+            if self._step is not None and self._step_s() > self._stuck_after_s:
+                log.critical("inference_stuck", kind=self._step.kind.value, seconds=self._step_s())
+                raise InferenceStuck(self._step.kind.value, self._step_s())
+
+    def _step_s(self) -> float:
+        return trio.current_time() - self._step_began_at
 
     @property
     def is_ready(self) -> bool:
@@ -199,6 +219,7 @@ class Engine:
             in_step=scheduler.in_step,
             streams=len(self._streams),
             steps_run=self._n_steps,
+            is_stalled=self._step is not None and self._step_s() > self._stalled_after_s,
             slacks_s=self._scheduler.slacks_s(trio.current_time()),
         )
 
@@ -207,9 +228,12 @@ class Engine:
         """As many utterances wait for a slot as may, whoever sent them."""
         return self._scheduler.is_full
 
+    def has_room(self, session: Hashable) -> bool:
+        """Whether one more utterance of this session may wait in the queue."""
+        return self._scheduler.has_room(session)
+
     async def wait_for_room(self, session: Hashable) -> None:
-        """Returns once one more utterance of this session may wait in the queue."""
-        while not self._scheduler.has_room(session):
+        while not self.has_room(session):
             await self._room_made.park()
 
     @asynccontextmanager
@@ -252,6 +276,7 @@ class Engine:
         self._room_made.unpark_all()
         if self._step is None and (step := self._next_step()) is not None:
             self._step = step
+            self._step_began_at = trio.current_time()
             self._inference.submit(step)
 
     async def _read_out(self, stream: UtteranceStream) -> None:

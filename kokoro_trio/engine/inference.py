@@ -7,6 +7,7 @@ streams) has one home. Steps go in through a queue; what came of them goes back 
 import queue
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
@@ -34,6 +35,9 @@ class SoundMade:
 class StepFailed:
     error: Exception = field(eq=False)
 
+
+LAST_STEP_S = 5.0
+"""How long the end of the process waits for the step in flight."""
 
 Outcome = ProsodyMade | SoundMade | StepFailed
 OnOutcome = Callable[[Step, Outcome, float], None]
@@ -63,35 +67,45 @@ class InferenceThread:
     ) -> None:
         """A fault of the thread itself, or of `load`, is raised from here."""
         soon = trio.lowlevel.current_trio_token().run_sync_soon
+        ended = trio.Event()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._end_with_the_loop)
-            work = partial(self._work, soon, on_outcome, task_status.started)
-            # Not to be abandoned: a thread that is left behind would keep the model and the device.
-            await trio.to_thread.run_sync(work, limiter=trio.CapacityLimiter(1))
-            nursery.cancel_scope.cancel()
+            nursery.start_soon(self._end_with_the_loop, ended)
+            work = partial(self._work, soon, on_outcome, task_status.started, ended.set)
+            try:
+                # Left behind only where it does not end: it keeps the model and the device.
+                await trio.to_thread.run_sync(work, limiter=trio.CapacityLimiter(1), abandon_on_cancel=True)
+            finally:
+                nursery.cancel_scope.cancel()
 
     def submit(self, step: Step) -> None:
         self._steps.put(step)
 
-    async def _end_with_the_loop(self) -> None:
+    async def _end_with_the_loop(self, ended: trio.Event) -> None:
         try:
             await trio.sleep_forever()
         finally:
             self._steps.put(None)
+            with trio.move_on_after(LAST_STEP_S, shield=True):
+                await ended.wait()
 
     def _work(
         self,
         soon: Callable[..., None],
         on_outcome: OnOutcome,
         on_loaded: Callable[[Synthesizer], None],
+        on_end: Callable[[], None],
     ) -> None:
-        synthesizer = self._load()
-        synthesizer.warm_up()
-        soon(on_loaded, synthesizer)
-        while (step := self._steps.get()) is not None:
-            started_at = time.perf_counter()
-            outcome = run_step(synthesizer, step)
-            soon(on_outcome, step, outcome, time.perf_counter() - started_at)
+        try:
+            synthesizer = self._load()
+            synthesizer.warm_up()
+            soon(on_loaded, synthesizer)
+            while (step := self._steps.get()) is not None:
+                started_at = time.perf_counter()
+                outcome = run_step(synthesizer, step)
+                soon(on_outcome, step, outcome, time.perf_counter() - started_at)
+        finally:
+            with suppress(trio.RunFinishedError):  # It was left behind.
+                soon(on_end)
 
 
 def run_step(synthesizer: Synthesizer, step: Step) -> Outcome:

@@ -9,8 +9,8 @@ while it is ahead of its consumer. The order of steps, most urgent first:
 2. the listener who runs dry soonest: seconds made minus seconds since the first audio;
 3. what a session has asked for beyond the utterance it is speaking, in the order of asking.
 
-A job that is `max_ahead_s` ahead of what its consumer has taken gets no step: bounded memory, bounded
-waste.
+A job that is `max_ahead_s` ahead of what its consumer has taken gets no step, nor do those behind the
+first of a session where all together are: bounded memory, bounded waste.
 """
 
 from collections import deque
@@ -93,6 +93,8 @@ class _Listener:
     jobs: list[Job] = field(factory=list)
     started_at: float | None = None
     made_s: float = 0.0
+    ahead_s: float = 0.0
+    """Made of all its utterances, and not taken."""
     last_served: int = -1
 
     def slack_s(self, now: float) -> float:
@@ -143,6 +145,7 @@ class Scheduler:
         """Forgets a job, whatever state it is in."""
         listener = self._listeners[job.session]
         listener.jobs.remove(job)
+        listener.ahead_s -= job.made_s - job.taken_s
         if not listener.jobs:
             del self._listeners[job.session]
         (self._active if job.active else self._waiting).remove(job)
@@ -169,7 +172,10 @@ class Scheduler:
         return all(job.session != session for job in self._waiting)
 
     def _is_ahead(self, job: Job) -> bool:
-        return job.made_s - job.taken_s >= self._max_ahead_s
+        if job.made_s - job.taken_s >= self._max_ahead_s:
+            return True
+        listener = self._listeners[job.session]
+        return listener.ahead_s >= self._max_ahead_s and job is not listener.jobs[0]
 
     def _holds_slot(self, job: Job) -> bool:
         return job.active and not job.is_made and not self._is_ahead(job)
@@ -188,7 +194,14 @@ class Scheduler:
         n_free = self._max_active - self._n_slots_held(self._active)
         if n_free < 1 or not self._waiting:
             return None
-        job = min(self._waiting, key=self._admission_order)
+        # Of each session its first: the rest of a thousand requests need not be looked at.
+        firsts: dict[Hashable, Job] = {}
+        for waiting in self._waiting:
+            firsts.setdefault(waiting.session, waiting)
+        eligible = [first for first in firsts.values() if not self._is_ahead(first)]
+        if not eligible:
+            return None
+        job = min(eligible, key=self._admission_order)
         # The last free slot is kept for a session that has none: one listener with many requests
         # must not make a newcomer wait for a whole utterance.
         is_kept = n_free == 1 < self._max_active and self._n_slots_held(self._listeners[job.session].jobs)
@@ -209,6 +222,7 @@ class Scheduler:
         job.made_s += seconds
         if job.active:
             self._listeners[job.session].made_s += seconds
+            self._listeners[job.session].ahead_s += seconds
 
     def end_lines(self, job: Job) -> None:
         job.is_ended = True
@@ -255,11 +269,15 @@ class Scheduler:
             job.made_s += window.seconds
             if job.active:
                 self._listeners[job.session].hear(window.seconds, now)
+                self._listeners[job.session].ahead_s += window.seconds
         self._fill_slots()
 
     def taken(self, job: Job, seconds: float) -> None:
         """The consumer took this much of the job's audio."""
         job.taken_s += seconds
+        if job.active:
+            self._listeners[job.session].ahead_s -= seconds
+            self._fill_slots()
 
     def statistics(self) -> SchedulerStatistics:
         return SchedulerStatistics(

@@ -2,14 +2,22 @@
 
 import socket
 import struct
-from typing import Protocol
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 import trio_websocket
 from attrs import define
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _LINGER_AND_RESET = struct.pack("ii", 1, 0)
 _DISCARD_BYTES = 65_536
+_PARSER_COMPLAINTS = {1002, 1007}
+"""Close codes for frames that are none, and for text that is not UTF-8."""
+_CLOSE_FRAME = struct.Struct("!BBH")
+"""From a server, which masks nothing: FIN and opcode 8, two bytes of payload, and those, the code."""
 
 
 class ConnectionGone(Exception):
@@ -41,6 +49,8 @@ class DeadlineStream(trio.abc.HalfCloseableStream):
         self.socket = stream.socket  # hypercorn asks it for the addresses
         self._already_read = already_read
         self._send_timeout_s = send_timeout_s
+        self.last_words: Callable[[], bytes] = bytes
+        """Asked for what is still to be sent before the stream is closed."""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         with trio.move_on_after(self._send_timeout_s):
@@ -64,6 +74,9 @@ class DeadlineStream(trio.abc.HalfCloseableStream):
         await self.stream.send_eof()
 
     async def aclose(self) -> None:
+        if last_words := self.last_words():
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self.send_all(last_words)
         await self.stream.aclose()
 
     async def abort(self) -> None:
@@ -102,6 +115,16 @@ class WebSocket:
     _websocket: trio_websocket.WebSocketConnection
     _stream: DeadlineStream
     _is_receiving: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self._stream.last_words = self._complaint
+
+    def _complaint(self) -> bytes:
+        """trio-websocket takes its parser's complaint for the peer's own close, and just hangs up."""
+        reason = self._websocket.closed
+        if reason is None or reason.code not in _PARSER_COMPLAINTS:
+            return b""
+        return _CLOSE_FRAME.pack(0x88, 2, reason.code)
 
     async def receive(self) -> str | bytes:
         self._is_receiving = True

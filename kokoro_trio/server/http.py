@@ -144,6 +144,14 @@ def _listed(voice: Voice) -> dict[str, str | bool | None]:
     return told if voice.written is None else told | {"recipe": voice.written}
 
 
+class _Connection(TCPServer):
+    """Ends when its peer has gone: hypercorn's waits for the keep-alive timeout even then."""
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()
+
+
 class HttpServer:
     """Serves one HTTP connection at a time per call, on a stream that somebody else accepted."""
 
@@ -160,7 +168,7 @@ class HttpServer:
 
     async def serve(self, stream: DeadlineStream) -> None:
         # hypercorn is typed for its own TLS streams, and takes any stream that has a `socket`.
-        server = TCPServer(self._app, self._config, self._context, ConnectionState({}), stream)  # type: ignore[arg-type]
+        server = _Connection(self._app, self._config, self._context, ConnectionState({}), stream)  # type: ignore[arg-type]
         await server.run()
 
     async def end_idle_connections(self) -> None:

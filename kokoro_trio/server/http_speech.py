@@ -146,8 +146,9 @@ class _Speech:
 
 
 class HttpSpeech:
-    """An ASGI application. `voices` tells none at all while the model is loading.
+    """An ASGI application. `why_not` tells where nothing new can be spoken; `voices` is asked where it can.
 
+    `on_refused` is told the code of what is refused before it is spoken.
     `n_outstanding` requests are being spoken; a request no longer counts when `on_request_end` is told of it.
     """
 
@@ -157,17 +158,19 @@ class HttpSpeech:
         stream_config: StreamConfig,
         door: Door,
         engine: Engine,
-        voices: Callable[[], VoiceCatalogue | None],
-        is_draining: Callable[[], bool],
+        voices: Callable[[], VoiceCatalogue],
+        why_not: Callable[[], Overloaded | None],
         on_request_end: Callable[[RequestRecord], None],
+        on_refused: Callable[[str], None],
     ) -> None:
         self._config = config
         self._stream_config = stream_config
         self._door = door
         self._engine = engine
         self._voices = voices
-        self._is_draining = is_draining
+        self._why_not = why_not
         self._on_request_end = on_request_end
+        self._on_refused = on_refused
         self.n_outstanding = 0
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
@@ -188,6 +191,7 @@ class HttpSpeech:
             await answer.refuse(refusal)
             return
         except RequestError as error:
+            self._on_refused(error.code)
             await answer.refuse(Refusal.of(error, RETRY_AFTER_S))
             return
         except ClientLeft:
@@ -217,11 +221,9 @@ class HttpSpeech:
             raise wrong_key()
         if scope["method"] != "POST":
             raise wrong_method("POST")
-        if (voices := self._voices()) is None:
-            raise Overloaded(reason="the model is still being loaded")
-        request = speech_request(body, voices, self._config.max_input_characters)
-        if self._is_draining():
-            raise Overloaded(reason="it is shutting down")
+        if (overloaded := self._why_not()) is not None:
+            raise overloaded
+        request = speech_request(body, self._voices(), self._config.max_input_characters)
         if self._engine.is_full:
             raise Overloaded(reason="too many are waiting already")
         return request

@@ -7,7 +7,7 @@ send for seconds and a shutdown with it, and it costs nearly twice the time per 
 import uuid
 from collections.abc import Callable
 from http import HTTPStatus
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import h11
 import structlog
@@ -15,13 +15,13 @@ import trio
 import trio_websocket
 from attrs import field, frozen
 
-from kokoro_trio.config import ListenConfig, StreamConfig
+from kokoro_trio.config import ListenConfig, RequestLimits, StreamConfig
 from kokoro_trio.engine.engine import Engine
-from kokoro_trio.errors import AddressUnavailable
+from kokoro_trio.errors import AddressUnavailable, Overloaded
 from kokoro_trio.exposition import Exposition
 from kokoro_trio.metrics import RequestRecord
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
-from kokoro_trio.server.connection import ConnectionGone, DeadlineStream, WebSocket
+from kokoro_trio.server.connection import Connection, ConnectionGone, DeadlineStream, WebSocket
 from kokoro_trio.server.http import HttpServer, Readiness, make_app, routed
 from kokoro_trio.server.http_speech import RETRY_AFTER_S, HttpSpeech
 from kokoro_trio.server.keys import Door
@@ -29,6 +29,8 @@ from kokoro_trio.server.messages import WEBSOCKET_PATH
 from kokoro_trio.server.openai import SPEECH_PATH
 from kokoro_trio.server.protocol import Protocol
 from kokoro_trio.server.session import Session
+from kokoro_trio.server.together import TOGETHER_PATH, Together
+from kokoro_trio.server.together_connection import TogetherConnection
 
 log = structlog.get_logger()
 
@@ -36,6 +38,17 @@ MAX_HEAD_BYTES = 16_384
 CLOSE_FAULT = 1011
 HANG_UP_S = 2.0
 CLOSE_GENTLY_S = 1.0
+SPARE_SOCKETS = 256
+"""Beyond the sessions, for plain HTTP and for those who have not said yet what they want."""
+_NO_ROOM = (
+    f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER_S}\r\n"
+    "Content-Length: 0\r\nConnection: close\r\n\r\n"
+).encode()
+_REASONS = {
+    "draining": "it is shutting down",
+    "loading": "the model is still being loaded",
+    "stalled": "the model does not answer",
+}
 _END_OF_HEAD = b"\r\n\r\n"
 
 
@@ -44,7 +57,7 @@ class Speaker:
     """What sessions share once the model is loaded."""
 
     voices: VoiceCatalogue
-    max_words: int
+    limits: RequestLimits
     device: str
 
 
@@ -71,13 +84,16 @@ class Listener:
             stream_config,
             self._door,
             engine,
-            voices=lambda: None if self._speaker is None else self._speaker.voices,
-            is_draining=lambda: self._is_draining,
+            voices=self._catalogue,
+            why_not=self._why_not,
             on_request_end=self._http_request_ended,
+            on_refused=exposition.message_refused,
         )
         app = make_app(self.readiness, self._voices, self._door, exposition)
         self._http = HttpServer(routed(app, SPEECH_PATH, self._http_speech))
-        self._sessions: set[Session] = set()
+        self._sessions: dict[Session, int | None] = {}
+        """Each with the number of the key that opened the door for it."""
+        self.n_sockets = 0
         self._speaking_ended = trio.lowlevel.ParkingLot()
         self._speaker: Speaker | None = None
         self._is_draining = False
@@ -109,6 +125,13 @@ class Listener:
             await self._until_nobody_speaks()
         await self._http.end_idle_connections()
 
+    async def hang_up(self) -> None:
+        """The engine is gone: closes every session as the fault of the server that it is."""
+        for session in list(self._sessions):
+            session.hang_up(CLOSE_FAULT, "the engine failed")
+        with trio.move_on_after(HANG_UP_S, shield=True):
+            await self._until_nobody_speaks()
+
     async def _until_nobody_speaks(self) -> None:
         while self._sessions or self._http_speech.n_outstanding:
             await self._speaking_ended.park()
@@ -116,7 +139,15 @@ class Listener:
     def readiness(self) -> Readiness:
         engine = self._engine.statistics()
         speaker = self._speaker
-        state = "draining" if self._is_draining else "loading" if speaker is None else "ready"
+        state = (
+            "draining"
+            if self._is_draining
+            else "loading"
+            if speaker is None
+            else "stalled"
+            if engine.is_stalled
+            else "ready"
+        )
         return Readiness(
             is_ready=state == "ready",
             state=state,
@@ -129,6 +160,15 @@ class Listener:
             max_concurrent_jobs=self._engine.max_concurrent_jobs,
         )
 
+    def _why_not(self) -> Overloaded | None:
+        """Where nothing new is spoken now."""
+        reason = _REASONS.get(self.readiness().state)
+        return None if reason is None else Overloaded(reason=reason)
+
+    def _catalogue(self) -> VoiceCatalogue:
+        assert self._speaker is not None, "asked for voices while the model is loading"
+        return self._speaker.voices
+
     def _voices(self) -> list[Voice] | None:
         return None if self._speaker is None else list(self._speaker.voices.voices())
 
@@ -136,7 +176,11 @@ class Listener:
 
     async def _serve_stream(self, tcp_stream: trio.SocketStream) -> None:
         """Whatever happens on one connection stays there: an exception here would end the server."""
+        self.n_sockets += 1
         try:
+            if self.n_sockets > self._config.max_connections + SPARE_SOCKETS:
+                await _turn_away(tcp_stream)
+                return
             with trio.move_on_after(self._config.handshake_timeout_s) as handshake:
                 head = await _read_head(tcp_stream)
             if handshake.cancelled_caught or head is None:
@@ -154,6 +198,7 @@ class Listener:
         except* Exception:
             log.exception("connection_failed")
         finally:
+            self.n_sockets -= 1
             await trio.aclose_forcefully(tcp_stream)
 
     async def _serve_http(self, stream: DeadlineStream) -> None:
@@ -170,6 +215,7 @@ class Listener:
                     nursery, stream, max_message_size=self._config.max_message_bytes
                 )
             if (refusal := self._refusal(request)) is not None:
+                self._exposition.turned_away(refusal.status)
                 await request.reject(
                     refusal.status, extra_headers=refusal.headers, body=refusal.status.phrase.encode()
                 )
@@ -177,27 +223,29 @@ class Listener:
                 websocket = WebSocket(await request.accept(), stream)
                 ping = self._config.ping_interval_s, self._config.ping_timeout_s
                 nursery.start_soon(websocket.keep_alive, *ping)
-                await self._serve_session(websocket)
+                await self._serve_session(websocket, request)
             nursery.cancel_scope.cancel()
         await stream.close_gently(CLOSE_GENTLY_S)
 
-    async def _serve_session(self, websocket: WebSocket) -> None:
+    async def _serve_session(self, websocket: WebSocket, request: trio_websocket.WebSocketRequest) -> None:
         assert self._speaker is not None
         protocol = Protocol(
             session_id=uuid.uuid4().hex,
             voices=self._speaker.voices,
-            max_words=self._speaker.max_words,
+            limits=self._speaker.limits,
             new_request_id=lambda: uuid.uuid4().hex,
         )
         session = Session(
-            websocket,
+            await self._understood(websocket, request.path, protocol.session_id),
             protocol,
             self._engine,
             self._stream_config,
             self._request_ended,
             self._exposition.cancel_acknowledged,
+            self._exposition.message_refused,
+            idle_timeout_s=self._config.idle_timeout_s,
         )
-        self._sessions.add(session)
+        self._sessions[session] = self._key_of(request)
         if self._is_draining:
             session.drain()
         try:
@@ -206,8 +254,23 @@ class Listener:
             log.exception("session_failed", session_id=protocol.session_id)
             await websocket.close(CLOSE_FAULT, "the server made a mistake")
         finally:
-            self._sessions.remove(session)
+            del self._sessions[session]
             self._speaking_ended.unpark_all()
+
+    async def _understood(self, websocket: WebSocket, path: str, session_id: str) -> Connection:
+        """A connection that speaks our own protocol, whatever the client speaks on this path."""
+        assert self._speaker is not None
+        url = urlsplit(path)
+        if url.path != TOGETHER_PATH:
+            return websocket
+        dialect = Together(
+            session_id,
+            dict(reversed(parse_qsl(url.query))),
+            self._speaker.voices,
+            self._speaker.limits.max_words,
+            new_id=lambda: uuid.uuid4().hex,
+        )
+        return await TogetherConnection.open(websocket, dialect)
 
     def _request_ended(self, record: RequestRecord) -> None:
         self._exposition.request_ended(record)
@@ -217,14 +280,22 @@ class Listener:
         self._request_ended(record)
         self._speaking_ended.unpark_all()
 
+    def _key_of(self, request: trio_websocket.WebSocketRequest) -> int | None:
+        return self._door.key_for(urlsplit(request.path).query, request.headers)
+
     def _refusal(self, request: trio_websocket.WebSocketRequest) -> "_Refusal | None":
         """Why a handshake is refused; a key is asked for before anything is told."""
         url = urlsplit(request.path)
-        if url.path != WEBSOCKET_PATH:
+        if url.path not in (WEBSOCKET_PATH, TOGETHER_PATH):
             return _Refusal(HTTPStatus.NOT_FOUND)
-        if not self._door.opens_for(url.query, request.headers):
+        key = self._key_of(request)
+        if key is None:
             return _Refusal(HTTPStatus.UNAUTHORIZED, [(b"WWW-Authenticate", b"Bearer")])
-        is_full = len(self._sessions) >= self._config.max_connections
+        n_of_key = sum(other == key for other in self._sessions.values())
+        is_full = (
+            len(self._sessions) >= self._config.max_connections
+            or n_of_key >= self._config.max_connections_per_key
+        )
         if is_full or not self.readiness().is_ready:
             return _Refusal(HTTPStatus.SERVICE_UNAVAILABLE, [(b"Retry-After", b"%d" % RETRY_AFTER_S)])
         return None
@@ -234,6 +305,13 @@ class Listener:
 class _Refusal:
     status: HTTPStatus
     headers: list[tuple[bytes, bytes]] = field(factory=list)
+
+
+async def _turn_away(stream: trio.SocketStream) -> None:
+    """Without reading: whoever fills the house with silent connections is not waited for."""
+    with trio.move_on_after(CLOSE_GENTLY_S):
+        await stream.send_all(_NO_ROOM)
+        await stream.send_eof()
 
 
 async def _read_head(stream: trio.SocketStream) -> bytes | None:

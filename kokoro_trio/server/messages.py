@@ -27,6 +27,7 @@ from kokoro_trio.errors import (
 WEBSOCKET_PATH = "/v1/audio/speech/stream/ws"
 PLAIN, TAGGED = "plain", "tagged"
 """The framings."""
+MAX_WHOLE = 2**53
 MAX_REQUEST_ID_CHARS = 128
 MAX_TAG_BYTES = 255
 """Of a request id in UTF-8: its length goes before it as one byte."""
@@ -298,9 +299,14 @@ def optional(values: Mapping[str, Any], name: str, kind: type[Any]) -> Any:  # n
     """The field, None where it was left out. Raises `BadMessage` where it is of another kind."""
     value = values.get(name)
     # bool is a subclass of int: a field that wants a number must not take true.
-    if value is None or type(value) is kind:
+    if value is None or (type(value) is kind and not _is_vast(value)):
         return value
     raise BadMessage(field=name, expected=_KIND_NAMES[kind], got=shown(value))
+
+
+def _is_vast(value: object) -> bool:
+    """Beyond what JSON's numbers are good for; Python reads thousands of digits."""
+    return type(value) is int and abs(value) > MAX_WHOLE
 
 
 _KIND_NAMES: dict[type[Any], str] = {str: "a string", int: "a whole number", bool: "true or false"}

@@ -12,11 +12,13 @@ from collections.abc import Callable, Sequence
 from attrs import asdict, define, evolve, field, frozen
 
 from kokoro_trio.audio.codecs import SAMPLE_RATES_HZ
+from kokoro_trio.config import RequestLimits
 from kokoro_trio.errors import (
     BadMessage,
     DuplicateRequest,
     Overloaded,
     RequestError,
+    SessionFull,
     TooLong,
     UnexpectedBinary,
     UnknownRequest,
@@ -93,6 +95,8 @@ class Request:
     """Those of the session when the request was made."""
     tag: bytes = b""
     """Goes before each frame of its audio; empty in plain framing."""
+    is_queued: bool = False
+    """The client was told that it waits."""
     is_speaking: bool = False
     words: list[WordTime] = field(factory=list)
     """As far as they are known, in order."""
@@ -163,10 +167,12 @@ class Protocol:
 
     session_id: str
     voices: VoiceCatalogue
-    max_words: int
+    limits: RequestLimits
     new_request_id: Callable[[], str]
     _defaults: Settings = field(factory=Settings)
     _outstanding: dict[str, Request] = field(factory=dict)
+    _n_characters: int = 0
+    """In the texts of what is outstanding."""
     _ended: OrderedDict[str, None] = field(factory=OrderedDict)
     _is_stopping: bool = False
     _is_draining: bool = False
@@ -222,8 +228,9 @@ class Protocol:
             raise Overloaded(reason="it is shutting down")
         if message.request_id in self._outstanding:
             raise DuplicateRequest
-        if (words := word_count(message.text)) > self.max_words:
-            raise TooLong(max_words=self.max_words, got_words=words)
+        if (words := word_count(message.text)) > self.limits.max_words:
+            raise TooLong(max_words=self.limits.max_words, got_words=words)
+        self._check_room_for(message.text)
         voice = self.voices.resolve(self._defaults.voice if message.voice is None else message.voice)
         utterance = Utterance(
             message.text,
@@ -236,8 +243,17 @@ class Protocol:
         tag = tag_of(request_id) if is_tagged else b""
         request = Request(request_id, utterance, voice.name, self._defaults, tag)
         self._outstanding[request_id] = request
+        self._n_characters += len(message.text)
         may_speak = is_tagged or len(self._outstanding) == 1
         return [Begin(request), *([GiveTurn(request)] if may_speak else [])]
+
+    def _check_room_for(self, text: str) -> None:
+        allowed = self.limits.max_requests
+        if len(self._outstanding) >= allowed:
+            raise SessionFull("this connection has too many requests outstanding", "requests", allowed)
+        allowed = self.limits.max_characters
+        if self._n_characters + len(text) > allowed:
+            raise SessionFull("this connection has too much text outstanding", "characters", allowed)
 
     def _language(self, message: Speak, voice: Voice) -> str:
         named = self._defaults.language if message.language is None else message.language
@@ -262,7 +278,11 @@ class Protocol:
     # From the engine's side. Each is ignored for a request that has already ended.
 
     def waits_for_slot(self, request: Request) -> list[Effect]:
-        return [] if request.end else [Send(Queue(request.request_id))]
+        """To be called as often as it waits: the client is told once."""
+        if request.end or request.is_queued:
+            return []
+        request.is_queued = True
+        return [Send(Queue(request.request_id))]
 
     def starts_speaking(self, request: Request) -> list[Effect]:
         if request.end:
@@ -305,6 +325,7 @@ class Protocol:
         for request in requests:
             request.end = end
             del self._outstanding[request.request_id]
+            self._n_characters -= len(request.utterance.text)
             self._ended[request.request_id] = None
             self._ended.move_to_end(request.request_id)
         while len(self._ended) > REMEMBERED_REQUESTS:

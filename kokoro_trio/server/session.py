@@ -6,6 +6,7 @@ lets messages go before audio, gives the requests that speak at once a frame eac
 before each frame whether its request still speaks.
 """
 
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
@@ -22,8 +23,9 @@ from kokoro_trio.errors import RequestError
 from kokoro_trio.metrics import DISCONNECTED, HeadSilence, RequestRecord
 from kokoro_trio.server.connection import Connection, ConnectionGone
 from kokoro_trio.server.encoding import encode_utterance
-from kokoro_trio.server.messages import Canceled, ServerMessage, StartedSpeak, encode
+from kokoro_trio.server.messages import Canceled, Error, ServerMessage, StartedSpeak, encode
 from kokoro_trio.server.protocol import (
+    CLOSE_NORMAL,
     CLOSE_RESTART,
     Begin,
     Close,
@@ -73,6 +75,8 @@ class Session:
         config: StreamConfig,
         on_request_end: Callable[[RequestRecord], None],
         on_cancel_acknowledged: Callable[[float], None] = lambda seconds: None,
+        on_refused: Callable[[str], None] = lambda code: None,
+        idle_timeout_s: float = math.inf,
     ) -> None:
         self._connection = connection
         self._protocol = protocol
@@ -80,6 +84,9 @@ class Session:
         self._config = config
         self._on_request_end = on_request_end
         self._on_cancel_acknowledged = on_cancel_acknowledged
+        self._on_refused = on_refused
+        self._idle_timeout_s = idle_timeout_s
+        self._last_busy_at = 0.0
         self._cancels_received_at: deque[float] = deque()
         """One for each `canceled` that is not sent yet, in the same order."""
         self._speeches: dict[Request, _Speech] = {}
@@ -87,6 +94,7 @@ class Session:
         self._audio: deque[_Audio] = deque()
         self._wake_sender = trio.Event()
         self._messages_sent = trio.lowlevel.ParkingLot()
+        self._admission = trio.StrictFIFOLock()
         self._primer = bytes(config.prime_bytes)
         self._nursery: trio.Nursery | None = None
 
@@ -96,14 +104,15 @@ class Session:
             self._nursery = nursery
             nursery.start_soon(self._until_gone, self._send_until_closed)
             nursery.start_soon(self._until_gone, self._receive_until_gone)
+            nursery.start_soon(self._close_when_idle)
 
     def drain(self) -> None:
         """Takes no new request; closes when the outstanding ones are finished."""
         self._apply(self._protocol.drain())
 
-    def hang_up(self) -> None:
+    def hang_up(self, code: int = CLOSE_RESTART, reason: str = "the server is shutting down") -> None:
         """Closes now, whatever is outstanding."""
-        self._apply([Close(CLOSE_RESTART, "the server is shutting down")])
+        self._apply([Close(code, reason)])
 
     async def _until_gone(self, work: Callable[[], Awaitable[None]]) -> None:
         assert self._nursery is not None
@@ -112,19 +121,30 @@ class Session:
         except ConnectionGone:
             self._nursery.cancel_scope.cancel()
 
+    async def _close_when_idle(self) -> None:
+        self._last_busy_at = trio.current_time()
+        while True:
+            await trio.sleep_until(self._last_busy_at + self._idle_timeout_s)
+            if self._speeches:
+                self._last_busy_at = trio.current_time()
+            elif trio.current_time() >= self._last_busy_at + self._idle_timeout_s:
+                break
+        self._apply([Close(CLOSE_NORMAL, "nothing was asked for in a long time")])
+
     # In.
 
     async def _receive_until_gone(self) -> None:
         while True:
             effects = self._protocol.receive(await self._connection.receive())
-            messages = (effect.message for effect in effects if isinstance(effect, Send))
-            canceled = [message for message in messages if isinstance(message, Canceled)]
-            self._cancels_received_at.extend([trio.current_time()] * len(canceled))
+            self._last_busy_at = trio.current_time()
+            for message in (effect.message for effect in effects if isinstance(effect, Send)):
+                if isinstance(message, Canceled):
+                    self._cancels_received_at.append(trio.current_time())
+                elif isinstance(message, Error):
+                    self._on_refused(message.code)
             for request in (effect.request for effect in effects if isinstance(effect, Begin)):
                 # Before anything is awaited: its turn, or its end, may come at any time.
                 self._speeches[request] = _Speech(request, trio.current_time())
-                # A full queue blocks the reading of the session that fills it, and of no other.
-                await self._engine.wait_for_room(self._protocol.session_id)
             self._apply(effects)
             while len(self._messages) > MAX_UNSENT_MESSAGES:
                 await self._messages_sent.park()
@@ -155,6 +175,7 @@ class Session:
         request = speech.request
         try:
             with speech.scope:
+                await self._wait_for_room(request)
                 async with self._engine.open(request.utterance, self._protocol.session_id) as stream:
                     self._nursery.start_soon(self._tell_words, stream, request)
                     await self._play(stream, speech)
@@ -163,7 +184,20 @@ class Session:
             self._apply(self._protocol.has_failed(request, error))
         finally:
             del self._speeches[request]
+            self._last_busy_at = trio.current_time()
             self._on_request_end(_record(speech, trio.current_time()))
+
+    async def _wait_for_room(self, request: Request) -> None:
+        """A full queue holds up what is asked for by the session that fills it, in its order.
+
+        Its client is read on: a `cancel` must not wait behind what it cancels.
+        """
+        session_id = self._protocol.session_id
+        if self._engine.has_room(session_id) and not self._admission.locked():
+            return
+        self._apply(self._protocol.waits_for_slot(request))
+        async with self._admission:
+            await self._engine.wait_for_room(session_id)
 
     async def _tell_words(self, stream: UtteranceStream, request: Request) -> None:
         async with stream.words:

@@ -1,0 +1,566 @@
+"""What goes wrong on either side of a connection: real sockets, tones with a fault put in.
+
+After each, the engine must be as idle as before, and others must have been served meanwhile.
+"""
+
+import json
+import math
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import attrs
+import httpx
+import numpy as np
+import pytest
+import trio
+import websockets.exceptions
+from attrs import evolve
+from websockets.sync.client import ClientConnection, connect
+
+import kokoro_trio.server.listener as listener_module
+from kokoro_trio.__main__ import EXIT_STUCK
+from kokoro_trio.config import REPOSITORY, EngineConfig
+from kokoro_trio.engine.engine import EngineStatistics
+from kokoro_trio.model.synthesizer import ToneSynthesizer
+from kokoro_trio.speech import Samples, Window
+from tests.conftest import StumblingSynthesizer
+from tests.process import free_port
+from tests.test_exposition import scraped
+from tests.test_server import (
+    CONFIG,
+    HELLO,
+    Server,
+    SlowTones,
+    close_code_after,
+    ends_of,
+    hear,
+    in_thread,
+    masked_text_frame,
+    open_raw_websocket,
+    running,
+    status_of_handshake,
+    talk,
+)
+
+IDLE = EngineStatistics(True, 0, 0, 0, 0, 0, 0)
+LONG_TEXT = "On and on it goes, and nobody knows why. " * 25
+
+
+async def until_idle(server: Server) -> None:
+    """Fails where something is left behind."""
+    with trio.fail_after(20):
+        while server.listener.readiness().connections or (
+            evolve(server.engine.statistics(), steps_run=0, is_stalled=False) != IDLE
+        ):
+            await trio.sleep(0.01)
+
+
+async def others_are_served(server: Server) -> None:
+    heard = await in_thread(talk, server.url(), HELLO | {"request_id": "other"})
+    assert ends_of(heard) == {("other", "done"): 1}
+    await until_idle(server)
+
+
+# Of the engine.
+
+
+@attrs.frozen
+class Batches(ToneSynthesizer):
+    """Two windows at once are more than its memory holds; and a sentence of 13 letters is by itself."""
+
+    max_batch: int = 4
+
+    def vocode(self, windows: Sequence[Window]) -> list[Samples]:
+        if len(windows) > 1 or len(windows[0].prosody.line.phonemes) == 13:
+            raise MemoryError("the device is full")
+        return super().vocode(windows)
+
+
+class Noise(ToneSynthesizer):
+    """In the third window of every utterance with a z."""
+
+    def vocode(self, windows: Sequence[Window]) -> list[Samples]:
+        samples = super().vocode(windows)
+        for window, of_window in zip(windows, samples, strict=True):
+            if "z" in window.prosody.line.phonemes and window.start_frame >= 2 * self.window_frames:
+                of_window[7] = math.nan
+        return samples
+
+
+class TestFaultyModel:
+    async def test_a_step_that_raises(self) -> None:
+        async with running(load=StumblingSynthesizer) as server:
+            bad = HELLO | {"request_id": "bad", "text": "x"}
+            heard = await in_thread(talk, server.url(), HELLO, bad, HELLO | {"request_id": "r2"}, until=3)
+            assert ends_of(heard) == {("r1", "done"): 1, ("bad", "error"): 1, ("r2", "done"): 1}
+            await others_are_served(server)
+        assert [record.end for record in server.records if record.request_id == "bad"] == ["synthesis_failed"]
+
+    async def test_not_a_number_is_not_played(self) -> None:
+        async with running(load=Noise) as server:
+            bad = HELLO | {"request_id": "bad", "text": "z" * 60}
+            heard = await in_thread(talk, server.url(), bad, HELLO, until=2)
+            assert ends_of(heard) == {("bad", "error"): 1, ("r1", "done"): 1}
+            audio = np.frombuffer(b"".join(each for each in heard if isinstance(each, bytes)), "<i2")
+            # The level of the tones is 0.25.
+            assert 8000 < np.abs(audio).max() < 8300
+            await others_are_served(server)
+
+    async def test_no_memory_for_a_batch_costs_those_that_have_none_alone(self) -> None:
+        async with running(load=Batches) as server:
+            texts = ["a" * 12, "b" * 13, "c" * 14, "d" * 15]
+            ends: list[tuple[str, str]] = []
+
+            async def ask(text: str) -> None:
+                heard = await in_thread(talk, server.url(), HELLO | {"request_id": text, "text": text})
+                ends.extend(ends_of(heard))
+
+            async with trio.open_nursery() as nursery:
+                for text in texts:
+                    nursery.start_soon(ask, text)
+            assert sorted(ends) == sorted((text, "error" if len(text) == 13 else "done") for text in texts)
+            await others_are_served(server)
+
+
+class Stuck(ToneSynthesizer):
+    """Its first vocode step returns when `go_on` is set."""
+
+    go_on: threading.Event
+
+    def vocode(self, windows: Sequence[Window]) -> list[Samples]:
+        assert self.go_on.wait(30)
+        return super().vocode(windows)
+
+
+@pytest.fixture
+def stuck() -> Iterator[type[Stuck]]:
+    class OfThisTest(Stuck):
+        go_on = threading.Event()
+
+    yield OfThisTest
+    OfThisTest.go_on.set()
+
+
+class TestStuckModel:
+    async def test_is_not_ready_until_the_step_returns(self, stuck: type[Stuck]) -> None:
+        engine = EngineConfig(4, 8, stalled_after_s=0.1, stuck_after_s=60)
+        heard: list[bytes | dict[str, object]] = []
+        async with running(load=stuck, engine_config=engine) as server, trio.open_nursery() as nursery:
+
+            async def listen() -> None:
+                heard.extend(await in_thread(talk, server.url(), HELLO))
+
+            nursery.start_soon(listen)
+            with trio.fail_after(10):
+                while server.listener.readiness().is_ready:
+                    await trio.sleep(0.01)
+            answer = await server.get("/readyz")
+            assert (answer.status_code, answer.json()["state"]) == (503, "stalled")
+            assert (await in_thread(status_of_handshake, server.url()))[0] == 503
+            assert (await server.get("/healthz")).status_code == 200
+            stuck.go_on.set()
+        assert ends_of(heard) == {("r1", "done"): 1}
+
+
+# Of the process.
+
+
+@attrs.frozen
+class Process:
+    popen: subprocess.Popen[str]
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/v1/audio/speech/stream/ws?api_key=first"
+
+    def wait_until_ready(self) -> None:
+        give_up_at = time.monotonic() + 60
+        while time.monotonic() < give_up_at:
+            with suppress(httpx.TransportError):
+                if httpx.get(f"http://127.0.0.1:{self.port}/readyz").status_code == 200:
+                    return
+            time.sleep(0.05)
+        raise TimeoutError
+
+
+@contextmanager
+def process(model: str, tmp_path: Path, *, log: str = "server.log", **settings: str) -> Iterator[Process]:
+    port = free_port()
+    environment = os.environ | {
+        "API_KEY": "first",
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "LOG_FOLDER": str(tmp_path / "logs"),
+        "CUSTOM_VOICES_FOLDER": str(tmp_path / "custom_voices"),
+    }
+    with (tmp_path / log).open("a") as errors:
+        started = Process(
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.faulty", model],
+                cwd=REPOSITORY,
+                env=environment | settings,
+                stderr=errors,
+                text=True,
+            ),
+            port,
+        )
+    try:
+        started.wait_until_ready()
+        yield started
+    finally:
+        started.popen.kill()
+        started.popen.wait()
+
+
+def logged(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines() if line.startswith("{")]
+
+
+class TestProcess:
+    def test_a_step_that_never_returns_ends_it_for_its_supervisor(self, tmp_path: Path) -> None:
+        with process("stuck", tmp_path, WATCHDOG_STALLED="0.2", WATCHDOG_STUCK="0.5") as server:
+            assert close_code_after(server.url, lambda client: client.send(json.dumps(HELLO))) == 1011
+            assert server.popen.wait(30) == EXIT_STUCK
+        assert [each["event"] for each in logged(tmp_path / "server.log")][-1] == "inference_stuck"
+
+    def test_a_thread_that_dies_ends_it_too(self, tmp_path: Path) -> None:
+        with process("dying", tmp_path) as server:
+            assert close_code_after(server.url, lambda client: client.send(json.dumps(HELLO))) == 1011
+            assert server.popen.wait(30) not in (0, None)
+
+    def test_an_event_loop_that_is_held_up_ends_it_as_well(self, tmp_path: Path) -> None:
+        with process("holding", tmp_path, WATCHDOG_STUCK="2") as server:
+            with connect(server.url) as client, pytest.raises(websockets.exceptions.ConnectionClosed):
+                client.send(json.dumps(HELLO))
+                while True:
+                    client.recv(timeout=30)
+            assert server.popen.wait(30) not in (0, None)
+        assert "Timeout (0:00:02)!" in (tmp_path / "server.log").read_text()
+
+    def test_a_full_disk_and_a_log_folder_that_is_none(self, tmp_path: Path) -> None:
+        """Neither the log nor the metrics can be written; nobody who listens hears of it."""
+        (tmp_path / "logs").write_text("not a folder")
+        (tmp_path / "full.log").symlink_to("/dev/full")
+        with process("tones", tmp_path, log="full.log") as server:
+            for _ in range(3):
+                assert ends_of(talk(server.url, HELLO)) == {("r1", "done"): 1}
+            server.popen.send_signal(signal.SIGTERM)
+            assert server.popen.wait(30) == 0
+
+    def test_metrics_that_cannot_be_written_are_told_of_in_the_log(self, tmp_path: Path) -> None:
+        (tmp_path / "logs").mkdir()
+        (tmp_path / "logs" / "metrics.log").symlink_to("/dev/full")
+        with process("tones", tmp_path) as server:
+            assert ends_of(talk(server.url, HELLO)) == {("r1", "done"): 1}
+            server.popen.send_signal(signal.SIGTERM)
+            assert server.popen.wait(30) == 0
+        assert "metrics_not_written" in [each["event"] for each in logged(tmp_path / "server.log")]
+
+    def test_the_key_is_never_logged_and_nobody_writes_lines_into_the_log(self, tmp_path: Path) -> None:
+        with process("tones", tmp_path, API_KEY="tell-nobody", LOG_LEVEL="debug") as server:
+            url = server.url.replace("first", "tell-nobody")
+            name = 'r\n{"event": "forged"}\u001b[2J'
+            assert ends_of(talk(url, HELLO | {"request_id": name})) == {(name, "done"): 1}
+            assert status_of_handshake(url.replace("tell", "tall"))[0] == 401
+            server.popen.send_signal(signal.SIGTERM)
+            assert server.popen.wait(30) == 0
+        written = (tmp_path / "server.log").read_text() + (tmp_path / "logs" / "metrics.log").read_text()
+        assert "tell-nobody" not in written
+        assert "\x1b" not in written
+        assert all(json.loads(line).get("event") != "forged" for line in written.splitlines())
+
+
+# Of the client.
+
+
+def reset(peer: socket.socket) -> None:
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+
+
+class TestClientThatGoes:
+    @pytest.mark.parametrize("leave", [reset, socket.socket.close])
+    @pytest.mark.parametrize("after_s", [0.0, 0.1, 0.3, 0.5, 0.7])
+    async def test_in_every_step_of_a_request(
+        self, leave: Callable[[socket.socket], None], after_s: float
+    ) -> None:
+        """Steps take 0.2 s: before the first, in each of the first three, and while it hears."""
+        async with running(load=SlowTones) as server:
+            peer = await in_thread(open_raw_websocket, server)
+            peer.sendall(masked_text_frame(json.dumps(HELLO | {"text": LONG_TEXT})))
+            await trio.sleep(after_s)
+            leave(peer)
+            await until_idle(server)
+            ends = [(record.request_id, record.end) for record in server.records]
+            # What had not been read yet was not asked for.
+            assert ends == [("r1", "disconnected")] or (after_s == 0 and not ends)
+            await others_are_served(server)
+
+    @pytest.mark.parametrize("n_bytes", [1, 5, 40])
+    async def test_in_the_midst_of_a_frame(self, n_bytes: int) -> None:
+        async with running() as server:
+            peer = await in_thread(open_raw_websocket, server)
+            peer.sendall(masked_text_frame(json.dumps(HELLO))[:n_bytes])
+            reset(peer)
+            await until_idle(server)
+            assert server.records == []
+            await others_are_served(server)
+
+    async def test_between_a_cancel_and_its_answer(self) -> None:
+        async with running(load=SlowTones) as server:
+            peer = await in_thread(open_raw_websocket, server)
+            peer.sendall(masked_text_frame(json.dumps(HELLO | {"text": LONG_TEXT})))
+            await trio.sleep(0.3)
+            peer.sendall(masked_text_frame(json.dumps({"type": "cancel"})))
+            reset(peer)
+            await until_idle(server)
+            assert [record.request_id for record in server.records] == ["r1"]
+            assert server.records[0].end in ("canceled", "disconnected")
+
+    async def test_that_reads_a_byte_now_and_then(self) -> None:
+        """A second of it may take no longer than the limit, however alive the peer looks."""
+
+        def sip(peer: socket.socket) -> None:
+            with suppress(OSError):
+                while peer.recv(1):
+                    time.sleep(0.1)
+
+        async with running(stream=evolve(CONFIG.stream, send_timeout_s=0.5)) as server:
+            peer = await in_thread(open_raw_websocket, server, 4096)
+            peer.sendall(masked_text_frame(json.dumps(HELLO | {"text": LONG_TEXT})))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(in_thread, sip, peer)
+                await others_are_served(server)
+                reset(peer)
+                nursery.cancel_scope.cancel()
+            assert {record.end for record in server.records if record.request_id == "r1"} == {"disconnected"}
+
+
+# Floods.
+
+
+class TestFloods:
+    async def test_thousands_of_cancels_while_another_listens(self) -> None:
+        n_cancels = 10_000
+
+        def flood(url: str) -> Counter[tuple[str, str]]:
+            """Every one is answered, while it is asked for."""
+            with connect(url) as client:
+                reader = ThreadPoolExecutor(1).submit(hear, client, n_cancels)
+                for _ in range(n_cancels):
+                    client.send('{"type":"cancel","request_id":"never asked for"}')
+                return ends_of(reader.result())
+
+        answered: list[Counter[tuple[str, str]]] = []
+        async with running() as server, trio.open_nursery() as nursery:
+
+            async def one() -> None:
+                answered.append(await in_thread(flood, server.url()))
+
+            nursery.start_soon(one)
+            for number in range(5):
+                heard = await in_thread(talk, server.url(), HELLO | {"request_id": f"r{number}"})
+                assert ends_of(heard) == {(f"r{number}", "done"): 1}
+            was_over = bool(answered)
+        assert not was_over
+        assert answered == [{("never asked for", "error"): n_cancels}]
+
+    async def test_a_thousand_requests_of_one_while_another_asks_for_one(self) -> None:
+        def flood(url: str, queued: threading.Event) -> Counter[tuple[str, str]]:
+            with connect(url) as client:
+                for number in range(1100):
+                    client.send(json.dumps({"type": "speak", "request_id": f"r{number}", "text": "A."}))
+                heard = hear(client, 100)
+                queued.set()
+                return ends_of(heard) + ends_of(hear(client, 1000))
+
+        ends: list[Counter[tuple[str, str]]] = []
+        queued = threading.Event()
+        coarse = evolve(CONFIG.stream, buffer_bytes=100_000, flush_every=1000)
+        async with running(stream=coarse) as server, trio.open_nursery() as nursery:
+
+            async def one() -> None:
+                ends.append(await in_thread(flood, server.url(), queued))
+
+            nursery.start_soon(one)
+            assert await in_thread(queued.wait, 30)
+            n_before = len(server.records)
+            heard = await in_thread(talk, server.url(), HELLO | {"request_id": "other"})
+            assert ends_of(heard) == {("other", "done"): 1}
+            n_meanwhile = len(server.records) - n_before
+        assert n_meanwhile < 100
+        assert set(ends[0].values()) == {1}
+        by_end = Counter(end for _, end in ends[0])
+        # Beyond the limit it is refused at once; how many have ended by then depends on the machine.
+        assert by_end.total() == 1100
+        assert by_end["done"] >= 1000
+        assert by_end["error"] >= 1
+
+    async def test_a_hundred_connections_that_say_nothing(self) -> None:
+        async with running() as server:
+            silent = [
+                await in_thread(socket.create_connection, ("127.0.0.1", server.port)) for _ in range(100)
+            ]
+            await others_are_served(server)
+            for peer in silent:
+                with closing(peer):
+                    peer.settimeout(10)
+                    assert await in_thread(peer.recv, 1) == b""
+
+    async def test_a_handshake_a_byte_at_a_time(self) -> None:
+        def drip(port: int) -> bytes:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+                with suppress(OSError):
+                    for byte in b"GET /v1/audio/speech/stream/ws HTTP/1.1\r\nHost: x\r\n" * 20:
+                        peer.send(bytes([byte]))
+                        time.sleep(0.01)
+                with suppress(ConnectionResetError):
+                    return peer.recv(1)
+                return b""
+
+        async with running() as server:
+            assert await in_thread(drip, server.port) == b""
+            await others_are_served(server)
+
+    async def test_wrong_keys_by_the_hundred(self) -> None:
+        def knock(url: str) -> set[int]:
+            return {status_of_handshake(url)[0] for _ in range(150)}
+
+        async with running() as server:
+            async with trio.open_nursery() as nursery:
+                statuses: list[set[int]] = []
+
+                async def one() -> None:
+                    statuses.append(await in_thread(knock, server.url(key="wrong")))
+
+                for _ in range(2):
+                    nursery.start_soon(one)
+                await others_are_served(server)
+            assert statuses == [{401}, {401}]
+            assert scraped((await server.get("/metrics")).text)["turned_away_total{status=401}"] == 300
+
+
+class TestLimits:
+    async def test_connections_with_one_key(self) -> None:
+        async with running(listen=evolve(CONFIG.listen, max_connections_per_key=1)) as server:
+            first = await in_thread(open_raw_websocket, server)
+            assert (await in_thread(status_of_handshake, server.url(key="first")))[0] == 503
+            assert (await in_thread(status_of_handshake, server.url(key="second")))[0] == 101
+            first.close()
+            await until_idle(server)
+            assert (await in_thread(status_of_handshake, server.url(key="first")))[0] == 101
+
+    async def test_sockets(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(listener_module, "SPARE_SOCKETS", 2)
+        listen = evolve(CONFIG.listen, max_connections=1, handshake_timeout_s=5)
+
+        def knock(port: int) -> bytes:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+                return peer.recv(1024)
+
+        async with running(listen=listen) as server:
+            silent = [await in_thread(socket.create_connection, ("127.0.0.1", server.port)) for _ in range(3)]
+            assert (await in_thread(knock, server.port)).startswith(b"HTTP/1.1 503 ")
+            for peer in silent:
+                peer.close()
+            await others_are_served(server)
+
+    async def test_a_connection_on_which_nothing_is_asked_for(self) -> None:
+        async with running(load=SlowTones, listen=evolve(CONFIG.listen, idle_timeout_s=0.5)) as server:
+            began_at = trio.current_time()
+
+            def ask(client: ClientConnection) -> None:
+                client.send(json.dumps(HELLO))
+
+            assert await in_thread(close_code_after, server.url(), ask) == 1000
+            # It was heard to its end first, in two steps of 0.2 s.
+            assert trio.current_time() - began_at > 0.4 + 0.5
+            assert [record.end for record in server.records] == ["done"]
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("frame", "code"),
+        [
+            (b"\x00\xff", "unexpected_binary"),
+            ("[" * 100_000, "bad_json"),
+            ('{"type":"speak","text":"Hi.","speed":NaN}', "bad_json"),
+            ('{"type":"speak","text":"Hi.","speed":1e999}', "bad_speed"),
+            ('{"type":"speak","text":"Hi.","speed":' + "9" * 4000 + "}", "bad_speed"),
+            ('{"type":"speak","text":"Hi.","speed":' + "9" * 5000 + "}", "bad_json"),
+            ('{"type":"start","sample_rate":' + "9" * 400 + "}", "bad_message"),
+            ('{"type":"cancel","played_s":-1e308}', "bad_message"),
+            ('{"type":"speak","text":"\\ud800"}', "bad_text"),
+            ('{"type":"speak","text":["Hi."]}', "bad_text"),
+            ('{"type":{"a":1}}', "unknown_type"),
+            ('"speak"', "bad_json"),
+            ("", "bad_json"),
+        ],
+    )
+    async def test_costs_its_own_message_only(self, frame: str | bytes, code: str) -> None:
+        def say(url: str) -> tuple[dict[str, object], Counter[tuple[str, str]]]:
+            with connect(url) as client:
+                client.send(frame)
+                answer = json.loads(client.recv(timeout=10))
+                client.send(json.dumps(HELLO))
+                return answer, ends_of(hear(client))
+
+        async with running() as server:
+            answer, ends = await in_thread(say, server.url())
+            assert (answer["type"], answer["code"]) == ("error", code)
+            assert len(json.dumps(answer)) < 1000
+            assert ends == {("r1", "done"): 1}
+
+    async def test_a_message_of_a_hundred_megabytes(self) -> None:
+        def pour(url: str) -> int:
+            with (
+                connect(url, compression=None) as client,
+                pytest.raises(websockets.exceptions.ConnectionClosed),
+            ):
+                client.send(b"x" * 1_000_000 for _ in range(100))
+                client.recv(timeout=10)
+            assert client.protocol.close_rcvd is not None
+            return client.protocol.close_rcvd.code
+
+        async with running() as server:
+            tracemalloc.start()
+            try:
+                code = await in_thread(pour, server.url())
+                peak_bytes = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+            assert code == 1009
+            assert peak_bytes < 30_000_000
+            await others_are_served(server)
+
+    @pytest.mark.parametrize(
+        ("frame", "code"), [(b"\x81\x82\0\0\0\0\xff\xfe", 1007), (b"\x83\x80\0\0\0\0", 1002)]
+    )
+    async def test_frames_that_are_none(self, frame: bytes, code: int) -> None:
+        """Text that is not UTF-8, and an opcode that there is not."""
+
+        def say(server: Server) -> bytes:
+            with open_raw_websocket(server) as peer:
+                peer.settimeout(10)
+                peer.sendall(frame)
+                heard = b""
+                while data := peer.recv(1024):
+                    heard += data
+                return heard
+
+        async with running() as server:
+            assert await in_thread(say, server) == b"\x88\x02" + code.to_bytes(2, "big")
+            await until_idle(server)
