@@ -32,6 +32,9 @@ class ListenConfig:
     max_connections: int
     max_connections_per_key: int
     max_message_bytes: int
+    max_input_characters: int
+    """Of one HTTP request."""
+    http_send_timeout_s: float
     handshake_timeout_s: float
     idle_timeout_s: float
     """After how long without a message, and nothing outstanding, a connection is closed."""
@@ -211,6 +214,8 @@ def _listen(knobs: "_Knobs") -> ListenConfig:
         max_connections=knobs.whole("MAX_CONNECTIONS", 1000, 1, 1_000_000),
         max_connections_per_key=knobs.whole("MAX_CONNECTIONS_PER_KEY", 1000, 1, 1_000_000),
         max_message_bytes=knobs.whole("WS_MAX_MESSAGE_BYTES", 2_097_152, 1024, 1_000_000_000),
+        max_input_characters=knobs.whole("MAX_INPUT_CHARACTERS", 4096, 1, 1_000_000),
+        http_send_timeout_s=knobs.number("HTTP_SEND_TIMEOUT", 30.0, 0.05, 3600.0),
         handshake_timeout_s=knobs.number("HANDSHAKE_TIMEOUT", 10.0, 0.1, 600.0),
         idle_timeout_s=knobs.number("WS_IDLE_TIMEOUT", 3600.0, 0.1, 1e9),
         ping_interval_s=knobs.number("WS_PING_INTERVAL", 20.0, 0.1, 3600.0),

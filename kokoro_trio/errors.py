@@ -176,6 +176,16 @@ class TooLong(RequestError):
 
 
 @define
+class TooManyCharacters(RequestError):
+    code: ClassVar[str] = "too_long"
+    max_characters: int
+    got_characters: int
+
+    def __str__(self) -> str:
+        return f"the text has {self.got_characters} characters, it may have {self.max_characters}"
+
+
+@define
 class Unpronounceable(RequestError):
     code: ClassVar[str] = "unpronounceable"
 

@@ -352,12 +352,37 @@ class TestVoices:
         assert answer.status_code == 200
         assert answer.json() == {
             "voices": [
-                {"name": "af_aoede", "language": "en-us", "gender": "female", "is_blend": False},
-                {"name": "am_michael", "language": "en-us", "gender": "male", "is_blend": False},
-                {"name": "bf_emma", "language": "en-gb", "gender": "female", "is_blend": False},
-                {"name": "ff_siwis", "language": "fr-fr", "gender": "female", "is_blend": False},
-                {"name": "jm_kumo", "language": "ja", "gender": "male", "is_blend": False},
                 {
+                    "id": "af_aoede",
+                    "name": "af_aoede",
+                    "language": "en-us",
+                    "gender": "female",
+                    "is_blend": False,
+                },
+                {
+                    "id": "am_michael",
+                    "name": "am_michael",
+                    "language": "en-us",
+                    "gender": "male",
+                    "is_blend": False,
+                },
+                {
+                    "id": "bf_emma",
+                    "name": "bf_emma",
+                    "language": "en-gb",
+                    "gender": "female",
+                    "is_blend": False,
+                },
+                {
+                    "id": "ff_siwis",
+                    "name": "ff_siwis",
+                    "language": "fr-fr",
+                    "gender": "female",
+                    "is_blend": False,
+                },
+                {"id": "jm_kumo", "name": "jm_kumo", "language": "ja", "gender": "male", "is_blend": False},
+                {
+                    "id": "hers",
                     "name": "hers",
                     "language": "en-us",
                     "gender": "female",
@@ -365,6 +390,7 @@ class TestVoices:
                     "recipe": "ff_siwis+af_aoede",
                 },
                 {
+                    "id": "mine",
                     "name": "mine",
                     "language": "en-gb",
                     "gender": None,
@@ -391,7 +417,7 @@ class TestVoices:
             answer = await server.get(self.PATH + query, **headers)
         assert answer.status_code == status
         if status == 401:
-            assert answer.json() == {"error": "the API key is wrong or missing"}
+            assert answer.json()["error"]["message"] == "the API key is wrong or missing"
             assert answer.headers["WWW-Authenticate"] == "Bearer"
 
     async def test_while_loading(self) -> None:
@@ -399,7 +425,7 @@ class TestVoices:
             assert (await server.get(self.PATH)).status_code == 401
             answer = await server.get(f"{self.PATH}?api_key=first")
         assert answer.status_code == 503
-        assert "loaded" in answer.json()["error"]
+        assert "loaded" in answer.json()["error"]["message"]
         assert answer.headers["Retry-After"]
 
     async def test_a_running_server_takes_changes_up(self, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def _page_at(data: bytes, start: int) -> OggPage:
     return OggPage(data[start:end], data[body_at:end], granule, bool(header[5] & _IS_LAST))
 
 
-class _Sink:
+class Sink:
     """What the muxer takes for a file."""
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class OpusEncoder:
     def __init__(self, sample_rate_hz: int) -> None:
         self._rate_hz = sample_rate_hz
         self._resampler = Resampler.to(sample_rate_hz)
-        self._sink = _Sink()
+        self._sink = Sink()
         self._container: OutputContainer | None = None
         self._stream: AudioStream | None = None
         self._n_pushed = 0

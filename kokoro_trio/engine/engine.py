@@ -223,6 +223,11 @@ class Engine:
             slacks_s=self._scheduler.slacks_s(trio.current_time()),
         )
 
+    @property
+    def is_full(self) -> bool:
+        """As many utterances wait for a slot as may, whoever sent them."""
+        return self._scheduler.is_full
+
     def has_room(self, session: Hashable) -> bool:
         """Whether one more utterance of this session may wait in the queue."""
         return self._scheduler.has_room(session)

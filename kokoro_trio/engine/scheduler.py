@@ -158,12 +158,16 @@ class Scheduler:
         admitted, self._admitted = self._admitted, []
         return [job for job in admitted if job.active]
 
+    @property
+    def is_full(self) -> bool:
+        return len(self._waiting) >= self._queue_maxsize
+
     def has_room(self, session: Hashable) -> bool:
         """False where one more job of this session would wait beyond `queue_maxsize`.
 
         A session with nothing waiting always has room, so no session can shut another out.
         """
-        if len(self._waiting) < self._queue_maxsize:
+        if not self.is_full:
             return True
         return all(job.session != session for job in self._waiting)
 

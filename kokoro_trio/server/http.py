@@ -1,6 +1,6 @@
 """The HTTP side: is the process alive, is it ready to speak, with which voices, and how is it doing."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from attrs import asdict, frozen
 from hypercorn.app_wrappers import ASGIWrapper
@@ -11,14 +11,26 @@ from hypercorn.typing import ConnectionState
 from quart import Response, jsonify, request
 from quart_trio import QuartTrio
 
+from kokoro_trio.errors import Overloaded
 from kokoro_trio.exposition import Exposition
 from kokoro_trio.model.voices import Voice
 from kokoro_trio.server.connection import DeadlineStream
+from kokoro_trio.server.http_speech import RETRY_AFTER_S, Event, Receive, Send
 from kokoro_trio.server.keys import Door
+from kokoro_trio.server.openai import (
+    MODELS,
+    MODELS_PATH,
+    Refusal,
+    model_listed,
+    models_listed,
+    not_found,
+    unknown_model,
+    wrong_key,
+)
 from kokoro_trio.text.languages import tag_of
 
 VOICES_PATH = "/v1/audio/voices"
-RETRY_AFTER_S = 2
+Application = Callable[[Event, Receive, Send], Awaitable[None]]
 
 
 @frozen
@@ -34,6 +46,18 @@ class Readiness:
     active: int
     waiting: int
     max_concurrent_jobs: int
+
+
+def routed(app: QuartTrio, path: str, at_path: Application) -> Application:
+    """`at_path` serves its path, `app` the others."""
+
+    async def serve(scope: Event, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == path:
+            await at_path(scope, receive, send)
+        else:
+            await app(scope, receive, send)  # type: ignore[arg-type]  # typed for each kind of event
+
+    return serve
 
 
 def make_app(
@@ -66,13 +90,40 @@ def make_app(
 
     @app.get(VOICES_PATH)
     async def list_voices() -> Response:
-        if not door.opens_for(request.query_string.decode("latin-1"), _raw(request.headers.items())):
-            return _refusal(401, "the API key is wrong or missing", "WWW-Authenticate", "Bearer")
+        check_key()
         known = voices()
         if known is None:
-            return _refusal(503, "the model is still being loaded", "Retry-After", str(RETRY_AFTER_S))
+            raise Refusal.of(Overloaded(reason="the model is still being loaded"), RETRY_AFTER_S)
         response: Response = jsonify({"voices": [_listed(voice) for voice in known]})
         return response
+
+    @app.get(MODELS_PATH)
+    async def list_models() -> dict[str, object]:
+        check_key()
+        return models_listed()
+
+    # A name may have a slash in it.
+    @app.get(f"{MODELS_PATH}/<path:name>")
+    async def show_model(name: str) -> dict[str, str | int]:
+        check_key()
+        if name not in MODELS:
+            raise unknown_model(name)
+        return model_listed(name)
+
+    def check_key() -> None:
+        if not door.opens_for(request.query_string.decode("latin-1"), _raw(request.headers.items())):
+            raise wrong_key()
+
+    @app.errorhandler(Refusal)
+    async def refuse(refusal: Refusal) -> Response:
+        response: Response = jsonify(refusal.body)
+        response.status_code = refusal.status
+        response.headers.extend(refusal.headers)
+        return response
+
+    @app.errorhandler(404)
+    async def nothing_there(error: Exception) -> Response:
+        return await refuse(not_found(request.path))
 
     return app
 
@@ -81,16 +132,10 @@ def _raw(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
-def _refusal(status: int, message: str, header: str, value: str) -> Response:
-    response: Response = jsonify({"error": message})
-    response.status_code = status
-    response.headers[header] = value
-    return response
-
-
 def _listed(voice: Voice) -> dict[str, str | bool | None]:
-    """As JSON. `recipe` only where it is a blend."""
+    """As JSON. `recipe` only where it is a blend; `id` is what clients of other servers look for."""
     told: dict[str, str | bool | None] = {
+        "id": voice.name,
         "name": voice.name,
         "language": tag_of(voice.language),
         "gender": voice.gender,
@@ -110,12 +155,14 @@ class _Connection(TCPServer):
 class HttpServer:
     """Serves one HTTP connection at a time per call, on a stream that somebody else accepted."""
 
-    def __init__(self, app: QuartTrio, *, keep_alive_s: float = 30.0, read_timeout_s: float = 30.0) -> None:
-        self._app = ASGIWrapper(app)
+    def __init__(self, app: Application, *, keep_alive_s: float = 30.0) -> None:
+        self._app = ASGIWrapper(app)  # type: ignore[arg-type]  # typed for each kind of event
         self._context = WorkerContext(None)
         self._config = HypercornConfig()
         self._config.keep_alive_timeout = keep_alive_s
-        self._config.read_timeout = int(read_timeout_s)
+        # It would cut off every answer that takes longer, as its client says nothing meanwhile. What a
+        # client is slow to say ends a connection by `keep_alive_timeout`, a body by `HttpSpeech`.
+        self._config.read_timeout = None
         self._config.errorlog = None
         self._config.accesslog = None
 

@@ -17,14 +17,16 @@ from attrs import field, frozen
 
 from kokoro_trio.config import ListenConfig, RequestLimits, StreamConfig
 from kokoro_trio.engine.engine import Engine
-from kokoro_trio.errors import AddressUnavailable
+from kokoro_trio.errors import AddressUnavailable, Overloaded
 from kokoro_trio.exposition import Exposition
 from kokoro_trio.metrics import RequestRecord
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
 from kokoro_trio.server.connection import Connection, ConnectionGone, DeadlineStream, WebSocket
-from kokoro_trio.server.http import RETRY_AFTER_S, HttpServer, Readiness, make_app
+from kokoro_trio.server.http import HttpServer, Readiness, make_app, routed
+from kokoro_trio.server.http_speech import RETRY_AFTER_S, HttpSpeech
 from kokoro_trio.server.keys import Door
 from kokoro_trio.server.messages import WEBSOCKET_PATH
+from kokoro_trio.server.openai import SPEECH_PATH
 from kokoro_trio.server.protocol import Protocol
 from kokoro_trio.server.session import Session
 from kokoro_trio.server.together import TOGETHER_PATH, Together
@@ -42,6 +44,11 @@ _NO_ROOM = (
     f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER_S}\r\n"
     "Content-Length: 0\r\nConnection: close\r\n\r\n"
 ).encode()
+_REASONS = {
+    "draining": "it is shutting down",
+    "loading": "the model is still being loaded",
+    "stalled": "the model does not answer",
+}
 _END_OF_HEAD = b"\r\n\r\n"
 
 
@@ -72,11 +79,22 @@ class Listener:
         self._exposition = exposition
         exposition.watch(engine.statistics)
         self._door = Door(config.api_keys)
-        self._http = HttpServer(make_app(self.readiness, self._voices, self._door, exposition))
+        self._http_speech = HttpSpeech(
+            config,
+            stream_config,
+            self._door,
+            engine,
+            voices=self._catalogue,
+            why_not=self._why_not,
+            on_request_end=self._http_request_ended,
+            on_refused=exposition.message_refused,
+        )
+        app = make_app(self.readiness, self._voices, self._door, exposition)
+        self._http = HttpServer(routed(app, SPEECH_PATH, self._http_speech))
         self._sessions: dict[Session, int | None] = {}
         """Each with the number of the key that opened the door for it."""
         self.n_sockets = 0
-        self._sessions_ended = trio.lowlevel.ParkingLot()
+        self._speaking_ended = trio.lowlevel.ParkingLot()
         self._speaker: Speaker | None = None
         self._is_draining = False
 
@@ -100,11 +118,11 @@ class Listener:
         for session in list(self._sessions):
             session.drain()
         with trio.move_on_after(grace_s):
-            await self._until_no_session()
+            await self._until_nobody_speaks()
         for session in list(self._sessions):
             session.hang_up()
         with trio.move_on_after(HANG_UP_S):
-            await self._until_no_session()
+            await self._until_nobody_speaks()
         await self._http.end_idle_connections()
 
     async def hang_up(self) -> None:
@@ -112,11 +130,11 @@ class Listener:
         for session in list(self._sessions):
             session.hang_up(CLOSE_FAULT, "the engine failed")
         with trio.move_on_after(HANG_UP_S, shield=True):
-            await self._until_no_session()
+            await self._until_nobody_speaks()
 
-    async def _until_no_session(self) -> None:
-        while self._sessions:
-            await self._sessions_ended.park()
+    async def _until_nobody_speaks(self) -> None:
+        while self._sessions or self._http_speech.n_outstanding:
+            await self._speaking_ended.park()
 
     def readiness(self) -> Readiness:
         engine = self._engine.statistics()
@@ -142,6 +160,15 @@ class Listener:
             max_concurrent_jobs=self._engine.max_concurrent_jobs,
         )
 
+    def _why_not(self) -> Overloaded | None:
+        """Where nothing new is spoken now."""
+        reason = _REASONS.get(self.readiness().state)
+        return None if reason is None else Overloaded(reason=reason)
+
+    def _catalogue(self) -> VoiceCatalogue:
+        assert self._speaker is not None, "asked for voices while the model is loading"
+        return self._speaker.voices
+
     def _voices(self) -> list[Voice] | None:
         return None if self._speaker is None else list(self._speaker.voices.voices())
 
@@ -159,8 +186,13 @@ class Listener:
             if handshake.cancelled_caught or head is None:
                 await trio.aclose_forcefully(tcp_stream)
                 return
-            stream = DeadlineStream(tcp_stream, head, self._stream_config.send_timeout_s)
-            await (self._serve_websocket(stream) if _wants_websocket(head) else self._http.serve(stream))
+            if _wants_websocket(head):
+                stream = DeadlineStream(tcp_stream, head, self._stream_config.send_timeout_s)
+                await self._serve_websocket(stream)
+            else:
+                # Whoever plays what it reads, and reads no further than it plays, makes writes wait.
+                stream = DeadlineStream(tcp_stream, head, self._config.http_send_timeout_s)
+                await self._serve_http(stream)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, ConnectionGone):
             pass  # A peer that went away, or never finished its handshake.
         except* Exception:
@@ -168,6 +200,13 @@ class Listener:
         finally:
             self.n_sockets -= 1
             await trio.aclose_forcefully(tcp_stream)
+
+    async def _serve_http(self, stream: DeadlineStream) -> None:
+        async with trio.open_nursery() as nursery:
+            # hypercorn shields its writes: one that waits for its peer would hold up the end of the server.
+            nursery.start_soon(stream.close_when_cancelled)
+            await self._http.serve(stream)
+            nursery.cancel_scope.cancel()
 
     async def _serve_websocket(self, stream: DeadlineStream) -> None:
         async with trio.open_nursery() as nursery:
@@ -216,7 +255,7 @@ class Listener:
             await websocket.close(CLOSE_FAULT, "the server made a mistake")
         finally:
             del self._sessions[session]
-            self._sessions_ended.unpark_all()
+            self._speaking_ended.unpark_all()
 
     async def _understood(self, websocket: WebSocket, path: str, session_id: str) -> Connection:
         """A connection that speaks our own protocol, whatever the client speaks on this path."""
@@ -236,6 +275,10 @@ class Listener:
     def _request_ended(self, record: RequestRecord) -> None:
         self._exposition.request_ended(record)
         self._on_request_end(record)
+
+    def _http_request_ended(self, record: RequestRecord) -> None:
+        self._request_ended(record)
+        self._speaking_ended.unpark_all()
 
     def _key_of(self, request: trio_websocket.WebSocketRequest) -> int | None:
         return self._door.key_for(urlsplit(request.path).query, request.headers)

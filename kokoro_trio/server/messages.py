@@ -206,27 +206,27 @@ def _decode_fields(values: Mapping[str, Any], request_id: str | None) -> ClientM
     match values.get("type"):
         case "start":
             return Start(
-                voice=_optional(values, "voice", str),
-                format=_optional(values, "format", str),
-                sample_rate=_optional(values, "sample_rate", int),
-                timestamps=_optional(values, "timestamps", bool),
-                framing=_optional(values, "framing", str),
-                language=_optional(values, "language", str),
+                voice=optional(values, "voice", str),
+                format=optional(values, "format", str),
+                sample_rate=optional(values, "sample_rate", int),
+                timestamps=optional(values, "timestamps", bool),
+                framing=optional(values, "framing", str),
+                language=optional(values, "language", str),
             )
         case "speak":
             return Speak(
                 text=_text(values),
                 request_id=request_id,
-                voice=_optional(values, "voice", str),
-                speed=_speed(values),
-                language=_optional(values, "language", str),
+                voice=optional(values, "voice", str),
+                speed=optional_speed(values),
+                language=optional(values, "language", str),
             )
         case "cancel":
             return Cancel(request_id, _played_s(values))
         case "stop":
             return Stop()
         case kind:
-            raise UnknownType(got=_shown(kind), allowed=list(_CLIENT_TYPES))
+            raise UnknownType(got=shown(kind), allowed=list(_CLIENT_TYPES))
 
 
 def decode_server(frame: str) -> ServerMessage:
@@ -235,7 +235,7 @@ def decode_server(frame: str) -> ServerMessage:
     kind = values.pop("type", None)
     message_class = _SERVER_TYPES.get(kind) if isinstance(kind, str) else None
     if message_class is None:
-        raise UnknownType(got=_shown(kind), allowed=list(_SERVER_TYPES))
+        raise UnknownType(got=shown(kind), allowed=list(_SERVER_TYPES))
     known = {f.name for f in fields(message_class)} - {"facts"}
     arguments = {name: value for name, value in values.items() if name in known}
     if message_class is Meta and arguments.get("words") is not None:
@@ -277,8 +277,8 @@ def _spoken_words(values: object) -> list[SpokenWord]:
         raise BadMessage(field="words", expected="a list of words", got=str(error)) from error
 
 
-def decode_object(frame: str) -> dict[str, Any]:
-    """Raises `BadJson`."""
+def decode_object(frame: str | bytes) -> dict[str, Any]:
+    """The JSON object that a text holds. Raises `BadJson`."""
     try:
         values = json.loads(frame, parse_constant=_refuse_constant)
     except RecursionError as error:
@@ -286,7 +286,7 @@ def decode_object(frame: str) -> dict[str, Any]:
     except ValueError as error:
         raise BadJson(reason=str(error)) from error
     if not isinstance(values, dict):
-        raise BadJson(reason=f"it holds {_shown(values)}")
+        raise BadJson(reason=f"it holds {shown(values)}")
     return values
 
 
@@ -295,12 +295,13 @@ def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _optional(values: Mapping[str, Any], name: str, kind: type[Any]) -> Any:  # noqa: ANN401
+def optional(values: Mapping[str, Any], name: str, kind: type[Any]) -> Any:  # noqa: ANN401
+    """The field, None where it was left out. Raises `BadMessage` where it is of another kind."""
     value = values.get(name)
     # bool is a subclass of int: a field that wants a number must not take true.
     if value is None or (type(value) is kind and not _is_vast(value)):
         return value
-    raise BadMessage(field=name, expected=_KIND_NAMES[kind], got=_shown(value))
+    raise BadMessage(field=name, expected=_KIND_NAMES[kind], got=shown(value))
 
 
 def _is_vast(value: object) -> bool:
@@ -312,32 +313,32 @@ _KIND_NAMES: dict[type[Any], str] = {str: "a string", int: "a whole number", boo
 
 
 def _request_id(values: Mapping[str, Any]) -> str | None:
-    request_id: str | None = _optional(values, "request_id", str)
-    if request_id is None or (1 <= len(request_id) <= MAX_REQUEST_ID_CHARS and _is_unicode(request_id)):
+    request_id: str | None = optional(values, "request_id", str)
+    if request_id is None or (1 <= len(request_id) <= MAX_REQUEST_ID_CHARS and is_unicode(request_id)):
         return request_id
     raise BadMessage(
-        field="request_id", expected=f"1 to {MAX_REQUEST_ID_CHARS} characters", got=_shown(request_id)
+        field="request_id", expected=f"1 to {MAX_REQUEST_ID_CHARS} characters", got=shown(request_id)
     )
 
 
 def _text(values: Mapping[str, Any]) -> str:
     text = values.get("text")
     if not isinstance(text, str):
-        raise BadText(reason=f"field 'text' must be a string, got {_shown(text)}")
-    if not _is_unicode(text):
+        raise BadText(reason=f"field 'text' must be a string, got {shown(text)}")
+    if not is_unicode(text):
         raise BadText(reason="it holds half a surrogate pair")
     if not text.strip():
         raise EmptyText()
     return text
 
 
-def _speed(values: Mapping[str, Any]) -> float | None:
+def optional_speed(values: Mapping[str, Any]) -> float | None:
     speed = values.get("speed")
     if speed is None:
         return None
     if type(speed) in (int, float) and MIN_SPEED <= speed <= MAX_SPEED:
         return float(speed)
-    raise BadSpeed(got=_shown(speed), minimum=MIN_SPEED, maximum=MAX_SPEED)
+    raise BadSpeed(got=shown(speed), minimum=MIN_SPEED, maximum=MAX_SPEED)
 
 
 def _played_s(values: Mapping[str, Any]) -> float | None:
@@ -346,18 +347,18 @@ def _played_s(values: Mapping[str, Any]) -> float | None:
         return None
     if type(played_s) in (int, float) and 0 <= played_s < math.inf:
         return float(played_s)
-    raise BadMessage(field="played_s", expected="seconds, 0 or more", got=_shown(played_s))
+    raise BadMessage(field="played_s", expected="seconds, 0 or more", got=shown(played_s))
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
     return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A refused value as it stands in an error: as JSON, not all of a long one, nothing nested."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):
         return "a list"
-    shown = json.dumps(value)
-    return shown if len(shown) <= _MAX_GOT_CHARS else shown[:_MAX_GOT_CHARS] + "…"
+    written = json.dumps(value)
+    return written if len(written) <= _MAX_GOT_CHARS else written[:_MAX_GOT_CHARS] + "…"

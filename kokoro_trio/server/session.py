@@ -8,19 +8,21 @@ before each write whether its request still speaks.
 
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
+from functools import partial
 
 import trio
 from attrs import define, field, frozen
 
 from kokoro_trio.audio.codecs import encoder_for
-from kokoro_trio.audio.frames import AudioFrame, Encoder
+from kokoro_trio.audio.frames import AudioFrame
 from kokoro_trio.config import StreamConfig
 from kokoro_trio.engine.engine import Engine, UtteranceStream
 from kokoro_trio.errors import RequestError
 from kokoro_trio.metrics import DISCONNECTED, HeadSilence, RequestRecord
 from kokoro_trio.server.connection import Connection, ConnectionGone
+from kokoro_trio.server.encoding import encode_utterance
 from kokoro_trio.server.messages import Canceled, Error, ServerMessage, StartedSpeak, encode
 from kokoro_trio.server.protocol import (
     CLOSE_NORMAL,
@@ -34,13 +36,9 @@ from kokoro_trio.server.protocol import (
     Send,
     Silence,
 )
-from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
 
 MAX_UNSENT_MESSAGES = 64
 """Replies that may pile up before the session stops reading from a client that does not read."""
-
-ENCODED_AT_ONCE_SAMPLES = SAMPLE_RATE_HZ // 5
-"""Of Opus some milliseconds of work: no more is done before the first frame, or after a cancel."""
 
 
 @define(eq=False)
@@ -215,23 +213,7 @@ class Session:
         self._apply(self._protocol.starts_speaking(speech.request))
         settings = speech.request.settings
         with closing(encoder_for(settings.format, settings.sample_rate, self._config)) as encoder:
-            await self._encode(stream, speech, encoder)
-
-    async def _encode(self, stream: UtteranceStream, speech: _Speech, encoder: Encoder) -> None:
-        segment = 0
-        async for piece in stream:
-            segment = piece.segment
-            speech.head_silence.feed(piece.samples)
-            for samples in _cut(piece.samples):
-                # A cancel waits here for the thread, so that `close` never comes beside a `push`.
-                frames = (
-                    await trio.to_thread.run_sync(encoder.push, samples)
-                    if encoder.blocks
-                    else encoder.push(samples)
-                )
-                await self._hand_over(speech, segment, frames)
-        frames = await trio.to_thread.run_sync(encoder.flush) if encoder.blocks else encoder.flush()
-        await self._hand_over(speech, segment, frames)
+            await encode_utterance(stream, encoder, speech.head_silence, partial(self._hand_over, speech))
 
     async def _hand_over(self, speech: _Speech, segment: int, frames: list[AudioFrame]) -> None:
         """Returns when the sender has sent the frames."""
@@ -291,11 +273,6 @@ class Session:
                 break
         self._apply(effects)
         return frames
-
-
-def _cut(samples: Samples) -> Iterator[Samples]:
-    for start in range(0, len(samples), ENCODED_AT_ONCE_SAMPLES):
-        yield samples[start : start + ENCODED_AT_ONCE_SAMPLES]
 
 
 def _record(speech: _Speech, ended_at: float) -> RequestRecord:

@@ -1,0 +1,41 @@
+"""From what the engine makes of an utterance to frames, for whichever way they are sent."""
+
+from collections.abc import Awaitable, Callable, Iterator
+
+import trio
+
+from kokoro_trio.audio.frames import AudioFrame, Encoder
+from kokoro_trio.engine.engine import UtteranceStream
+from kokoro_trio.metrics import HeadSilence
+from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
+
+ENCODED_AT_ONCE_SAMPLES = SAMPLE_RATE_HZ // 5
+"""Of Opus some milliseconds of work: no more is done before the first frame, or after a cancel."""
+
+HandOver = Callable[[int, list[AudioFrame]], Awaitable[None]]
+"""Sends some frames of a segment, and returns when they are sent. There may be none."""
+
+
+async def encode_utterance(
+    stream: UtteranceStream, encoder: Encoder, head_silence: HeadSilence, hand_over: HandOver
+) -> None:
+    """All of the utterance, piece by piece. Raises `RequestError` where it cannot be spoken (to the end)."""
+    segment = 0
+    async for piece in stream:
+        segment = piece.segment
+        head_silence.feed(piece.samples)
+        for samples in _cut(piece.samples):
+            # A cancel waits here for the thread, so that `close` never comes beside a `push`.
+            frames = (
+                await trio.to_thread.run_sync(encoder.push, samples)
+                if encoder.blocks
+                else encoder.push(samples)
+            )
+            await hand_over(segment, frames)
+    frames = await trio.to_thread.run_sync(encoder.flush) if encoder.blocks else encoder.flush()
+    await hand_over(segment, frames)
+
+
+def _cut(samples: Samples) -> Iterator[Samples]:
+    for start in range(0, len(samples), ENCODED_AT_ONCE_SAMPLES):
+        yield samples[start : start + ENCODED_AT_ONCE_SAMPLES]

@@ -1,0 +1,260 @@
+"""`POST /v1/audio/speech`: one request, one utterance, its audio sent as it is made.
+
+Plain ASGI and not a Quart view: what a request does in the engine lies in one task and one cancel scope,
+which a view and the body that it returns would share between them. The answer begins with the first audio,
+so that whatever goes wrong before has a status of its own; what goes wrong later breaks the transfer off,
+so that nobody takes half a sound for a whole one.
+"""
+
+import json
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import closing
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+import trio
+from attrs import define, field
+
+from kokoro_trio.audio.files import file_encoder_for
+from kokoro_trio.audio.frames import AudioFrame
+from kokoro_trio.config import ListenConfig, StreamConfig
+from kokoro_trio.engine.engine import Engine
+from kokoro_trio.errors import Overloaded, RequestError, SynthesisFailed
+from kokoro_trio.metrics import DISCONNECTED, HeadSilence, RequestRecord
+from kokoro_trio.model.voices import VoiceCatalogue
+from kokoro_trio.server.encoding import encode_utterance
+from kokoro_trio.server.keys import Door
+from kokoro_trio.server.openai import (
+    Refusal,
+    SpeechRequest,
+    delta_event,
+    done_event,
+    error_event,
+    speech_request,
+    too_large,
+    too_slow,
+    wrong_key,
+    wrong_method,
+)
+from kokoro_trio.speech import SAMPLE_RATE_HZ
+
+log = structlog.get_logger()
+
+RETRY_AFTER_S = 2
+DONE = "done"
+JSON_CONTENT_TYPE = "application/json"
+
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+
+
+class ClientLeft(Exception):
+    """Before the request was whole."""
+
+
+@define(eq=False)
+class _Answer:
+    """What the client of one request gets. `begin` comes first and once; without `end` it is broken off."""
+
+    _send: Send
+    request_id: str
+    has_begun: bool = False
+
+    async def begin(
+        self, status: HTTPStatus, content_type: str, headers: list[tuple[str, str]] | None = None
+    ) -> None:
+        self.has_begun = True
+        told = [
+            ("Content-Type", content_type),
+            # What is sent bit by bit is not to be gathered or kept on the way.
+            ("Cache-Control", "no-store"),
+            ("X-Accel-Buffering", "no"),
+            ("X-Request-Id", self.request_id),
+            *(headers or []),
+        ]
+        raw = [(name.lower().encode(), value.encode()) for name, value in told]
+        await self._send({"type": "http.response.start", "status": int(status), "headers": raw})
+
+    async def write(self, data: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self) -> None:
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def refuse(self, refusal: Refusal) -> None:
+        body = json.dumps(refusal.body).encode()
+        length = ("Content-Length", str(len(body)))
+        await self.begin(refusal.status, JSON_CONTENT_TYPE, [length, *refusal.headers])
+        await self.write(body)
+        await self.end()
+
+
+@define(eq=False)
+class _Speech:
+    """A request that is spoken."""
+
+    request: SpeechRequest
+    answer: _Answer
+    received_at: float
+    slot_at: float | None = None
+    first_audio_at: float | None = None
+    n_samples_sent: int = 0
+    head_silence: HeadSilence = field(factory=HeadSilence)
+    end: str = DISCONNECTED
+    error: RequestError | None = None
+
+    async def hand_over(self, segment: int, frames: list[AudioFrame]) -> None:
+        if not frames:
+            return
+        data = b"".join(frame.data for frame in frames)
+        if not self.answer.has_begun:
+            await self.answer.begin(HTTPStatus.OK, self.request.content_type)
+        await self.answer.write(delta_event(data) if self.request.is_sse else data)
+        self.first_audio_at = self.first_audio_at or trio.current_time()
+        self.n_samples_sent += sum(frame.n_samples for frame in frames)
+
+    async def conclude(self) -> None:
+        """Ends the answer, or breaks it off where its sound is not whole."""
+        if self.error is not None:
+            await self._fail(Refusal.of(self.error, RETRY_AFTER_S))
+        elif self.end == DONE:
+            if self.request.is_sse:
+                await self.answer.write(done_event())
+            await self.answer.end()
+
+    async def _fail(self, refusal: Refusal) -> None:
+        if not self.answer.has_begun:
+            await self.answer.refuse(refusal)
+        elif self.request.is_sse:
+            await self.answer.write(error_event(refusal))
+
+    def record(self, ended_at: float) -> RequestRecord:
+        return RequestRecord.of(
+            request_id=self.answer.request_id,
+            voice=self.request.voice_name,
+            end=self.end,
+            received_at=self.received_at,
+            slot_at=self.slot_at,
+            first_frame_at=self.first_audio_at,
+            ended_at=ended_at,
+            head_silence_s=self.head_silence.seconds,
+            audio_s=self.n_samples_sent / SAMPLE_RATE_HZ,
+        )
+
+
+class HttpSpeech:
+    """An ASGI application. `why_not` tells where nothing new can be spoken; `voices` is asked where it can.
+
+    `on_refused` is told the code of what is refused before it is spoken.
+    `n_outstanding` requests are being spoken; a request no longer counts when `on_request_end` is told of it.
+    """
+
+    def __init__(
+        self,
+        config: ListenConfig,
+        stream_config: StreamConfig,
+        door: Door,
+        engine: Engine,
+        voices: Callable[[], VoiceCatalogue],
+        why_not: Callable[[], Overloaded | None],
+        on_request_end: Callable[[RequestRecord], None],
+        on_refused: Callable[[str], None],
+    ) -> None:
+        self._config = config
+        self._stream_config = stream_config
+        self._door = door
+        self._engine = engine
+        self._voices = voices
+        self._why_not = why_not
+        self._on_request_end = on_request_end
+        self._on_refused = on_refused
+        self.n_outstanding = 0
+
+    async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
+        """Whatever goes wrong here costs this request only."""
+        answer = _Answer(send, uuid.uuid4().hex)
+        try:
+            await self._serve(scope, receive, answer)
+        except* Exception:
+            log.exception("http_speech_failed", request_id=answer.request_id)
+            if not answer.has_begun:
+                await answer.refuse(Refusal.of(SynthesisFailed(), RETRY_AFTER_S))
+
+    async def _serve(self, scope: Event, receive: Receive, answer: _Answer) -> None:
+        received_at = trio.current_time()
+        try:
+            request = self._checked(scope, await self._body(receive))
+        except Refusal as refusal:
+            await answer.refuse(refusal)
+            return
+        except RequestError as error:
+            self._on_refused(error.code)
+            await answer.refuse(Refusal.of(error, RETRY_AFTER_S))
+            return
+        except ClientLeft:
+            return
+        await self._speak(_Speech(request, answer, received_at), receive)
+
+    async def _body(self, receive: Receive) -> bytes:
+        """What is over the limit is read and thrown away, or else its sender would not hear of it."""
+        body, n_bytes = b"", 0
+        with trio.move_on_after(self._config.handshake_timeout_s):
+            while True:
+                event = await receive()
+                if event["type"] == "http.disconnect":
+                    raise ClientLeft
+                n_bytes += len(event["body"])
+                body += event["body"] if n_bytes <= self._config.max_message_bytes else b""
+                if not event["more_body"]:
+                    break
+            if n_bytes > self._config.max_message_bytes:
+                raise too_large(self._config.max_message_bytes)
+            return body
+        raise too_slow(self._config.handshake_timeout_s)
+
+    def _checked(self, scope: Event, body: bytes) -> SpeechRequest:
+        """A key is asked for before anything is told. Raises `Refusal` or `RequestError`."""
+        if not self._door.opens_for(scope["query_string"].decode("latin-1"), scope["headers"]):
+            raise wrong_key()
+        if scope["method"] != "POST":
+            raise wrong_method("POST")
+        if (overloaded := self._why_not()) is not None:
+            raise overloaded
+        request = speech_request(body, self._voices(), self._config.max_input_characters)
+        if self._engine.is_full:
+            raise Overloaded(reason="too many are waiting already")
+        return request
+
+    async def _speak(self, speech: _Speech, receive: Receive) -> None:
+        self.n_outstanding += 1
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_when_gone, receive, nursery.cancel_scope)
+                await self._sound(speech)
+                nursery.cancel_scope.cancel()
+            # Out here: the server says of an answer that has ended, too, that its client is gone.
+            await speech.conclude()
+        finally:
+            self.n_outstanding -= 1
+            self._on_request_end(speech.record(trio.current_time()))
+
+    async def _sound(self, speech: _Speech) -> None:
+        try:
+            # A session of its own: whoever asks for one thing at a time waits for nobody's long list.
+            async with self._engine.open(speech.request.utterance, speech.answer.request_id) as stream:
+                await stream.wait_for_slot()
+                speech.slot_at = trio.current_time()
+                with closing(file_encoder_for(speech.request.format, self._stream_config)) as encoder:
+                    await encode_utterance(stream, encoder, speech.head_silence, speech.hand_over)
+            speech.end = DONE
+        except RequestError as error:
+            speech.end, speech.error = error.code, error
+
+
+async def _cancel_when_gone(receive: Receive, speaking: trio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    speaking.cancel()

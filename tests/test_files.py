@@ -1,0 +1,102 @@
+"""Pure: sounds as files, that any player decodes what was said, and that it comes as it is made."""
+
+import io
+import os
+import struct
+import threading
+import wave
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from kokoro_trio.audio.files import CONTENT_TYPES, UNKNOWN_BYTES, file_encoder_for, wav_head
+from kokoro_trio.audio.pcm import to_pcm16
+from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
+from tests.test_codecs import STREAM, chirp, encoded, likeness
+
+FORMATS = list(CONTENT_TYPES)
+MOST_ADDED_S = 0.1
+"""What MP3 and AAC put before a sound and fill up their last frame with; the others add nothing."""
+
+
+def samples_in(file: bytes, audio_format: str) -> NDArray[np.float32]:
+    """At 24 kHz, whatever was added to them included."""
+    if audio_format == "pcm":
+        return np.frombuffer(file, "<i2").astype(np.float32)
+    resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE_HZ)
+    with av.open(io.BytesIO(file), "r") as container:
+        frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
+    frames += resampler.resample(None)
+    return np.concatenate([frame.to_ndarray()[0] for frame in frames]).astype(np.float32)
+
+
+def best_likeness(heard: Samples, said: Samples) -> float:
+    """Wherever in what is heard it begins."""
+    return max(
+        likeness(heard[delay : delay + len(said)], said[: len(heard) - delay])
+        for delay in range(max(1, len(heard) - len(said) + 1))
+    )
+
+
+@pytest.mark.parametrize("audio_format", FORMATS)
+class TestEveryFormat:
+    PIECES_S = (0.6, 0.2, 0.0, 0.775, 0.31)
+
+    def frames_of(self, audio_format: str) -> list[bytes]:
+        ends = np.cumsum([round(seconds * SAMPLE_RATE_HZ) for seconds in self.PIECES_S])[:-1]
+        pieces = np.split(chirp(sum(self.PIECES_S)), ends)
+        return [frame.data for frame in encoded(file_encoder_for(audio_format, STREAM), pieces)]
+
+    def test_what_is_decoded_is_what_was_said(self, audio_format: str) -> None:
+        heard = samples_in(b"".join(self.frames_of(audio_format)), audio_format)
+        said = chirp(sum(self.PIECES_S))
+        added_s = (len(heard) - len(said)) / SAMPLE_RATE_HZ
+        assert -0.001 <= added_s <= (MOST_ADDED_S if audio_format in ("mp3", "aac") else 0.0)
+        assert best_likeness(heard, said) > 0.995
+
+    def test_the_first_piece_is_heard_before_the_second_is_made(self, audio_format: str) -> None:
+        frames = file_encoder_for(audio_format, STREAM).push(chirp(0.6))
+        heard = samples_in(b"".join(frame.data for frame in frames), audio_format)
+        assert 0.45 < len(heard) / SAMPLE_RATE_HZ <= 0.6
+
+    def test_samples_are_counted(self, audio_format: str) -> None:
+        frames = encoded(file_encoder_for(audio_format, STREAM), [chirp(0.2)] * 5)
+        assert sum(frame.n_samples for frame in frames) == SAMPLE_RATE_HZ
+
+    def test_nothing_was_said(self, audio_format: str) -> None:
+        assert file_encoder_for(audio_format, STREAM).flush() == []
+
+    @pytest.mark.parametrize("n_pieces", [0, 1, 3])
+    def test_closing_in_the_middle_leaves_nothing_open(self, audio_format: str, n_pieces: int) -> None:
+        def held() -> tuple[int, int]:
+            return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+        before = held()
+        for _ in range(20):
+            encoder = file_encoder_for(audio_format, STREAM)
+            for _ in range(n_pieces):
+                encoder.push(chirp(0.1))
+            encoder.close()
+            encoder.close()
+        assert held() == before
+
+
+@pytest.mark.parametrize("audio_format", ["flac", "wav"])
+def test_lossless_formats_lose_nothing(audio_format: str) -> None:
+    frames = encoded(file_encoder_for(audio_format, STREAM), [chirp(0.7)])
+    heard = samples_in(b"".join(frame.data for frame in frames), audio_format)
+    assert heard.tolist() == to_pcm16(chirp(0.7)).tolist()
+
+
+def test_the_head_of_a_wave_file_is_that_of_the_standard_library_but_for_the_lengths() -> None:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as written:
+        written.setparams((1, 2, SAMPLE_RATE_HZ, 0, "NONE", ""))
+        written.writeframes(b"")
+    head, expected = wav_head(), file.getvalue()
+    riff_length, data_length = slice(4, 8), slice(40, 44)
+    unknown = struct.pack("<I", UNKNOWN_BYTES)
+    assert head[riff_length] == head[data_length] == unknown
+    assert (head[8:40], len(head)) == (expected[8:40], len(expected))

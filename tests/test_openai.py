@@ -1,0 +1,199 @@
+"""Pure: what a request to OpenAI's interface means, and what answers and errors look like."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from kokoro_trio.errors import (
+    Overloaded,
+    RequestError,
+    SynthesisFailed,
+    TooManyCharacters,
+    UnknownVoice,
+    Unpronounceable,
+)
+from kokoro_trio.model.custom_voices import CustomVoices
+from kokoro_trio.model.release import Release
+from kokoro_trio.model.voices import VoiceCatalogue
+from kokoro_trio.server.openai import (
+    MODELS,
+    VOICES,
+    Refusal,
+    SpeechRequest,
+    delta_event,
+    done_event,
+    error_event,
+    models_listed,
+    resolve,
+    speech_request,
+    unknown_model,
+)
+from kokoro_trio.speech import Utterance
+
+KOKORO = VoiceCatalogue.of(tuple(Release.load().hub.voices), female="af_aoede", male="am_michael")
+"""All voices of the model."""
+OPENAI_VOICES = "alloy, ash, ballad, cedar, coral, echo, fable, marin, nova, onyx, sage, shimmer, verse"
+"""As OpenAI's reference lists them, in order of the alphabet."""
+
+
+def asked(**fields: object) -> SpeechRequest:
+    values = {"model": "tts-1", "voice": "alloy", "input": "Hello there.", **fields}
+    return speech_request(json.dumps(values).encode(), KOKORO, max_characters=4096)
+
+
+class TestRequests:
+    def test_the_least_that_openai_asks_for(self) -> None:
+        request = asked()
+        assert request == SpeechRequest(Utterance("Hello there.", "af_alloy"), "af_alloy", "mp3", False)
+        assert request.content_type == "audio/mpeg"
+
+    def test_everything(self) -> None:
+        request = asked(
+            voice="bm_lewis",
+            response_format="opus",
+            speed=1.25,
+            stream_format="sse",
+            instructions="Whisper.",
+            language="fr",
+        )
+        utterance = Utterance("Hello there.", "bm_lewis", speed=1.25, language="f")
+        assert request == SpeechRequest(utterance, "bm_lewis", "opus", True)
+        assert request.content_type.startswith("text/event-stream")
+
+    def test_null_is_as_good_as_nothing(self) -> None:
+        fields = ("model", "response_format", "speed", "stream_format", "instructions", "language")
+        assert asked(**dict.fromkeys(fields)) == asked()
+
+    def test_whatever_model_is_named(self) -> None:
+        assert asked(model="tts-9-from-next-year") == asked()
+
+    def test_the_input_may_be_as_long_as_openai_says(self) -> None:
+        assert len(asked(input="a " * 2048).utterance.text) == 4096
+        with pytest.raises(TooManyCharacters, match="4097 characters, it may have 4096"):
+            asked(input="a" * 4097)
+
+    @pytest.mark.parametrize(
+        ("fields", "code", "param"),
+        [
+            ({"input": None}, "bad_message", "input"),
+            ({"input": ["Hello."]}, "bad_message", "input"),
+            ({"input": " \n"}, "empty_text", "input"),
+            ({"input": "\ud800"}, "bad_text", "input"),
+            ({"input": "a" * 5000}, "too_long", "input"),
+            ({"voice": "aloy"}, "unknown_voice", "voice"),
+            ({"voice": "af_bella+alloy"}, "unknown_voice", "voice"),
+            ({"voice": 7}, "bad_message", "voice"),
+            ({"voice": {"name": "alloy"}}, "bad_message", "voice"),
+            ({"voice": ["alloy"]}, "bad_message", "voice"),
+            ({"response_format": "ogg"}, "unsupported_format", "response_format"),
+            ({"response_format": 3}, "bad_message", "response_format"),
+            ({"speed": 0.25}, "bad_speed", "speed"),
+            ({"speed": 4.0}, "bad_speed", "speed"),
+            ({"speed": "fast"}, "bad_speed", "speed"),
+            ({"speed": True}, "bad_speed", "speed"),
+            ({"stream_format": "chunks"}, "bad_message", "stream_format"),
+            ({"language": "de"}, "bad_language", "language"),
+            ({"model": 1}, "bad_message", "model"),
+        ],
+    )
+    def test_what_cannot_be_spoken(self, fields: dict[str, Any], code: str, param: str) -> None:
+        with pytest.raises(RequestError) as raised:
+            asked(**fields)
+        refusal = Refusal.of(raised.value, retry_after_s=2)
+        assert (refusal.status, refusal.type) == (400, "invalid_request_error")
+        assert (refusal.code, refusal.param) == (code, param)
+        assert refusal.headers == []
+        json.dumps(refusal.body).encode()
+
+    @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe\xfd", b'{"speed": NaN}', b"[" * 100_000])
+    def test_bodies_that_are_no_object(self, body: bytes) -> None:
+        with pytest.raises(RequestError) as raised:
+            speech_request(body, KOKORO, 4096)
+        refusal = Refusal.of(raised.value, retry_after_s=2)
+        assert (refusal.status, refusal.code, refusal.param) == (400, "bad_json", None)
+        assert refusal.message.startswith("the body must be a JSON object")
+
+
+class TestVoices:
+    def test_openai_s_thirteen_are_all_there_and_differ(self) -> None:
+        assert ", ".join(VOICES) == OPENAI_VOICES
+        assert len({resolve(name, KOKORO).name for name in VOICES}) == 13
+
+    def test_the_one_of_the_same_name_where_there_is_one(self) -> None:
+        same = {name for name in KOKORO.names if name[3:] in VOICES}
+        assert {VOICES[name[3:]] for name in same} == same
+
+    @pytest.mark.parametrize("name", ["af_heart", "female", "male", "af_bella+af_sky(2)"])
+    def test_ours_as_everywhere(self, name: str) -> None:
+        assert resolve(name, KOKORO) == KOKORO.resolve(name)
+
+    def test_custom_voices_of_openai_have_an_id(self) -> None:
+        assert asked(voice={"id": "nova"}) == asked(voice="nova")
+
+    def test_none_is_the_default_of_the_websocket(self) -> None:
+        body = b'{"input": "Hello there."}'
+        assert speech_request(body, KOKORO, 4096).voice_name == "af_aoede"
+
+    def test_a_blend_may_take_the_name(self, tmp_path: Any) -> None:  # noqa: ANN401
+        CustomVoices(tmp_path, KOKORO.names).add("nova", "af_sky+af_bella", replace=False)
+        voices = VoiceCatalogue.of(KOKORO.names, female="af_sky", male="am_puck", custom_folder=tmp_path)
+        assert str(resolve("nova", voices).recipe) == "af_bella+af_sky"
+        assert resolve("alloy", voices).name == "af_alloy"
+
+    @pytest.mark.parametrize(
+        ("name", "near"), [("aloy", "alloy"), ("Nova", "nova"), ("af_haert", "af_heart"), ("femal", "female")]
+    )
+    def test_one_that_is_not_there_is_told_what_is_near(self, name: str, near: str) -> None:
+        with pytest.raises(UnknownVoice) as raised:
+            resolve(name, KOKORO)
+        assert raised.value.close_matches[0] == near
+        assert f"did you mean {near}" in str(raised.value)
+
+
+class TestErrors:
+    def test_have_openai_s_shape(self) -> None:
+        refusal = Refusal.of(Unpronounceable(), retry_after_s=2)
+        assert refusal.body == {
+            "error": {
+                "message": "the text holds nothing that can be pronounced",
+                "type": "invalid_request_error",
+                "param": "input",
+                "code": "unpronounceable",
+            }
+        }
+
+    def test_of_the_server_are_told_apart(self) -> None:
+        overloaded = Refusal.of(Overloaded(reason="it is shutting down"), retry_after_s=7)
+        assert (overloaded.status, overloaded.type) == (503, "server_error")
+        assert overloaded.headers == [("Retry-After", "7")]
+        failed = Refusal.of(SynthesisFailed(), retry_after_s=7)
+        assert (failed.status, failed.type, failed.headers) == (500, "server_error", [])
+
+    def test_of_a_model(self) -> None:
+        refusal = unknown_model("whisper-1")
+        assert (refusal.status, refusal.code, refusal.param) == (404, "model_not_found", "model")
+
+
+def test_models() -> None:
+    listed = models_listed()
+    assert listed["object"] == "list"
+    data: Any = listed["data"]
+    assert [model["id"] for model in data] == list(MODELS)
+    assert {model["object"] for model in data} == {"model"}
+
+
+def test_events_are_one_line_of_json_each() -> None:
+    refusal = Refusal.of(SynthesisFailed(), retry_after_s=2)
+    events = (delta_event(b"\x00\xff" * 3), done_event(), error_event(refusal))
+    values = []
+    for event in events:
+        assert event.startswith(b"data: ")
+        assert event.endswith(b"\n\n")
+        assert event.count(b"\n") == 2
+        values.append(json.loads(event.removeprefix(b"data: ")))
+    assert [value["type"] for value in values] == ["speech.audio.delta", "speech.audio.done", "error"]
+    assert base64.b64decode(values[0]["audio"]) == b"\x00\xff" * 3
+    assert set(values[1]["usage"]) == {"input_tokens", "output_tokens", "total_tokens"}
+    assert values[2]["error"] == refusal.body["error"]
