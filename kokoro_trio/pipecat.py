@@ -259,6 +259,8 @@ class KokoroTrioTTSService(WebsocketTTSService):
 
     @traced_tts
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
+        if self._disconnecting:
+            return  # Text that was left over when the pipeline ended.
         if self._connection_task is None or self._connection_task.done():
             await self._connect()
         if context_id != self._turn_context_id:

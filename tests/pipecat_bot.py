@@ -106,7 +106,12 @@ class Bot:
             idle_timeout_secs=None,
         )
 
+        self._has_started = asyncio.Event()
+        self._worker.add_event_handler("on_pipeline_started", self._on_started)
         self._worker.add_event_handler("on_pipeline_error", self._on_error)
+
+    async def _on_started(self, worker: PipelineWorker, frame: StartFrame) -> None:
+        self._has_started.set()
 
     async def _on_error(self, worker: PipelineWorker, error: ErrorFrame) -> None:
         self._note("error", error.error, error.category.value if error.category else "")
@@ -126,7 +131,7 @@ class Bot:
         await runner.add_workers(self._worker)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(runner.run())
-            await self.until("on_connected")
+            await self._has_started.wait()
             for name, *arguments in script:
                 await getattr(self, name)(*arguments)
             await self._worker.queue_frame(EndFrame())
@@ -135,7 +140,6 @@ class Bot:
             "played_s": len(self._player.played) / 2 / self._player.sample_rate,
             "rate_hz": self._tts.sample_rate,
             "context": [standard_message_text(message) for message in self._context.get_messages()],
-            "audio": self._player.played.hex(),
         }
 
     # The steps.
@@ -188,7 +192,7 @@ class Bot:
 
 async def main() -> None:
     logger.remove()
-    logger.add(sys.stderr, level="DEBUG")
+    logger.add(sys.stderr, level="WARNING")
     url, options, script = sys.argv[1:]
     bot = Bot(url, **json.loads(options))
     print(json.dumps(await bot.run(json.loads(script))))
