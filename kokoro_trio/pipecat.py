@@ -66,7 +66,6 @@ _CATEGORIES = {
     "empty_text": ErrorCategory.APPLICATION,
     "too_long": ErrorCategory.APPLICATION,
     "unpronounceable": ErrorCategory.APPLICATION,
-    "overloaded": ErrorCategory.RATE_LIMIT,
 }
 
 
@@ -107,6 +106,8 @@ class Request:
     is_rest: bool = False
     """Of a text whose beginning was spoken on another connection."""
     n_tries: int = 0
+    is_put_off: bool = False
+    """The connection takes nothing new; the next one may."""
 
     def newly_spoken(self) -> list[Word]:
         """The words whose whole sound has been received since the last call."""
@@ -121,6 +122,7 @@ class Request:
         self.text = remaining_text(self.text, self.words, self.n_words_told)
         self.is_rest |= self.n_words_told > 0
         self.words, self.received_s, self.n_words_told = [], 0.0, 0
+        self.is_put_off = False
 
 
 def remaining_text(text: str, words: Sequence[Word], n_spoken: int) -> str:
@@ -400,7 +402,7 @@ class KokoroTrioTTSService(WebsocketTTSService):
             await self._call_event_handler("on_disconnected")
 
     async def _receive_messages(self) -> None:
-        """Until the connection ends; raises ConnectionClosed where that is not in good order."""
+        """Until the connection ends. Raises OSError or ConnectionClosed where that is not in good order."""
         websocket = self._websocket
         assert websocket is not None
         async for message in websocket:
@@ -408,6 +410,9 @@ class KokoroTrioTTSService(WebsocketTTSService):
                 await self._receive_audio(message)
             else:
                 await self._receive_message(json.loads(message))
+                outstanding = self._outstanding.values()
+                if outstanding and all(request.is_put_off for request in outstanding):
+                    raise ConnectionError("the server takes nothing new on this connection")
 
     async def _receive_audio(self, audio: bytes) -> None:
         request = self._outstanding.get(self._speaking_id or "")
@@ -461,6 +466,9 @@ class KokoroTrioTTSService(WebsocketTTSService):
         code, explanation = message["code"], message["message"]
         if request is None:
             logger.warning(f"{self}: {code}: {explanation}")
+            return
+        if code == "overloaded":
+            request.is_put_off = True
             return
         if not (request.is_rest and code in ("empty_text", "unpronounceable")):
             category = _CATEGORIES.get(code, ErrorCategory.SERVER)

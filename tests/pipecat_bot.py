@@ -146,19 +146,19 @@ class Bot:
 
     async def turn(self, *pieces: str) -> None:
         """What a language model answers, piece by piece."""
-        await self._worker.queue_frame(LLMFullResponseStartFrame())
-        for piece in pieces:
-            await self._worker.queue_frame(LLMTextFrame(piece))
-        await self._worker.queue_frame(LLMFullResponseEndFrame())
+        await self.begin(*pieces)
+        await self.end()
 
-    async def open_turn(self, text: str, pause_s: float, rest: str) -> None:
-        """A language model that takes a pause in the middle."""
-        await self._worker.queue_frames([LLMFullResponseStartFrame(), LLMTextFrame(text)])
-        await asyncio.sleep(pause_s)
-        await self._worker.queue_frames([LLMTextFrame(rest), LLMFullResponseEndFrame()])
+    async def begin(self, *pieces: str) -> None:
+        await self._worker.queue_frames([LLMFullResponseStartFrame(), *map(LLMTextFrame, pieces)])
 
-    async def speak(self, text: str) -> None:
-        await self._worker.queue_frame(TTSSpeakFrame(text))
+    async def end(self, *pieces: str) -> None:
+        await self._worker.queue_frames([*map(LLMTextFrame, pieces), LLMFullResponseEndFrame()])
+
+    async def speak(self, text: str, interruptible: bool = True) -> None:
+        frame = TTSSpeakFrame(text)
+        frame.interruptible = interruptible
+        await self._worker.queue_frame(frame)
 
     async def text(self, text: str) -> None:
         await self._worker.queue_frame(TextFrame(text))

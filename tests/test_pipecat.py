@@ -1,10 +1,13 @@
 """End to end: Pipecat pipelines around our service, in processes of their own, and the real server."""
 
 import json
+import os
 import sys
 import time
+import wave
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -12,11 +15,15 @@ import pytest
 import trio
 from attrs import evolve
 
+from kokoro_trio.config import REPOSITORY
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.server.messages import WEBSOCKET_PATH
 from kokoro_trio.speech import Samples, Window
 from tests.process import free_port
+from tests.readme import snippet
 from tests.test_server import CONFIG, Server, in_thread, running, talk
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY)}
 
 Script = list[list[Any]]
 """Steps of `pipecat_bot`."""
@@ -120,18 +127,27 @@ async def serve_at(
 
 @asynccontextmanager
 async def restarted(
-    script: Script, load: Callable[[], Synthesizer] = ToneSynthesizer
+    script: Script, load: Callable[[], Synthesizer] = ToneSynthesizer, *, drains: bool = False
 ) -> AsyncIterator[tuple[Server, Server, Report]]:
-    """The server that the bot met first, that which takes its place when it asks, and what it says."""
+    """The server that the bot met first, that which takes its place when it asks, and what it says.
+
+    One that drains lets what is outstanding finish.
+    """
     port = free_port()
     async with trio.open_nursery() as nursery:
         first: Server = await nursery.start(serve_at, port, load)
         async with bot(first.url(), script) as started:
             await started.asks("restart")
+            if drains:
+                nursery.start_soon(first.listener.drain, 30)
+                await started.goes_on()
+                while first.listener.readiness().connections:
+                    await trio.sleep(0.1)
             first.scope.cancel()
             await trio.sleep(0.5)
             second: Server = await nursery.start(serve_at, port, load)
-            await started.goes_on()
+            if not drains:
+                await started.goes_on()
             yield first, second, await started.report()
         nursery.cancel_scope.cancel()
 
@@ -195,6 +211,34 @@ async def test_an_interruption_cancels_and_keeps_the_connection() -> None:
     assert 3.0 <= report.played_s - server.records[-1].audio_s < 3.3
 
 
+async def test_what_may_not_be_interrupted_is_spoken_to_its_end() -> None:
+    script: Script = [
+        ["speak", "This must be heard to the end.", False],
+        ["turn", f"{LONG} {LONG}"],
+        ["until_played", 1.0],
+        ["interrupt"],
+        ["until", "stopped"],
+    ]
+    async with running(load=LeisurelyTones) as server:
+        report = await run_bot(server.url(), script)
+    assert {record.end for record in server.records[1:]} <= {"canceled", "done"}
+    assert sorted(record.end for record in server.records) == ["canceled", "canceled", "done"]
+    assert report.context == ["This must be heard to the end."]
+
+
+async def test_speech_in_the_middle_of_a_turn_follows_the_turn() -> None:
+    script: Script = [
+        ["begin", "One two. Three"],
+        ["speak", "And five."],
+        ["end", " four."],
+        ["until", "stopped", 2],
+    ]
+    async with running() as server:
+        report = await run_bot(server.url(), script)
+    assert report.words == ["One", "two", "Three", "four", "And", "five"]
+    assert [record.end for record in server.records] == ["done"] * 3
+
+
 async def test_survives_a_restart_between_two_turns() -> None:
     async with restarted([*TWO_TURNS[:2], ["ask", "restart"], *TWO_TURNS[2:]]) as (_, second, report):
         assert [record.end for record in second.records] == ["done"]
@@ -224,6 +268,21 @@ async def test_what_was_said_while_the_server_was_away_is_spoken_when_it_is_back
     async with restarted(script) as (_, second, report):
         assert [record.end for record in second.records] == ["done"] * 4
     assert len(report.context) == 2
+
+
+async def test_a_server_that_shuts_down_finishes_its_sentence_and_the_next_one_speaks_the_rest() -> None:
+    script: Script = [
+        ["begin", f"{LONG} And"],
+        ["until_played", 0.5],
+        ["ask", "restart"],
+        ["end", " so it ends."],
+        ["until", "stopped"],
+    ]
+    async with restarted(script, LeisurelyTones, drains=True) as (first, second, report):
+        assert [record.end for record in first.records] == ["done"]
+        assert [record.end for record in second.records] == ["done"]
+    assert report.context == [f"{LONG} And so it ends."]
+    assert not report.of("error")
 
 
 async def test_waits_for_a_server_that_is_loading() -> None:
@@ -317,7 +376,7 @@ async def test_text_outside_of_a_turn_is_spoken_and_ends() -> None:
 
 
 async def test_a_pause_of_the_language_model_moves_the_words_that_follow() -> None:
-    script: Script = [["open_turn", "One two. Three", 3.5, " four."], ["until", "stopped"]]
+    script: Script = [["begin", "One two. Three"], ["sleep", 3.5], ["end", " four."], ["until", "stopped"]]
     async with running() as server:
         report = await run_bot(server.url(), script)
     assert report.words == ["One", "two", "Three", "four"]
@@ -334,3 +393,27 @@ async def test_speaks_at_the_rate_of_the_pipeline_if_the_server_has_it(
         report = await run_bot(server.url(), TWO_TURNS[:2], pipeline_rate_hz=pipeline_rate_hz)
     assert report.rate_hz == rate_hz
     assert report.played_s == pytest.approx(sum(record.audio_s for record in server.records), abs=0.2)
+
+
+async def test_the_bot_of_the_readme_writes_what_it_says_into_a_file(tmp_path: Path) -> None:
+    code = snippet("# bot.py")
+    async with running() as server:
+        for said, meant in ((":8000/", f":{server.port}/"), ('"dev-key"', '"first"')):
+            assert said in code
+            code = code.replace(said, meant)
+        command = [sys.executable, "-c", code]
+        with trio.fail_after(60):
+            await trio.run_process(
+                command, stdin=b"Hello there.\nIt is raining.\n", cwd=tmp_path, env=ENVIRONMENT
+            )
+    assert [record.end for record in server.records] == ["done"] * 4
+    with wave.open(str(tmp_path / "bot.wav")) as written:
+        written_s = written.getnframes() / written.getframerate()
+    assert written_s == pytest.approx(sum(record.audio_s for record in server.records), abs=0.01)
+
+
+def test_the_readme_names_the_lines_of_the_bot_that_change() -> None:
+    code = snippet("# bot.py")
+    assert '[Parrot(), tts, WavFile("bot.wav")]' in code
+    assert "for line in sys.stdin:" in code
+    assert "EndFrame()" in code
