@@ -159,15 +159,16 @@ class Backoff:
     """How long to wait before the next try to connect, and when to stop."""
 
     patience_s: float
-    _n_failures: int = 0
+    n_failures: int = 0
+    """In a row."""
     _since_s: float = 0.0
 
     def delay_s(self, error: Exception | None, now_s: float) -> float | None:
         """None: another try will not help, or the patience is over. `error` None: closed in good order."""
-        if self._n_failures == 0:
+        if self.n_failures == 0:
             self._since_s = now_s
-        delay_s = min(FIRST_BACKOFF_S * 2**self._n_failures, MAX_BACKOFF_S)
-        self._n_failures += 1
+        delay_s = min(FIRST_BACKOFF_S * 2**self.n_failures, MAX_BACKOFF_S)
+        self.n_failures += 1
         if isinstance(error, InvalidStatus):
             if error.response.status_code not in PASSING_STATUSES:
                 return None
@@ -176,7 +177,7 @@ class Backoff:
         return None if is_hopeless else delay_s
 
     def reset(self) -> None:
-        self._n_failures = 0
+        self.n_failures = 0
 
 
 def _retry_after_s(refused: InvalidStatus) -> float | None:
@@ -367,7 +368,8 @@ class KokoroTrioTTSService(WebsocketTTSService):
             reason = str(error or "the server closed the connection")
             delay_s = self._backoff.delay_s(error, time.monotonic()) if self._reconnect_on_error else None
             if delay_s is not None:
-                logger.warning(f"{self}: no connection ({reason}); trying again in {delay_s:g} s")
+                level = "WARNING" if self._backoff.n_failures == 1 else "DEBUG"
+                logger.log(level, f"{self}: no connection ({reason}); trying again in {delay_s:g} s")
         await self._report_error(ErrorFrame(f"no connection to {self._url}: {reason}", exception=error))
         for request in tuple(self._outstanding.values()):
             await self._end_request(request)

@@ -19,7 +19,8 @@ from kokoro_trio.config import REPOSITORY
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.server.messages import WEBSOCKET_PATH
 from kokoro_trio.speech import Samples, Window
-from tests.process import free_port
+from tests.process import Server as RealServer
+from tests.process import free_port, start
 from tests.readme import snippet
 from tests.test_server import CONFIG, Server, in_thread, running, talk
 
@@ -111,8 +112,8 @@ async def bot(
                 await process.wait()
 
 
-async def run_bot(url: str, script: Script, **options: Any) -> Report:  # noqa: ANN401
-    async with bot(url, script, **options) as started:
+async def run_bot(url: str, script: Script, *, timeout_s: float = 60, **options: Any) -> Report:  # noqa: ANN401
+    async with bot(url, script, timeout_s=timeout_s, **options) as started:
         return await started.report()
 
 
@@ -221,9 +222,10 @@ async def test_what_may_not_be_interrupted_is_spoken_to_its_end() -> None:
     ]
     async with running(load=LeisurelyTones) as server:
         report = await run_bot(server.url(), script)
-    assert {record.end for record in server.records[1:]} <= {"canceled", "done"}
     assert sorted(record.end for record in server.records) == ["canceled", "canceled", "done"]
-    assert report.context == ["This must be heard to the end."]
+    assert report.words == ["This", "must", "be", "heard", "to", "the", "end"]
+    spoken_s = next(record.audio_s for record in server.records if record.end == "done")
+    assert report.played_s == pytest.approx(spoken_s, abs=0.2)
 
 
 async def test_speech_in_the_middle_of_a_turn_follows_the_turn() -> None:
@@ -417,3 +419,61 @@ def test_the_readme_names_the_lines_of_the_bot_that_change() -> None:
     assert '[Parrot(), tts, WavFile("bot.wav")]' in code
     assert "for line in sys.stdin:" in code
     assert "EndFrame()" in code
+
+
+@pytest.mark.model
+async def test_an_interruption_with_the_real_model(real_server: RealServer) -> None:
+    script: Script = [
+        ["turn", "Hello there, my friend. How are you?"],
+        ["until", "stopped"],
+        ["turn", " ".join([LONG] * 4)],
+        ["until_played", 3.0],
+        ["interrupt"],
+        ["sleep", 1.0],
+        ["turn", "Another turn."],
+        ["until", "stopped", 2],
+    ]
+    log = real_server.logs / "metrics.log"
+    n_before = len(log.read_text().splitlines()) if log.exists() else 0
+    report = await run_bot(real_server.url, script, timeout_s=300)
+    ends = [json.loads(line)["end"] for line in log.read_text().splitlines()[n_before:]]
+    assert ends[:2] == ["done", "done"]
+    assert "canceled" in ends
+    assert ends[-1] == "done"
+    assert len(report.of("on_connected")) == 1
+    first, interrupted, last = report.context
+    assert (first, last) == ("Hello there, my friend. How are you?", "Another turn.")
+    assert " ".join([LONG] * 4).startswith(interrupted)
+    # Some three words a second.
+    assert 3 < len(interrupted.split()) < 20
+    assert not report.of("error")
+
+
+@pytest.mark.model
+async def test_goes_on_after_a_kill_of_the_real_server(tmp_path: Path) -> None:
+    """In mid-sentence, and at once again at the same port."""
+    script: Script = [
+        ["turn", f"{LONG} And so it ends."],
+        ["until_played", 2.0],
+        ["ask", "restart"],
+        ["until", "stopped"],
+        ["turn", "Another turn."],
+        ["until", "stopped", 2],
+    ]
+    server = start(tmp_path)
+    try:
+        await in_thread(server.wait_until_ready)
+        async with bot(server.url, script, timeout_s=900, patience_s=600) as started:
+            await started.asks("restart")
+            server.process.kill()
+            server.process.wait()
+            server = start(tmp_path, server.port)
+            await started.goes_on()
+            report = await started.report()
+    finally:
+        server.process.kill()
+        server.process.wait()
+    assert report.context == [f"{LONG} And so it ends.", "Another turn."]
+    assert " ".join(report.words) == f"{LONG} And so it ends. Another turn."
+    assert len(report.of("on_connected")) == 2
+    assert not report.of("error")
