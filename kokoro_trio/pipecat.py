@@ -28,6 +28,7 @@ from pipecat.processors.frame_processor import FrameProcessorSetup
 from pipecat.services.settings import TTSSettings
 from pipecat.services.tts_service import TextAggregationMode, WebsocketTTSService
 from pipecat.utils.errors import ErrorCategory
+from pipecat.utils.string import match_endofsentence
 from pipecat.utils.tracing.service_decorators import traced_tts
 from pipecat.utils.types import NOT_GIVEN, NotGiven
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
@@ -40,6 +41,9 @@ SAMPLE_RATES_HZ = (8000, 16000, 22050, 24000, 44100, 48000)
 """What the server can send PCM at."""
 MODEL_RATE_HZ = 24000
 BYTES_PER_SAMPLE = 2
+
+MAX_WORDS = 100
+"""Of a request; a server takes 150 if it is not set to take less."""
 
 PATIENCE_S = 60.0
 """A server takes some 15 s from its start until it speaks."""
@@ -134,6 +138,18 @@ def remaining_text(text: str, words: Sequence[Word], n_spoken: int) -> str:
     return text[min(end, words[n_spoken].start_char) if n_spoken < len(words) else end :]
 
 
+def pieces_of(text: str, language: str) -> list[str]:
+    """A text as it can be sent: whole, or sentence by sentence where it is too long for that."""
+    if len(text.split()) <= MAX_WORDS:
+        return [text]
+    pieces = []
+    while text.strip():
+        end = match_endofsentence(text, language=language) or len(text)
+        pieces.append(text[:end])
+        text = text[end:]
+    return pieces
+
+
 @dataclass
 class Playhead:
     """Where the audio of a context lies, in seconds from its first sample, if it is played as it comes.
@@ -222,7 +238,7 @@ class KokoroTrioTTSService(WebsocketTTSService):
             push_start_frame=True,
             push_stop_frames=True,
             # A context ends when its requests have; this is for a server that says nothing any more.
-            stop_frame_timeout_s=patience_s + MAX_BACKOFF_S,
+            stop_frame_timeout_s=2 * patience_s,
             # This server is not silent without saying why.
             max_consecutive_zero_audio_contexts=0,
             sample_rate=sample_rate,
@@ -269,10 +285,11 @@ class KokoroTrioTTSService(WebsocketTTSService):
         if context_id != self._turn_context_id:
             # Text outside of a turn: a context of its own, whose end nobody announces.
             self._complete.add(context_id)
-        request = Request(uuid.uuid4().hex, context_id, text, self._options())
         async with self._sending:
-            self._outstanding[request.request_id] = request
-            await self._send_speak(request)
+            for piece in pieces_of(text, self.text_aggregation_language):
+                request = Request(uuid.uuid4().hex, context_id, piece, self._options())
+                self._outstanding[request.request_id] = request
+                await self._send_speak(request)
         await self.start_tts_usage_metrics(text)
         yield None
 

@@ -61,6 +61,16 @@ def test_words_without_a_space_between_them_are_cut_where_the_next_begins(servic
     assert service.remaining_text("一二三", words, 2) == "三"
 
 
+def test_only_a_text_that_is_too_long_is_cut_into_its_sentences(service: ModuleType) -> None:
+    short, long = "Dr. Smith is here. He waits.", "Dr. Smith went on and on, he said. " * 20
+    assert service.pieces_of(short, "en") == [short]
+    pieces = service.pieces_of(f"{long}Without an end", "en")
+    assert [piece.strip() for piece in pieces] == ["Dr. Smith went on and on, he said."] * 20 + [
+        "Without an end"
+    ]
+    assert "".join(pieces) == f"{long}Without an end"
+
+
 def test_a_word_is_told_once_when_all_of_it_was_received(service: ModuleType) -> None:
     request = service.Request("r", "c", "One two.", {})
     request.words += words_of(service, "One two.", ("One", 0.5), ("two", 1.0))
