@@ -387,7 +387,9 @@ class KokoroTrioTTSService(WebsocketTTSService):
             if delay_s is not None:
                 level = "WARNING" if self._backoff.n_failures == 1 else "DEBUG"
                 logger.log(level, f"{self}: no connection ({reason}); trying again in {delay_s:g} s")
-        await self._report_error(ErrorFrame(f"no connection to {self._url}: {reason}", exception=error))
+        # The key may stand in the query.
+        address = self._url.partition("?")[0]
+        await self._report_error(ErrorFrame(f"no connection to {address}: {reason}", exception=error))
         for request in tuple(self._outstanding.values()):
             await self._end_request(request)
 
