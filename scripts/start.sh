@@ -195,7 +195,7 @@ speak() {
 show_the_way() {
     cat <<WAY
 
-It listens on $(url). How to go on, in $ROOT:
+It listens on $(url): open that in a browser to hear it. How to go on, in $ROOT:
     .venv/bin/python scripts/client.py --host $(host) --port $(port) --text "Good morning." --out morning.wav
     bash scripts/tail_bg_logs.sh
     bash scripts/stop.sh

@@ -1,4 +1,4 @@
-"""The HTTP side: is the process alive, is it ready to speak, with which voices, and how is it doing."""
+"""The HTTP side: the page, health and readiness, which voices there are, and how the server is doing."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
@@ -8,7 +8,7 @@ from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
-from quart import Response, jsonify, request
+from quart import Response, abort, jsonify, request
 from quart_trio import QuartTrio
 
 from kokoro_trio.errors import Overloaded
@@ -27,6 +27,7 @@ from kokoro_trio.server.openai import (
     unknown_model,
     wrong_key,
 )
+from kokoro_trio.server.page import HEADERS, INDEX, PageFile, page_files
 from kokoro_trio.text.languages import tag_of
 
 VOICES_PATH = "/v1/audio/voices"
@@ -68,6 +69,17 @@ def make_app(
 ) -> QuartTrio:
     """`voices` tells none at all while the model is loading."""
     app = QuartTrio(__name__)
+    page = page_files()
+
+    @app.get("/")
+    async def index() -> Response:
+        return await _page_file(page[INDEX])
+
+    @app.get("/page/<name>")
+    async def page_file(name: str) -> Response:
+        if name not in page:
+            abort(404)
+        return await _page_file(page[name])
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -126,6 +138,14 @@ def make_app(
         return await refuse(not_found(request.path))
 
     return app
+
+
+async def _page_file(file: PageFile) -> Response:
+    """304 where the browser has it already."""
+    response = Response(file.content, content_type=file.content_type, headers=HEADERS)
+    await response.add_etag()
+    await response.make_conditional(request)
+    return response
 
 
 def _raw(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:

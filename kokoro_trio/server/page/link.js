@@ -1,0 +1,111 @@
+// The connection to the server: HTTP for the voices, one WebSocket for everything that is said.
+
+const VOICES = "/v1/audio/voices";
+const STREAM = "/v1/audio/speech/stream/ws";
+
+export const SAMPLE_RATE_HZ = 24000;
+
+/** Why the server cannot be talked with: "key" (wrong or missing), "loading", "busy" or "gone". */
+export class Refused extends Error {
+  constructor(reason, retryAfterS = null) {
+    super(reason);
+    this.reason = reason;
+    this.retryAfterS = retryAfterS;
+  }
+}
+
+/** The voices that the server has. Throws `Refused`. */
+export async function fetchVoices(key) {
+  let answer;
+  try {
+    const headers = key ? { "X-API-Key": headerValue(key) } : {};
+    answer = await fetch(VOICES, { headers, cache: "no-store" });
+  } catch {
+    throw new Refused("gone");
+  }
+  if (answer.status === 401) throw new Refused("key");
+  if (answer.status === 503) throw new Refused("loading", Number(answer.headers.get("Retry-After")) || 2);
+  if (!answer.ok) throw new Refused("gone");
+  return (await answer.json()).voices;
+}
+
+/** A header is bytes, and a key may be any text: as the server compares it, in UTF-8. */
+function headerValue(key) {
+  return String.fromCharCode(...new TextEncoder().encode(key));
+}
+
+/**
+ * One WebSocket that is opened when it is first needed, stays open, and is opened anew by the next
+ * `open` after it was lost.
+ *
+ * `onMessage(message)`, `onAudio(samples: Int16Array)`, `onLost()`; `onTraffic(direction, message)`
+ * sees all of it.
+ */
+export class Link {
+  #socket = null;
+  #opening = null;
+
+  constructor({ onMessage, onAudio, onLost, onTraffic }) {
+    this.on = { onMessage, onAudio, onLost, onTraffic };
+    this.key = "";
+  }
+
+  get isOpen() {
+    return this.#socket?.readyState === WebSocket.OPEN;
+  }
+
+  /** Resolves when messages can be sent. Throws `Refused`. */
+  open() {
+    if (this.isOpen) return Promise.resolve();
+    this.#opening ??= this.#connect().finally(() => (this.#opening = null));
+    return this.#opening;
+  }
+
+  send(message) {
+    this.on.onTraffic("→", message);
+    this.#socket.send(JSON.stringify(message));
+  }
+
+  close() {
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close(1000);
+  }
+
+  async #connect() {
+    const url = new URL(STREAM, location.href);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    if (this.key) url.searchParams.set("api_key", this.key);
+    const socket = new WebSocket(url);
+    socket.binaryType = "arraybuffer";
+    const isOpen = await new Promise((resolve) => {
+      socket.onopen = () => resolve(true);
+      socket.onclose = () => resolve(false);
+    });
+    // A browser does not tell with which status a handshake was refused; the voices have the same door.
+    if (!isOpen) {
+      await fetchVoices(this.key);
+      throw new Refused("busy");
+    }
+    this.#socket = socket;
+    socket.onmessage = ({ data }) => this.#receive(data);
+    socket.onclose = () => {
+      if (this.#socket !== socket) return;
+      this.#socket = null;
+      this.on.onLost();
+    };
+    this.send({ type: "start", format: "pcm", sample_rate: SAMPLE_RATE_HZ, timestamps: true });
+  }
+
+  #receive(data) {
+    if (typeof data !== "string") {
+      const samples = new Int16Array(data);
+      this.on.onTraffic("←", samples);
+      this.on.onAudio(samples);
+      return;
+    }
+    const message = JSON.parse(data);
+    this.on.onTraffic("←", message);
+    this.on.onMessage(message);
+  }
+}
