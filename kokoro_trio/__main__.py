@@ -136,15 +136,17 @@ async def _shut_down_on_signal(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """The first signal drains, a second one does not wait for that."""
+    """The first signal drains, a second one closes all sessions now, a third one does not wait for that."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
-        async for number in signals:
-            logger.info("shutting_down", signal=signal.Signals(number).name, grace_s=grace_s)
-            break
+        number = await anext(signals)
+        logger.info("shutting_down", signal=signal.Signals(number).name, grace_s=grace_s)
         nursery.start_soon(_drain, listener, grace_s, nursery.cancel_scope)
-        async for _ in signals:
-            nursery.cancel_scope.cancel()
+        number = await anext(signals)
+        logger.info("hastening", signal=signal.Signals(number).name)
+        listener.hasten()
+        await anext(signals)
+        nursery.cancel_scope.cancel()
 
 
 async def _drain(listener: Listener, grace_s: float, everything: trio.CancelScope) -> None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
+import trio
 from attrs import asdict, frozen
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ConnectionState, Scope
 from quart import Response, jsonify, request
 from quart_trio import QuartTrio
 
@@ -103,7 +104,10 @@ class HttpServer:
     """Serves one HTTP connection at a time per call, on a stream that somebody else accepted."""
 
     def __init__(self, app: QuartTrio, *, keep_alive_s: float = 30.0, read_timeout_s: float = 30.0) -> None:
-        self._app = ASGIWrapper(app)
+        self._app = ASGIWrapper(self._count)
+        self._asgi = app
+        self._outstanding = 0
+        self._idle = trio.lowlevel.ParkingLot()
         self._context = WorkerContext(None)
         self._config = HypercornConfig()
         self._config.keep_alive_timeout = keep_alive_s
@@ -115,6 +119,19 @@ class HttpServer:
         # hypercorn is typed for its own TLS streams, and takes any stream that has a `socket`.
         server = TCPServer(self._app, self._config, self._context, ConnectionState({}), stream)  # type: ignore[arg-type]
         await server.run()
+
+    async def until_idle(self) -> None:
+        """Until the response to every request that was received has been sent, or given up."""
+        while self._outstanding:
+            await self._idle.park()
+
+    async def _count(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        self._outstanding += 1
+        try:
+            await self._asgi(scope, receive, send)
+        finally:
+            self._outstanding -= 1
+            self._idle.unpark_all()
 
     async def end_idle_connections(self) -> None:
         """At shutdown: connections that wait for another request are closed."""

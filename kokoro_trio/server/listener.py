@@ -69,6 +69,7 @@ class Listener:
         self._sessions_ended = trio.lowlevel.ParkingLot()
         self._speaker: Speaker | None = None
         self._is_draining = False
+        self._grace = trio.CancelScope()
 
     def open_for(self, speaker: Speaker) -> None:
         self._speaker = speaker
@@ -85,17 +86,26 @@ class Listener:
         await trio.serve_listeners(self._serve_stream, listeners)
 
     async def drain(self, grace_s: float) -> None:
-        """Takes no new request, lets outstanding ones finish within `grace_s`, closes every session."""
+        """Takes no new request, lets outstanding ones finish within `grace_s`, closes every session.
+
+        To be called once.
+        """
         self._is_draining = True
         for session in list(self._sessions):
             session.drain()
-        with trio.move_on_after(grace_s):
+        self._grace.deadline = trio.current_time() + grace_s
+        with self._grace:
             await self._until_no_session()
+            await self._http.until_idle()
         for session in list(self._sessions):
             session.hang_up()
         with trio.move_on_after(HANG_UP_S):
             await self._until_no_session()
         await self._http.end_idle_connections()
+
+    def hasten(self) -> None:
+        """Ends the grace of a `drain`: what is outstanding is dropped."""
+        self._grace.cancel()
 
     async def _until_no_session(self) -> None:
         while self._sessions:

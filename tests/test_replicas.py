@@ -1,0 +1,280 @@
+"""End to end: replicas behind the real HAProxy, as scripts/serve_replicas.sh runs them, with tones.
+
+Each letter is a tone of its own pitch, so what was heard can be spelled.
+"""
+
+import os
+import random
+import shutil
+import signal
+import string
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import attrs
+import httpx
+import numpy as np
+import pytest
+import trio
+from numpy.typing import NDArray
+
+from kokoro_trio import reconnecting
+from kokoro_trio.audio.pcm import to_pcm16
+from kokoro_trio.config import REPOSITORY
+from kokoro_trio.model.synthesizer import ToneSynthesizer, _pitch_hz
+from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Line
+from tests.process import KEY, free_port
+
+PATH = f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"
+HAPROXY = shutil.which("haproxy", path=PATH)
+needs_haproxy = pytest.mark.skipif(
+    HAPROXY is None, reason="HAProxy is not installed; on Debian and Ubuntu: apt-get install haproxy"
+)
+LETTER_SAMPLES = ToneSynthesizer().frames_per_phoneme * FRAME_SAMPLES
+LETTERS = string.ascii_lowercase
+PITCHES = np.exp(
+    2j * np.pi / SAMPLE_RATE_HZ * np.outer([_pitch_hz(x) for x in LETTERS], np.arange(LETTER_SAMPLES))
+)
+"""What a letter sounds like, one row each."""
+WORDS = ("amber", "bottle", "copper", "dune", "ember", "fjord", "glove", "hinge", "ivory", "jumble", "kettle")
+N_CLIENTS = 6
+
+
+@attrs.define
+class Replicas:
+    """What scripts/serve_replicas.sh runs."""
+
+    script: subprocess.Popen[str]
+    folder: Path
+    port: int
+
+    @property
+    def output(self) -> str:
+        return (self.folder / "output").read_text()
+
+    def pid(self, number: int) -> int:
+        return int((self.folder / "logs" / f"replica-{number}" / "server.pid").read_text())
+
+    @staticmethod
+    def runs(pid: int) -> bool:
+        return Path(f"/proc/{pid}").exists()
+
+    def state(self, number: int) -> dict[str, object]:
+        answer = httpx.get(f"http://127.0.0.1:{self.port + number}/readyz")
+        state: dict[str, object] = answer.json()
+        return state
+
+    def wait_until_it_says(self, line: str, times: int = 1) -> None:
+        give_up_at = time.monotonic() + 60
+        while self.output.count(line) < times:
+            assert self.script.poll() is None, self.output
+            assert time.monotonic() < give_up_at, self.output
+            time.sleep(0.05)
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    with trio.fail_after(60):
+        while not is_so():
+            await trio.sleep(0.05)
+
+
+@contextmanager
+def running(folder: Path, n_replicas: int = 2) -> Iterator[Replicas]:
+    shutil.copytree(REPOSITORY / "scripts", folder / "scripts")
+    python = folder / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(
+        f"""#!/bin/sh
+if [ "$1 $2" = "-m kokoro_trio" ]; then shift 2; exec "{sys.executable}" -m tests.tones "$@"; fi
+exec "{sys.executable}" "$@"
+"""
+    )
+    python.chmod(0o755)
+    port = free_port()
+    settings = {
+        "PATH": PATH,
+        "PYTHONPATH": str(REPOSITORY),
+        "API_KEY": KEY,
+        "HOST": "127.0.0.1",
+        "TONES_STEP_S": "0.15",
+        "CUSTOM_VOICES_FOLDER": str(folder / "custom_voices"),
+    }
+    command = ["bash", str(folder / "scripts" / "serve_replicas.sh"), str(n_replicas), "--port", str(port)]
+    with (folder / "output").open("w") as output:
+        script = subprocess.Popen(
+            command, env=os.environ | settings, stdout=output, stderr=subprocess.STDOUT, text=True
+        )
+    replicas = Replicas(script, folder, port)
+    try:
+        replicas.wait_until_it_says("Serving on")
+        yield replicas
+    finally:
+        for _ in range(3):
+            script.send_signal(signal.SIGTERM)
+            time.sleep(0.1)
+        script.wait(timeout=30)
+
+
+def spelled(samples: NDArray[np.int16]) -> str:
+    """The letters that are heard from their beginning to their end, with a space for a silence."""
+    n_frames = len(samples) // FRAME_SAMPLES
+    frames = samples[: n_frames * FRAME_SAMPLES].reshape(n_frames, FRAME_SAMPLES)
+    is_loud = np.abs(frames.astype(int)).max(axis=1) > 100
+    heard, at = "", 0
+    while at < n_frames:
+        if not is_loud[at]:
+            heard, at = heard + " ", at + 1
+        else:
+            letter = samples[at * FRAME_SAMPLES :][:LETTER_SAMPLES]
+            heard += LETTERS[np.argmax(np.abs(PITCHES @ letter))] if len(letter) == LETTER_SAMPLES else ""
+            at += LETTER_SAMPLES // FRAME_SAMPLES
+    return " ".join(heard.split())
+
+
+def spelling(text: str) -> list[str]:
+    return "".join(char.lower() if char.isalpha() else " " for char in text).split()
+
+
+@attrs.define
+class Client:
+    """Somebody who talks all the time, and what of it was heard in how many pieces."""
+
+    number: int
+    heard: list[tuple[str, list[NDArray[np.int16]]]] = attrs.field(factory=list)
+    session: reconnecting.Session | None = None
+
+    async def talk(self, port: int, until: trio.Event) -> None:
+        chance = random.Random(self.number)
+        async with reconnecting.connect("127.0.0.1", port, api_key=KEY) as self.session:
+            while not until.is_set():
+                texts = [" ".join(chance.choices(WORDS, k=chance.randint(3, 9))) + "." for _ in range(2)]
+                async with (
+                    self.session.speak(texts[0]) as first,
+                    self.session.speak(texts[1]) as second,
+                ):
+                    for speech in (first, second):
+                        samples = await speech.read_all()
+                        self.heard.append((speech.text, np.split(samples, speech.seams)))
+                await trio.sleep(chance.random() * 0.2)
+
+    @property
+    def n_connections(self) -> int:
+        assert self.session is not None
+        return self.session.n_connections
+
+    @property
+    def n_seams(self) -> int:
+        return sum(len(pieces) - 1 for _, pieces in self.heard)
+
+    def check(self) -> None:
+        """Every word was heard once in its place, but for the beginning of one at each seam."""
+        assert self.heard
+        for text, pieces in self.heard:
+            *broken_off, last = [spelled(piece).split() for piece in pieces]
+            expected, heard = spelling(text), list[str]()
+            for words in broken_off:
+                if words and words[-1] != expected[len(heard) + len(words) - 1]:
+                    begun = words.pop()
+                    assert expected[len(heard) + len(words)].startswith(begun)
+                heard += words
+            assert heard + last == expected
+
+
+@asynccontextmanager
+async def talking(clients: list[Client], port: int) -> AsyncIterator[None]:
+    """All talk during the block; after it each has heard what it has begun to say."""
+    is_over = trio.Event()
+    with trio.fail_after(120):
+        async with trio.open_nursery() as nursery:
+            for client in clients:
+                nursery.start_soon(client.talk, port, is_over)
+            yield
+            is_over.set()
+
+
+@asynccontextmanager
+async def asking(port: int) -> AsyncIterator[list[int]]:
+    """Asks for the list of voices all the time; gives the status of each answer."""
+    statuses: list[int] = []
+
+    async def ask() -> None:
+        headers = {"X-API-Key": KEY}
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers) as client:
+            while True:
+                statuses.append((await client.get("/v1/audio/voices")).status_code)
+                await trio.sleep(0.02)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        yield statuses
+        nursery.cancel_scope.cancel()
+
+
+def test_letters_are_heard_by_their_pitch() -> None:
+    tones = ToneSynthesizer()
+    [prosody] = tones.prosody([Line(0, "zigzag amber", "af_aoede", 1.0)])
+    samples = to_pcm16(np.concatenate(tones.vocode(tones.windows(prosody, 1))))
+    lead = tones.padding_frames * FRAME_SAMPLES
+    assert spelled(samples) == "zigzag amber"
+    assert spelled(samples[: lead + 5 * LETTER_SAMPLES + 100]) == "zigza"
+
+
+@needs_haproxy
+async def test_one_is_killed_and_later_the_other_one_drained(tmp_path: Path) -> None:
+    clients = [Client(number) for number in range(N_CLIENTS)]
+    with running(tmp_path) as replicas:
+        async with talking(clients, replicas.port):
+            await trio.sleep(2)
+            assert [replicas.state(number)["connections"] for number in (1, 2)] == [3, 3]
+            os.kill(replicas.pid(1), signal.SIGKILL)
+            await trio.sleep(4)
+            assert sorted(client.n_connections for client in clients) == [1, 1, 1, 2, 2, 2]
+            assert [client.n_seams for client in clients if client.n_connections == 1] == [0, 0, 0]
+            n_seams = sum(client.n_seams for client in clients)
+            assert n_seams > 0, "nobody was heard when it was killed"
+            old = replicas.pid(2)
+            os.kill(old, signal.SIGTERM)
+            await until(lambda: not replicas.runs(old))
+            assert sum(client.n_seams for client in clients) == n_seams, "a drained one was cut off"
+            await trio.sleep(3)
+    for client in clients:
+        client.check()
+
+
+@needs_haproxy
+async def test_a_rolling_restart_under_load(tmp_path: Path) -> None:
+    clients = [Client(number) for number in range(N_CLIENTS)]
+    with running(tmp_path) as replicas:
+        old = {replicas.pid(number) for number in (1, 2)}
+        async with talking(clients, replicas.port), asking(replicas.port) as statuses:
+            await trio.sleep(1)
+            restart = str(replicas.folder / "scripts" / "serve_replicas.sh")
+            await trio.run_process(["bash", restart, "--restart"], capture_stdout=True)
+            await until(lambda: "All replicas were restarted." in replicas.output)
+            await trio.sleep(1)
+        assert not old & {replicas.pid(number) for number in (1, 2)}
+    assert set(statuses) == {200}
+    assert len(statuses) > 20
+    assert all(client.n_connections > 1 for client in clients)
+    for client in clients:
+        assert client.n_seams == 0
+        client.check()
+
+
+@needs_haproxy
+async def test_one_that_hangs_is_left(tmp_path: Path) -> None:
+    client = Client(1)
+    with running(tmp_path) as replicas:
+        async with talking([client], replicas.port):
+            await trio.sleep(1)
+            [hangs] = [number for number in (1, 2) if replicas.state(number)["connections"]]
+            pid = replicas.pid(hangs)
+            os.kill(pid, signal.SIGSTOP)
+            await until(lambda: client.n_connections > 1)
+            await trio.sleep(2)
+            os.kill(pid, signal.SIGKILL)
+    client.check()
