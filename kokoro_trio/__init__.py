@@ -4,7 +4,7 @@ The rooms, from the front door inwards; imports only point downwards:
 
 - `__main__`: command line, wiring, serving
 - `server`: the port, HTTP, and WebSocket sessions with their protocol
-- `client`: a client for that protocol, beside the server
+- `client`: a client for that protocol, beside the server; `reconnecting`: the same over lost connections
 - `engine`: who is served next, and the one thread that runs the model
 - `model`: weights, voices, the prosody and the vocoder half of Kokoro
 - `text`: from what the client wrote to sentences, to words, to phonemes
