@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import string
 import subprocess
 import sys
@@ -272,6 +273,27 @@ async def test_a_rolling_restart_under_load(tmp_path: Path) -> None:
     for talker in clients:
         assert talker.n_seams == 0
         talker.check()
+
+
+@needs_haproxy
+async def test_all_are_drained_at_the_end(tmp_path: Path) -> None:
+    with running(tmp_path) as replicas:
+        pids = [replicas.pid(number) for number in (1, 2)]
+        async with client.connect("127.0.0.1", replicas.port, api_key=KEY) as session:
+            async with session.speak("amber bottle copper dune. " * 3) as speech:
+                await anext(speech)
+                replicas.script.send_signal(signal.SIGTERM)
+                await speech.read_all()
+            assert speech.end == "done"
+            assert (await session.wait_until_lost()).code == 1012
+        with trio.fail_after(10):
+            while replicas.script.poll() is None:
+                await trio.sleep(0.05)
+        assert replicas.script.returncode == 0
+        assert replicas.output.splitlines()[-2:] == ["Draining the replicas.", "All have ended."]
+        assert not any(replicas.runs(pid) for pid in pids)
+        for port in range(replicas.port, replicas.port + 4):
+            socket.create_server(("127.0.0.1", port)).close()
 
 
 @needs_haproxy
