@@ -13,6 +13,7 @@ The rooms, from the front door inwards; imports only point downwards:
 - `speech`: the nouns that all of them share
 - `watched`: files that are changed while the server runs
 - `log`: how the log looks
+- `supervisor`: what systemd is told
 - `config`, `errors`: what is set, and what can go wrong
 """
 

@@ -27,6 +27,7 @@ from kokoro_trio.metrics import MetricsLog, RequestRecord
 from kokoro_trio.model.synthesizer import Synthesizer
 from kokoro_trio.model.voices import VoiceCatalogue
 from kokoro_trio.server.listener import Listener, Speaker
+from kokoro_trio.supervisor import READY, STOPPING, Supervisor
 from kokoro_trio.text.g2p import GraphemeToPhoneme
 from kokoro_trio.text.lexicon import LEXICON_FILE, Lexicon
 from kokoro_trio.watched import WatchedJson
@@ -89,8 +90,11 @@ async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestR
     exposition = Exposition()
     engine = Engine(config.engine, inference, phonemizer, exposition.step_ended)
     listener = Listener(config.listen, config.stream, engine, on_request_end, exposition)
+    supervisor = Supervisor(config.supervisor)
     async with trio.open_nursery() as nursery:
-        await nursery.start(_shut_down_on_signal, config.listen.shutdown_grace_s, listener, nursery)
+        shut_down = partial(_shut_down_on_signal, config.listen.shutdown_grace_s, listener, supervisor)
+        await nursery.start(shut_down, nursery)
+        nursery.start_soon(supervisor.reassure)
         port = await nursery.start(listener.serve)
         logger.info("listening", host=config.listen.host, port=port)
         synthesizer = await nursery.start(engine.run)
@@ -101,6 +105,7 @@ async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestR
             custom_folder=config.voices.custom_folder,
         )
         listener.open_for(Speaker(voices, config.max_utterance_words, synthesizer.device))
+        supervisor.tell(READY)
         logger.info("ready", device=synthesizer.device, voices=len(voices.names))
 
 
@@ -132,6 +137,7 @@ def _load_text(config: VoiceConfig, alphabet: frozenset[str]) -> Reader:
 async def _shut_down_on_signal(
     grace_s: float,
     listener: Listener,
+    supervisor: Supervisor,
     nursery: trio.Nursery,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -141,6 +147,7 @@ async def _shut_down_on_signal(
         task_status.started()
         number = await anext(signals)
         logger.info("shutting_down", signal=signal.Signals(number).name, grace_s=grace_s)
+        supervisor.tell(STOPPING)
         nursery.start_soon(_drain, listener, grace_s, nursery.cancel_scope)
         number = await anext(signals)
         logger.info("hastening", signal=signal.Signals(number).name)

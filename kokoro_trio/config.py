@@ -89,6 +89,15 @@ class LogConfig:
 
 
 @frozen
+class SupervisorConfig:
+    """What systemd tells a service of `Type=notify`. Not knobs: nobody else sets them."""
+
+    notify_socket: str | None
+    watchdog_s: float | None
+    """Within so many seconds, again and again, it wants to hear that all is well."""
+
+
+@frozen
 class Config:
     listen: ListenConfig
     model: ModelConfig
@@ -97,6 +106,7 @@ class Config:
     engine: EngineConfig
     stream: StreamConfig
     log: LogConfig
+    supervisor: SupervisorConfig
     max_utterance_words: int
 
     @classmethod
@@ -143,6 +153,7 @@ class Config:
                 folder=Path(knobs.text("LOG_FOLDER", str(REPOSITORY / "logs"))),
                 metrics_max_bytes=knobs.whole("METRICS_MAX_BYTES", 50_000_000, 10_000, 10_000_000_000),
             ),
+            supervisor=_supervisor(settings),
             max_utterance_words=knobs.whole("MAX_UTTERANCE_WORDS", 150, 1, 100_000),
         )
 
@@ -207,6 +218,14 @@ def _stream(knobs: "_Knobs") -> StreamConfig:
         buffer_bytes=knobs.whole("WS_BUFFER_BYTES", 960, 1, 10_000_000),
         flush_every=knobs.whole("WS_FLUSH_EVERY", 1, 1, 10_000),
         send_timeout_s=knobs.number("WS_SEND_TIMEOUT", 3.0, 0.05, 600.0),
+    )
+
+
+def _supervisor(told: Mapping[str, str]) -> SupervisorConfig:
+    microseconds = told.get("WATCHDOG_USEC") or ""
+    return SupervisorConfig(
+        notify_socket=told.get("NOTIFY_SOCKET") or None,
+        watchdog_s=int(microseconds) / 1e6 if microseconds.isdecimal() else None,
     )
 
 

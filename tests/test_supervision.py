@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ import yaml
 
 from kokoro_trio.config import REPOSITORY, Config
 from kokoro_trio.server.listener import HANG_UP_S
-from tests.process import KEY, Server, free_port
+from tests.process import KEY, Server, free_port, running
 
 SCRIPTS = REPOSITORY / "scripts"
 KUBERNETES = SCRIPTS / "kubernetes"
@@ -104,6 +105,24 @@ class TestUnit:
         )
         about_the_unit = [line for line in verified.stderr.splitlines() if UNIT.name in line]
         assert (verified.returncode, about_the_unit) == (0, [])
+
+
+@pytest.mark.parametrize("is_abstract", [False, True])
+def test_systemd_is_told(tmp_path: Path, is_abstract: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With tones instead of the model, and the test in systemd's place."""
+    name = f"kokoro-{os.getpid()}" if is_abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(f"\0{name}" if is_abstract else name)
+        systemd.settimeout(30)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}" if is_abstract else name)
+        monkeypatch.setenv("WATCHDOG_USEC", "200000")
+        with running(tmp_path, "tests.tones") as server:
+            heard = [systemd.recv(100) for _ in range(8)]
+            assert set(heard) == {b"READY=1", b"WATCHDOG=1"}
+            assert heard.count(b"READY=1") == 1
+            server.process.send_signal(signal.SIGTERM)
+            while systemd.recv(100) != b"STOPPING=1":
+                pass
 
 
 def instructions() -> list[list[str]]:
