@@ -1,6 +1,7 @@
 """`python -m kokoro_trio`: the command line, the wiring, and the life of the process."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -157,7 +158,11 @@ async def _shut_down_on_signal(
 
 
 async def _drain(listener: Listener, grace_s: float, everything: trio.CancelScope) -> None:
+    was_loading = not listener.is_open
     await listener.drain(grace_s)
+    if was_loading:
+        # The thread that loads the model cannot be interrupted, and may take a minute; nobody was served.
+        os._exit(0)
     everything.cancel()
 
 

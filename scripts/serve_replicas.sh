@@ -45,6 +45,8 @@ main() {
     [ -n "$port" ] || exit 1
     write_haproxy_config
     serve
+    # Here: bash would read on in the file, which an update may have replaced meanwhile.
+    exit
 }
 
 read_arguments() {
@@ -288,7 +290,8 @@ keep_running() {
         # For a signal that came before there was a child.
         [ "$ends$restarts" = 0 ] || kill -TERM "$child"
         status=0
-        while wait "$child" || status=$?; kill -0 "$child" 2>/dev/null; do
+        # Without bash's own words about a child that was killed.
+        while wait "$child" 2>/dev/null || status=$?; kill -0 "$child" 2>/dev/null; do
             status=0
         done
         [ "$ends" -eq 0 ] || return 0

@@ -15,7 +15,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from kokoro_trio.server.connection import DeadlineStream
 from kokoro_trio.server.http import HttpServer
-from tests.process import Server, running
+from tests.process import Server, running, start
 
 LONG = "one two three four five six seven. " * 8
 
@@ -86,6 +86,19 @@ def test_a_second_signal_hastens(server: Server) -> None:
     assert code == 1012
     assert server.process.wait(timeout=10) == 0
     assert time.monotonic() - signaled_at < 3
+
+
+def test_a_signal_while_the_model_is_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TONES_LOAD_S", "30")
+    server = start(tmp_path, module="tests.tones")
+    try:
+        while b'"listening"' not in (tmp_path / "server.log").read_bytes():
+            time.sleep(0.05)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(timeout=10) == 0
+    finally:
+        server.process.kill()
+        server.process.wait()
 
 
 async def test_http_requests_are_outstanding_until_they_are_answered() -> None:

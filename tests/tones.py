@@ -1,7 +1,7 @@
 """The server as a process of its own, with tones instead of the model: `python -m tests.tones`.
 
-It takes the knobs and the command line of the real one, and `TONES_STEP_S`, how long a second of sound
-takes to make.
+It takes the knobs and the command line of the real one, and in seconds `TONES_LOAD_S`, how long the
+model takes to load, and `TONES_STEP_S`, how long a second of sound takes to make.
 """
 
 import os
@@ -15,6 +15,7 @@ from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.speech import Samples, Window
 from tests.conftest import SpellingReader
 
+LOAD_S = float(os.environ.get("TONES_LOAD_S", "0"))
 STEP_S = float(os.environ.get("TONES_STEP_S", "0"))
 
 
@@ -31,6 +32,7 @@ def main() -> None:
 
 
 def _tones(config: ModelConfig, windows: WindowConfig) -> Synthesizer:
+    time.sleep(LOAD_S)
     return Tones()
 
 

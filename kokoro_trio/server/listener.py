@@ -74,6 +74,11 @@ class Listener:
     def open_for(self, speaker: Speaker) -> None:
         self._speaker = speaker
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a `Speaker`."""
+        return self._speaker is not None
+
     async def serve(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves until cancelled; reports the port as started. Raises `AddressUnavailable`."""
         try:
