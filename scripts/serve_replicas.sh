@@ -317,4 +317,4 @@ hand_on_restart() {
     kill -TERM "$child" 2>/dev/null || true
 }
 
-main "$@"
+[ "${BASH_SOURCE[0]}" != "$0" ] || main "$@"
