@@ -4,7 +4,7 @@ The rooms, from the front door inwards; imports only point downwards:
 
 - `__main__`: command line, wiring, serving
 - `server`: the port, HTTP, and WebSocket sessions with their protocol
-- `client`: a client for that protocol, beside the server
+- `client`: a client for that protocol, beside the server; `reconnecting`: the same over lost connections
 - `pipecat`: another, as a service for Pipecat's pipelines; it stands alone
 - `engine`: who is served next, and the one thread that runs the model
 - `model`: weights, voices, the prosody and the vocoder half of Kokoro
@@ -14,6 +14,7 @@ The rooms, from the front door inwards; imports only point downwards:
 - `speech`: the nouns that all of them share
 - `watched`: files that are changed while the server runs
 - `log`: how the log looks
+- `supervisor`: what systemd is told
 - `config`, `errors`: what is set, and what can go wrong
 """
 

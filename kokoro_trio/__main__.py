@@ -31,6 +31,7 @@ from kokoro_trio.metrics import MetricsLog, RequestRecord
 from kokoro_trio.model.synthesizer import Synthesizer
 from kokoro_trio.model.voices import VoiceCatalogue
 from kokoro_trio.server.listener import SPARE_SOCKETS, Listener, Speaker
+from kokoro_trio.supervisor import READY, STOPPING, Supervisor
 from kokoro_trio.text.g2p import GraphemeToPhoneme
 from kokoro_trio.text.lexicon import LEXICON_FILE, Lexicon
 from kokoro_trio.watched import WatchedJson
@@ -114,8 +115,11 @@ async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestR
     exposition = Exposition()
     engine = Engine(config.engine, inference, phonemizer, exposition.step_ended)
     listener = Listener(config.listen, config.stream, engine, on_request_end, exposition)
+    supervisor = Supervisor(config.supervisor)
     async with trio.open_nursery() as nursery:
-        await nursery.start(_shut_down_on_signal, config.listen.shutdown_grace_s, listener, nursery)
+        shut_down = partial(_shut_down_on_signal, config.listen.shutdown_grace_s, listener, supervisor)
+        await nursery.start(shut_down, nursery)
+        nursery.start_soon(supervisor.reassure)
         port = await nursery.start(listener.serve)
         logger.info("listening", host=config.listen.host, port=port)
         nursery.start_soon(_prove_alive, config.engine.stuck_after_s)
@@ -127,6 +131,7 @@ async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestR
             custom_folder=config.voices.custom_folder,
         )
         listener.open_for(Speaker(voices, config.requests, synthesizer.device))
+        supervisor.tell(READY)
         logger.info("ready", device=synthesizer.device, voices=len(voices.names))
 
 
@@ -187,23 +192,31 @@ def _load_text(config: VoiceConfig, alphabet: frozenset[str]) -> Reader:
 async def _shut_down_on_signal(
     grace_s: float,
     listener: Listener,
+    supervisor: Supervisor,
     nursery: trio.Nursery,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """The first signal drains, a second one does not wait for that."""
+    """The first signal drains, a second one closes all sessions now, a third one does not wait for that."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
-        async for number in signals:
-            logger.info("shutting_down", signal=signal.Signals(number).name, grace_s=grace_s)
-            break
+        number = await anext(signals)
+        logger.info("shutting_down", signal=signal.Signals(number).name, grace_s=grace_s)
+        supervisor.tell(STOPPING)
         nursery.start_soon(_drain, listener, grace_s, nursery.cancel_scope)
-        async for _ in signals:
-            nursery.cancel_scope.cancel()
+        number = await anext(signals)
+        logger.info("hastening", signal=signal.Signals(number).name)
+        listener.hasten()
+        await anext(signals)
+        nursery.cancel_scope.cancel()
 
 
 async def _drain(listener: Listener, grace_s: float, everything: trio.CancelScope) -> None:
+    was_loading = not listener.is_open
     await listener.drain(grace_s)
+    if was_loading:
+        # The thread that loads the model cannot be interrupted, and may take a minute; nobody was served.
+        os._exit(0)
     everything.cancel()
 
 

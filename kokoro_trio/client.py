@@ -264,6 +264,7 @@ class Session:
         self._starts: deque[trio.MemorySendChannel[Started | ClientError]] = deque()
         self._format, self._sample_rate_hz, self._framing = "pcm", SAMPLE_RATE_HZ, PLAIN
         self._lost: ConnectionLost | None = None
+        self._is_lost = trio.Event()
 
     async def start(
         self,
@@ -333,6 +334,12 @@ class Session:
         for speech in self._outstanding.values():
             speech._silence()
         await self._send(Cancel())
+
+    async def wait_until_lost(self) -> ConnectionLost:
+        """Returns how the connection ended, when it has."""
+        await self._is_lost.wait()
+        assert self._lost is not None
+        return self._lost
 
     async def _send(self, message: ClientMessage) -> None:
         if self._lost is not None:
@@ -415,6 +422,7 @@ class Session:
 
     def _lose(self, error: ConnectionLost) -> None:
         self._lost = self._lost or error  # The first one is the cause.
+        self._is_lost.set()
         while self._starts:
             self._answer_start(error)
         self._fail_outstanding(error, trio.current_time())
@@ -512,6 +520,16 @@ class Speech:
         await self._is_over.wait()
         if self._error is not None:
             raise self._error
+
+    @property
+    def error(self) -> ClientError | None:
+        """What the iteration raises at its end."""
+        return self._error
+
+    @property
+    def audio_s(self) -> float:
+        """Seconds of audio received."""
+        return sum(arrival.n_samples for arrival in self.arrivals) / self.sample_rate_hz
 
     @property
     def timing(self) -> "Timing":

@@ -108,6 +108,15 @@ class LogConfig:
 
 
 @frozen
+class SupervisorConfig:
+    """What systemd tells a service of `Type=notify`. Not knobs: nobody else sets them."""
+
+    notify_socket: str | None
+    watchdog_s: float | None
+    """Within so many seconds, again and again, it wants to hear that all is well."""
+
+
+@frozen
 class Config:
     listen: ListenConfig
     model: ModelConfig
@@ -117,6 +126,7 @@ class Config:
     stream: StreamConfig
     log: LogConfig
     requests: RequestLimits
+    supervisor: SupervisorConfig
 
     @classmethod
     def load(
@@ -169,6 +179,7 @@ class Config:
                 max_requests=knobs.whole("MAX_OUTSTANDING_REQUESTS", 1000, 1, 100_000),
                 max_characters=knobs.whole("MAX_OUTSTANDING_CHARACTERS", 500_000, 1000, 1_000_000_000),
             ),
+            supervisor=_supervisor(settings),
         )
 
 
@@ -236,6 +247,14 @@ def _stream(knobs: "_Knobs") -> StreamConfig:
         buffer_bytes=knobs.whole("WS_BUFFER_BYTES", 960, 1, 10_000_000),
         flush_every=knobs.whole("WS_FLUSH_EVERY", 1, 1, 10_000),
         send_timeout_s=knobs.number("WS_SEND_TIMEOUT", 3.0, 0.05, 600.0),
+    )
+
+
+def _supervisor(told: Mapping[str, str]) -> SupervisorConfig:
+    microseconds = told.get("WATCHDOG_USEC") or ""
+    return SupervisorConfig(
+        notify_socket=told.get("NOTIFY_SOCKET") or None,
+        watchdog_s=int(microseconds) / 1e6 if microseconds.isdecimal() else None,
     )
 
 

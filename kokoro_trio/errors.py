@@ -288,7 +288,10 @@ class UnknownRequest(RequestError):
 
 @define
 class Overloaded(RequestError):
+    """Clients that reconnect know by `SHUTTING_DOWN` that another server will take the request."""
+
     code: ClassVar[str] = "overloaded"
+    SHUTTING_DOWN: ClassVar[str] = "it is shutting down"
     reason: str
 
     def __str__(self) -> str:

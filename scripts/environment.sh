@@ -64,6 +64,21 @@ command_line() {
     fi 2>/dev/null || true
 }
 
+# is_ready HOST PORT: whether the server there says that it is ready to speak.
+is_ready() {
+    "$VENV_PYTHON" - "$1" "$2" <<'PYTHON'
+import http.client
+import sys
+
+connection = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=5)
+try:
+    connection.request("GET", "/readyz")
+    sys.exit(connection.getresponse().status != 200)
+except (OSError, http.client.HTTPException):
+    sys.exit(1)
+PYTHON
+}
+
 # ended_within SECONDS PID
 ended_within() {
     local give_up_at=$((SECONDS + $1))

@@ -76,26 +76,12 @@ size_of_log() {
 
 wait_until_ready() {
     local give_up_at=$((SECONDS + START_TIMEOUT_S)) began=$SECONDS
-    until is_ready; do
+    until is_ready "$(host)" "$(port)"; do
         is_alive "$1" || return 1
         [ "$SECONDS" -lt "$give_up_at" ] || return 1
         sleep 0.3
     done
     say "Ready after $((SECONDS - began)) s."
-}
-
-is_ready() {
-    "$VENV_PYTHON" - "$(host)" "$(port)" <<'PYTHON'
-import http.client
-import sys
-
-connection = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=5)
-try:
-    connection.request("GET", "/readyz")
-    sys.exit(connection.getresponse().status != 200)
-except (OSError, http.client.HTTPException):
-    sys.exit(1)
-PYTHON
 }
 
 # A server that is not ready yet speaks with nobody who would need its grace period.

@@ -1,4 +1,4 @@
-"""The server as a process of its own, with the real model."""
+"""The server as a process of its own, with the real model or without."""
 
 import http.client
 import json
@@ -67,9 +67,12 @@ def free_port() -> int:
         return port
 
 
-def start(logs: Path, port: int | None = None) -> Server:
+def start(
+    logs: Path, port: int | None = None, module: str = "kokoro_trio", *arguments: str, **settings: str
+) -> Server:
+    """`module` is what to run: `tests.tones` is the same without the model. `settings` are knobs."""
     port = port or free_port()
-    settings = {
+    defaults = {
         "API_KEY": KEY,
         "HOST": "127.0.0.1",
         "PORT": str(port),
@@ -78,15 +81,18 @@ def start(logs: Path, port: int | None = None) -> Server:
     }
     with (logs / "server.log").open("a") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "kokoro_trio"], env=os.environ | settings, stderr=log, text=True
+            [sys.executable, "-m", module, *arguments],
+            env=os.environ | defaults | settings,
+            stderr=log,
+            text=True,
         )
     return Server(process, port, logs)
 
 
 @contextmanager
-def running(logs: Path) -> Iterator[Server]:
+def running(logs: Path, module: str = "kokoro_trio", *arguments: str, **settings: str) -> Iterator[Server]:
     """Ready to speak; killed at the end."""
-    server = start(logs)
+    server = start(logs, None, module, *arguments, **settings)
     try:
         server.wait_until_ready()
         yield server

@@ -5,23 +5,19 @@ After each, the engine must be as idle as before, and others must have been serv
 
 import json
 import math
-import os
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 
 import attrs
-import httpx
 import numpy as np
 import pytest
 import trio
@@ -31,12 +27,14 @@ from websockets.sync.client import ClientConnection, connect
 
 import kokoro_trio.server.listener as listener_module
 from kokoro_trio.__main__ import EXIT_STUCK
-from kokoro_trio.config import REPOSITORY, EngineConfig
+from kokoro_trio.config import EngineConfig
 from kokoro_trio.engine.engine import EngineStatistics
 from kokoro_trio.model.synthesizer import ToneSynthesizer
 from kokoro_trio.speech import Samples, Window
 from tests.conftest import StumblingSynthesizer
-from tests.process import free_port
+from tests.process import KEY
+from tests.process import Server as Process
+from tests.process import running as process_running
 from tests.test_exposition import scraped
 from tests.test_server import (
     CONFIG,
@@ -177,52 +175,8 @@ class TestStuckModel:
 # Of the process.
 
 
-@attrs.frozen
-class Process:
-    popen: subprocess.Popen[str]
-    port: int
-
-    @property
-    def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/v1/audio/speech/stream/ws?api_key=first"
-
-    def wait_until_ready(self) -> None:
-        give_up_at = time.monotonic() + 60
-        while time.monotonic() < give_up_at:
-            with suppress(httpx.TransportError):
-                if httpx.get(f"http://127.0.0.1:{self.port}/readyz").status_code == 200:
-                    return
-            time.sleep(0.05)
-        raise TimeoutError
-
-
-@contextmanager
-def process(model: str, tmp_path: Path, *, log: str = "server.log", **settings: str) -> Iterator[Process]:
-    port = free_port()
-    environment = os.environ | {
-        "API_KEY": "first",
-        "HOST": "127.0.0.1",
-        "PORT": str(port),
-        "LOG_FOLDER": str(tmp_path / "logs"),
-        "CUSTOM_VOICES_FOLDER": str(tmp_path / "custom_voices"),
-    }
-    with (tmp_path / log).open("a") as errors:
-        started = Process(
-            subprocess.Popen(
-                [sys.executable, "-m", "tests.faulty", model],
-                cwd=REPOSITORY,
-                env=environment | settings,
-                stderr=errors,
-                text=True,
-            ),
-            port,
-        )
-    try:
-        started.wait_until_ready()
-        yield started
-    finally:
-        started.popen.kill()
-        started.popen.wait()
+def process(model: str, logs: Path, **settings: str) -> AbstractContextManager[Process]:
+    return process_running(logs, "tests.tones", *([model] if model else []), **settings)
 
 
 def logged(path: Path) -> list[dict[str, object]]:
@@ -233,13 +187,13 @@ class TestProcess:
     def test_a_step_that_never_returns_ends_it_for_its_supervisor(self, tmp_path: Path) -> None:
         with process("stuck", tmp_path, WATCHDOG_STALLED="0.2", WATCHDOG_STUCK="0.5") as server:
             assert close_code_after(server.url, lambda client: client.send(json.dumps(HELLO))) == 1011
-            assert server.popen.wait(30) == EXIT_STUCK
+            assert server.process.wait(30) == EXIT_STUCK
         assert [each["event"] for each in logged(tmp_path / "server.log")][-1] == "inference_stuck"
 
     def test_a_thread_that_dies_ends_it_too(self, tmp_path: Path) -> None:
         with process("dying", tmp_path) as server:
             assert close_code_after(server.url, lambda client: client.send(json.dumps(HELLO))) == 1011
-            assert server.popen.wait(30) not in (0, None)
+            assert server.process.wait(30) not in (0, None)
 
     def test_an_event_loop_that_is_held_up_ends_it_as_well(self, tmp_path: Path) -> None:
         with process("holding", tmp_path, WATCHDOG_STUCK="2") as server:
@@ -247,37 +201,36 @@ class TestProcess:
                 client.send(json.dumps(HELLO))
                 while True:
                     client.recv(timeout=30)
-            assert server.popen.wait(30) not in (0, None)
+            assert server.process.wait(30) not in (0, None)
         assert "Timeout (0:00:02)!" in (tmp_path / "server.log").read_text()
 
     def test_a_full_disk_and_a_log_folder_that_is_none(self, tmp_path: Path) -> None:
         """Neither the log nor the metrics can be written; nobody who listens hears of it."""
-        (tmp_path / "logs").write_text("not a folder")
-        (tmp_path / "full.log").symlink_to("/dev/full")
-        with process("tones", tmp_path, log="full.log") as server:
+        (tmp_path / "no_folder").write_text("but a file")
+        (tmp_path / "server.log").symlink_to("/dev/full")
+        with process("", tmp_path, LOG_FOLDER=str(tmp_path / "no_folder")) as server:
             for _ in range(3):
                 assert ends_of(talk(server.url, HELLO)) == {("r1", "done"): 1}
-            server.popen.send_signal(signal.SIGTERM)
-            assert server.popen.wait(30) == 0
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(30) == 0
 
     def test_metrics_that_cannot_be_written_are_told_of_in_the_log(self, tmp_path: Path) -> None:
-        (tmp_path / "logs").mkdir()
-        (tmp_path / "logs" / "metrics.log").symlink_to("/dev/full")
-        with process("tones", tmp_path) as server:
+        (tmp_path / "metrics.log").symlink_to("/dev/full")
+        with process("", tmp_path) as server:
             assert ends_of(talk(server.url, HELLO)) == {("r1", "done"): 1}
-            server.popen.send_signal(signal.SIGTERM)
-            assert server.popen.wait(30) == 0
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(30) == 0
         assert "metrics_not_written" in [each["event"] for each in logged(tmp_path / "server.log")]
 
     def test_the_key_is_never_logged_and_nobody_writes_lines_into_the_log(self, tmp_path: Path) -> None:
-        with process("tones", tmp_path, API_KEY="tell-nobody", LOG_LEVEL="debug") as server:
-            url = server.url.replace("first", "tell-nobody")
+        with process("", tmp_path, API_KEY="tell-nobody", LOG_LEVEL="debug") as server:
+            url = server.url.replace(f"api_key={KEY}", "api_key=tell-nobody")
             name = 'r\n{"event": "forged"}\u001b[2J'
             assert ends_of(talk(url, HELLO | {"request_id": name})) == {(name, "done"): 1}
             assert status_of_handshake(url.replace("tell", "tall"))[0] == 401
-            server.popen.send_signal(signal.SIGTERM)
-            assert server.popen.wait(30) == 0
-        written = (tmp_path / "server.log").read_text() + (tmp_path / "logs" / "metrics.log").read_text()
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(30) == 0
+        written = (tmp_path / "server.log").read_text() + (tmp_path / "metrics.log").read_text()
         assert "tell-nobody" not in written
         assert "\x1b" not in written
         assert all(json.loads(line).get("event") != "forged" for line in written.splitlines())

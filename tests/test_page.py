@@ -29,7 +29,7 @@ from kokoro_trio.text.segmentation import word_count
 from tests import process
 from tests.conftest import StumblingSynthesizer
 from tests.test_protocol import VOICES
-from tests.test_server import CONFIG, Server, SlowTones, hear, running
+from tests.test_server import CONFIG, LIMITS, Server, SlowTones, hear, running
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -313,7 +313,7 @@ class TestDoor:
             guest.page.fill("#key", "first")
             guest.page.keyboard.press("Enter")
             expect(guest.page.locator("#notice")).to_contain_text("still being loaded")
-            served.call(served.server.listener.open_for, Speaker(VOICES, max_words=150, device="cpu"))
+            served.call(served.server.listener.open_for, Speaker(VOICES, LIMITS, device="cpu"))
             expect(guest.page.locator("#studio")).to_be_visible()
             expect(guest.page.locator("#notice")).to_have_text("")
             guest.page.close()
@@ -383,13 +383,13 @@ class TestSpeaking:
         guest = visit(tones.url)
         guest.come_in()
         guest.page.fill("#speed", "2")
-        served_to = Speaker(VOICES, max_words=8, device="cpu")
+        served_to = Speaker(VOICES, evolve(LIMITS, max_words=8), device="cpu")
         tones.call(tones.server.listener.open_for, served_to)
         text = "It is 🎈 here. One two three four five six seven, and more.\n\nThen 🎈 there. No end to it."
         guest.page.reload()
         guest.speak(text)
         guest.until_spoken()
-        tones.call(tones.server.listener.open_for, evolve(served_to, max_words=1000))
+        tones.call(tones.server.listener.open_for, evolve(served_to, limits=LIMITS))
         assert guest.answered("error")[0]["code"] == "too_long"
         done = [message["request_id"] for message in guest.answered("done")]
         pieces = [message["text"] for message in guest.said("speak") if message["request_id"] in done]

@@ -149,7 +149,7 @@ def test_ci_can_be_executed() -> None:
     assert os.access(REPOSITORY / ".ci" / "run", os.X_OK)
 
 
-@pytest.mark.parametrize("script", ["setup", "start"])
+@pytest.mark.parametrize("script", ["setup", "start", "serve_replicas"])
 def test_help_is_the_comment_at_the_head(checkout: Checkout, script: str) -> None:
     outcome = checkout.run(f"scripts/{script}.sh", "--help")
     assert outcome.returncode == 0
@@ -359,6 +359,53 @@ class TestStop:
         installed.run("scripts/start.sh", DEAF="1")
         outcome = installed.run("scripts/stop.sh")
         assert "was killed" in error_line(outcome)
+
+
+HAPROXY_PATH = f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"
+
+
+@pytest.mark.skipif(
+    shutil.which("haproxy", path=HAPROXY_PATH) is None,
+    reason="HAProxy is not installed; on Debian and Ubuntu: apt-get install haproxy",
+)
+class TestServeReplicas:
+    """What it does when it serves: tests/test_replicas.py."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (["two"], "unknown argument: two"),
+            (["0"], "unknown argument: 0"),
+            (["2", "--port"], "--port wants a number"),
+            (["--restart"], "scripts/serve_replicas.sh does not run here"),
+        ],
+    )
+    def test_what_it_cannot_do(self, installed: Checkout, arguments: list[str], says: str) -> None:
+        assert says in error_line(installed.run("scripts/serve_replicas.sh", *arguments))
+
+    @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there may be a GPU")
+    def test_how_many_without_a_gpu(self, installed: Checkout) -> None:
+        assert "say how many replicas" in error_line(installed.run("scripts/serve_replicas.sh"))
+
+    def test_nothing_is_installed(self, checkout: Checkout) -> None:
+        assert "bash scripts/setup.sh" in error_line(checkout.run("scripts/serve_replicas.sh", "2"))
+
+    def test_a_port_of_a_replica_in_use(self, installed: Checkout, port: int) -> None:
+        with socket.create_server(("127.0.0.1", port + 2)):
+            outcome = installed.run("scripts/serve_replicas.sh", "2")
+        assert f"cannot listen on 127.0.0.1 port {port + 2}" in error_line(outcome)
+
+    def test_haproxy_takes_its_configuration(self) -> None:
+        """Without replicas too, as it lies there."""
+        checked = subprocess.run(
+            ["haproxy", "-c", "-f", str(REPOSITORY / "scripts" / "haproxy.cfg")],
+            env={"PATH": HAPROXY_PATH, "FRONT_ADDRESS": "*:8000", "STATS_ADDRESS": "127.0.0.1:8404"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert checked.returncode == 0, checked.stderr
+        assert "WARNING" not in checked.stderr
 
 
 class TestTailBgLogs:

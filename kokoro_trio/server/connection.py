@@ -89,7 +89,10 @@ class DeadlineStream(trio.abc.HalfCloseableStream):
         return await self.stream.receive_some(max_bytes)
 
     async def send_eof(self) -> None:
-        await self.stream.send_eof()
+        # hypercorn says it, before it closes, from inside a scope that quart has just cancelled: unshielded,
+        # a peer that asked for `Connection: close` would wait for the keep-alive to run out.
+        with trio.CancelScope(shield=True):
+            await self.stream.send_eof()
 
     async def aclose(self) -> None:
         if last_words := self.last_words():

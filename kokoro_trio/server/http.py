@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+import trio
 from attrs import asdict, frozen
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
@@ -176,7 +177,10 @@ class HttpServer:
     """Serves one HTTP connection at a time per call, on a stream that somebody else accepted."""
 
     def __init__(self, app: Application, *, keep_alive_s: float = 30.0) -> None:
-        self._app = ASGIWrapper(app)  # type: ignore[arg-type]  # typed for each kind of event
+        self._app = ASGIWrapper(self._count)  # type: ignore[arg-type]  # typed for each kind of event
+        self._asgi = app
+        self._outstanding = 0
+        self._idle = trio.lowlevel.ParkingLot()
         self._context = WorkerContext(None)
         self._config = HypercornConfig()
         self._config.keep_alive_timeout = keep_alive_s
@@ -190,6 +194,19 @@ class HttpServer:
         # hypercorn is typed for its own TLS streams, and takes any stream that has a `socket`.
         server = _Connection(self._app, self._config, self._context, ConnectionState({}), stream)  # type: ignore[arg-type]
         await server.run()
+
+    async def until_idle(self) -> None:
+        """Until the response to every request that was received has been sent, or given up."""
+        while self._outstanding:
+            await self._idle.park()
+
+    async def _count(self, scope: Event, receive: Receive, send: Send) -> None:
+        self._outstanding += 1
+        try:
+            await self._asgi(scope, receive, send)
+        finally:
+            self._outstanding -= 1
+            self._idle.unpark_all()
 
     async def end_idle_connections(self) -> None:
         """At shutdown: connections that wait for another request are closed."""

@@ -149,7 +149,6 @@ class HttpSpeech:
     """An ASGI application. `why_not` tells where nothing new can be spoken; `voices` is asked where it can.
 
     `on_refused` is told the code of what is refused before it is spoken.
-    `n_outstanding` requests are being spoken; a request no longer counts when `on_request_end` is told of it.
     """
 
     def __init__(
@@ -171,7 +170,6 @@ class HttpSpeech:
         self._why_not = why_not
         self._on_request_end = on_request_end
         self._on_refused = on_refused
-        self.n_outstanding = 0
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         """Whatever goes wrong here costs this request only."""
@@ -229,7 +227,6 @@ class HttpSpeech:
         return request
 
     async def _speak(self, speech: _Speech, receive: Receive) -> None:
-        self.n_outstanding += 1
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_when_gone, receive, nursery.cancel_scope)
@@ -238,7 +235,6 @@ class HttpSpeech:
             # Out here: the server says of an answer that has ended, too, that its client is gone.
             await speech.conclude()
         finally:
-            self.n_outstanding -= 1
             self._on_request_end(speech.record(trio.current_time()))
 
     async def _sound(self, speech: _Speech) -> None:

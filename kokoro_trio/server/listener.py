@@ -86,7 +86,7 @@ class Listener:
             engine,
             voices=self._catalogue,
             why_not=self._why_not,
-            on_request_end=self._http_request_ended,
+            on_request_end=self._request_ended,
             on_refused=exposition.message_refused,
         )
         app = make_app(self.readiness, self._voices, self._door, exposition)
@@ -94,12 +94,18 @@ class Listener:
         self._sessions: dict[Session, int | None] = {}
         """Each with the number of the key that opened the door for it."""
         self.n_sockets = 0
-        self._speaking_ended = trio.lowlevel.ParkingLot()
+        self._sessions_ended = trio.lowlevel.ParkingLot()
         self._speaker: Speaker | None = None
         self._is_draining = False
+        self._grace = trio.CancelScope()
 
     def open_for(self, speaker: Speaker) -> None:
         self._speaker = speaker
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a `Speaker`."""
+        return self._speaker is not None
 
     async def serve(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves until cancelled; reports the port as started. Raises `AddressUnavailable`."""
@@ -113,28 +119,37 @@ class Listener:
         await trio.serve_listeners(self._serve_stream, listeners)
 
     async def drain(self, grace_s: float) -> None:
-        """Takes no new request, lets outstanding ones finish within `grace_s`, closes every session."""
+        """Takes no new request, lets outstanding ones finish within `grace_s`, closes every session.
+
+        To be called once.
+        """
         self._is_draining = True
         for session in list(self._sessions):
             session.drain()
-        with trio.move_on_after(grace_s):
-            await self._until_nobody_speaks()
+        self._grace.deadline = trio.current_time() + grace_s
+        with self._grace:
+            await self._until_no_session()
+            await self._http.until_idle()
         for session in list(self._sessions):
             session.hang_up()
         with trio.move_on_after(HANG_UP_S):
-            await self._until_nobody_speaks()
+            await self._until_no_session()
         await self._http.end_idle_connections()
+
+    def hasten(self) -> None:
+        """Ends the grace of a `drain`: what is outstanding is dropped."""
+        self._grace.cancel()
 
     async def hang_up(self) -> None:
         """The engine is gone: closes every session as the fault of the server that it is."""
         for session in list(self._sessions):
             session.hang_up(CLOSE_FAULT, "the engine failed")
         with trio.move_on_after(HANG_UP_S, shield=True):
-            await self._until_nobody_speaks()
+            await self._until_no_session()
 
-    async def _until_nobody_speaks(self) -> None:
-        while self._sessions or self._http_speech.n_outstanding:
-            await self._speaking_ended.park()
+    async def _until_no_session(self) -> None:
+        while self._sessions:
+            await self._sessions_ended.park()
 
     def readiness(self) -> Readiness:
         engine = self._engine.statistics()
@@ -255,7 +270,7 @@ class Listener:
             await websocket.close(CLOSE_FAULT, "the server made a mistake")
         finally:
             del self._sessions[session]
-            self._speaking_ended.unpark_all()
+            self._sessions_ended.unpark_all()
 
     async def _understood(self, websocket: WebSocket, path: str, session_id: str) -> Connection:
         """A connection that speaks our own protocol, whatever the client speaks on this path."""
@@ -275,10 +290,6 @@ class Listener:
     def _request_ended(self, record: RequestRecord) -> None:
         self._exposition.request_ended(record)
         self._on_request_end(record)
-
-    def _http_request_ended(self, record: RequestRecord) -> None:
-        self._request_ended(record)
-        self._speaking_ended.unpark_all()
 
     def _key_of(self, request: trio_websocket.WebSocketRequest) -> int | None:
         return self._door.key_for(urlsplit(request.path).query, request.headers)

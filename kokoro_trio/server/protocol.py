@@ -225,7 +225,7 @@ class Protocol:
         if self._is_stopping:
             raise BadMessage(field="type", expected="cancel, the only one after stop", got="speak")
         if self._is_draining:
-            raise Overloaded(reason="it is shutting down")
+            raise Overloaded(reason=Overloaded.SHUTTING_DOWN)
         if message.request_id in self._outstanding:
             raise DuplicateRequest
         if (words := word_count(message.text)) > self.limits.max_words:
