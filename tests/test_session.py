@@ -46,7 +46,7 @@ class MemoryConnection:
             await trio.sleep(self.send_seconds)
         await self._to_client[0].send(message)
 
-    async def send_many(self, messages: Sequence[bytes]) -> None:
+    async def send_many(self, messages: Sequence[str | bytes]) -> None:
         for message in messages:
             await self.send(message)
 

@@ -15,8 +15,8 @@ _LINGER_AND_RESET = struct.pack("ii", 1, 0)
 _DISCARD_BYTES = 65_536
 _PARSER_COMPLAINTS = {1002, 1007}
 """Close codes for frames that are none, and for text that is not UTF-8."""
-_BINARY = 0x82
-"""FIN and opcode 2."""
+_TEXT, _BINARY = 0x81, 0x82
+"""FIN and opcode 1 or 2."""
 _CLOSE_FRAME = struct.Struct("!BBH")
 """From a server, which masks nothing: FIN and opcode 8, two bytes of payload, and those, the code."""
 
@@ -38,7 +38,7 @@ class Connection(Protocol):
     async def send(self, message: str | bytes) -> None:
         """Raises `ConnectionGone`."""
 
-    async def send_many(self, messages: Sequence[bytes]) -> None:
+    async def send_many(self, messages: Sequence[str | bytes]) -> None:
         """As `send` of each, one after the other."""
 
     async def close(self, code: int, reason: str) -> None:
@@ -129,14 +129,15 @@ class DeadlineStream(trio.abc.HalfCloseableStream):
         await trio.aclose_forcefully(self.stream)
 
 
-def _framed(message: bytes) -> bytes:
-    """As a binary WebSocket frame (RFC 6455, section 5.2) from a server, which masks nothing."""
-    n_bytes = len(message)
+def _framed(message: str | bytes) -> bytes:
+    """As a WebSocket frame (RFC 6455, section 5.2) from a server, which masks nothing."""
+    opcode, payload = (_TEXT, message.encode()) if isinstance(message, str) else (_BINARY, message)
+    n_bytes = len(payload)
     if n_bytes < 126:
-        return bytes([_BINARY, n_bytes]) + message
+        return bytes([opcode, n_bytes]) + payload
     if n_bytes < 2**16:
-        return struct.pack("!BBH", _BINARY, 126, n_bytes) + message
-    return struct.pack("!BBQ", _BINARY, 127, n_bytes) + message
+        return struct.pack("!BBH", opcode, 126, n_bytes) + payload
+    return struct.pack("!BBQ", opcode, 127, n_bytes) + payload
 
 
 @define
@@ -178,7 +179,7 @@ class WebSocket:
             except trio_websocket.ConnectionClosed as closed:
                 raise ConnectionGone(str(closed.reason)) from closed
 
-    async def send_many(self, messages: Sequence[bytes]) -> None:
+    async def send_many(self, messages: Sequence[str | bytes]) -> None:
         """In one write: trio-websocket takes four locks and a system call for each, which at hundreds of
         listeners is most of the work there is."""
         if len(messages) == 1:

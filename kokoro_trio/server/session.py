@@ -260,10 +260,10 @@ class Session:
         else:
             audio.sent.set()
 
-    def _next_frames(self, audio: _Audio) -> list[bytes]:
+    def _next_frames(self, audio: _Audio) -> list[str | bytes]:
         """One where others wait for their turn, or where a cancel would have to wait for more; else up to
-        the next `meta`."""
-        request, effects, frames = audio.speech.request, list[Effect](), list[bytes]()
+        the next `meta`, with that."""
+        request, effects, frames = audio.speech.request, list[Effect](), list[str | bytes]()
         goes_alone = audio.speech.first_frame_at is None or self._audio or self._connection.is_congested
         while audio.frames and not effects:
             frame = audio.frames.popleft()
@@ -271,8 +271,7 @@ class Session:
             frames.append(request.tag + frame.data)
             if goes_alone:
                 break
-        self._apply(effects)
-        return frames
+        return frames + [encode(effect.message) for effect in effects if isinstance(effect, Send)]
 
 
 def _record(speech: _Speech, ended_at: float) -> RequestRecord:

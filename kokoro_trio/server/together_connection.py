@@ -58,7 +58,7 @@ class TogetherConnection:
         else:
             await self._tell(self._dialect.tell(decode_server(message)))
 
-    async def send_many(self, messages: Sequence[bytes]) -> None:
+    async def send_many(self, messages: Sequence[str | bytes]) -> None:
         for message in messages:
             await self.send(message)
 
