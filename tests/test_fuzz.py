@@ -61,6 +61,20 @@ def random_message(chance: random.Random) -> str:
     return json.dumps(message)
 
 
+def random_post(chance: random.Random) -> bytes:
+    """For the OpenAI interface; often one that is understood."""
+    body: dict[str, object] = {"model": "kokoro", "input": " ".join(chance.choices(WORDS, k=5))}
+    body["response_format"] = chance.choice(["pcm", "wav", "mp3", "opus", "aac", "flac", None, 7])
+    body["stream_format"] = chance.choice(["audio", "sse", None, [1]])
+    for _ in range(chance.randint(0, 2)):
+        body[chance.choice(FIELDS)] = chance.choice(VALUES)
+    data = mutated(json.dumps(body).encode(), chance)
+    return (
+        b"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer first\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(data)
+    ) + data
+
+
 def mutated(data: bytes, chance: random.Random) -> bytes:
     """With some bytes changed, left out or put in, now and then with none."""
     mutable = bytearray(data)
@@ -78,11 +92,14 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
 
 def disturb(server: Server, chance: random.Random) -> None:
     """One connection with something on it that hardly anybody would send; some of it is heard."""
-    kind = chance.choice(["noise", "head", "frames", "noise after the handshake"])
-    if kind in ("noise", "head"):
+    kind = chance.choice(["noise", "head", "post", "frames", "noise after the handshake"])
+    if kind in ("noise", "head", "post"):
         peer = socket.create_connection(("127.0.0.1", server.port))
-        head = chance.choice(HEADS) + b"\r\n"
-        what = chance.randbytes(chance.randint(1, 3000)) if kind == "noise" else mutated(head, chance)
+        what = {
+            "noise": chance.randbytes(chance.randint(1, 3000)),
+            "head": mutated(chance.choice(HEADS) + b"\r\n", chance),
+            "post": random_post(chance),
+        }[kind]
     else:
         peer = open_raw_websocket(server)
         frames = b"".join(masked_text_frame(random_message(chance)) for _ in range(chance.randint(1, 6)))
