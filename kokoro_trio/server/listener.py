@@ -70,7 +70,7 @@ class Listener:
         self._engine = engine
         self._on_request_end = on_request_end
         self._exposition = exposition
-        exposition.watch(engine.statistics)
+        exposition.watch(engine.statistics, lambda: len(self._sessions))
         self._door = Door(config.api_keys)
         self._http = HttpServer(make_app(self.readiness, self._voices, self._door, exposition))
         self._sessions: dict[Session, int | None] = {}
