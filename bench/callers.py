@@ -160,6 +160,10 @@ class Line:
 # What they do.
 
 
+Call = Callable[[str], Awaitable[None]]
+"""All the turns of one caller, who has this name."""
+
+
 @define
 class Callers:
     """`began_at` on trio's clock."""
@@ -172,20 +176,25 @@ class Callers:
     began_at: float
     seen: Seen = field(factory=Seen)
 
-    def mix(self, n: int) -> Iterator[Callable[[], Awaitable[None]]]:
-        """`n` of them, to be run; with eight there is one of each kind."""
+    @property
+    def kinds(self) -> dict[str, Call]:
         often, seldom = self.plan.pace_s, 2 * self.plan.pace_s
-        kinds: list[Callable[[str], Awaitable[None]]] = [
-            partial(self._on_one_line, often, self._talk, {}),
-            partial(self._on_one_line, seldom, self._interrupt, {}),
-            partial(self._once_each, seldom, self._die),
-            partial(self._once_each, often, self._call_once),
-            partial(self._on_one_line, often, self._talk, {"format": "opus"}),
-            partial(self._once_each, seldom, self._read_slowly),
-            partial(self._on_one_line, seldom, self._talk_at_once, {"framing": "tagged"}),
-            partial(self._on_one_line, often, self._talk, {"format": "mulaw", "sample_rate": 8000}),
-        ]
-        return (partial(kind, f"caller {number}") for number, kind in enumerate(islice(cycle(kinds), n)))
+        mulaw = {"format": "mulaw", "sample_rate": 8000}
+        return {
+            "talks": partial(self._on_one_line, often, self._talk, {}),
+            "interrupts": partial(self._on_one_line, seldom, self._interrupt, {}),
+            "dies": partial(self._once_each, seldom, self._die),
+            "calls for each sentence": partial(self._once_each, often, self._call_once),
+            "talks in Opus": partial(self._on_one_line, often, self._talk, {"format": "opus"}),
+            "reads slowly": partial(self._once_each, seldom, self._read_slowly),
+            "talks at once": partial(self._on_one_line, seldom, self._talk_at_once, {"framing": "tagged"}),
+            "talks in mu-law": partial(self._on_one_line, often, self._talk, mulaw),
+        }
+
+    def mix(self, n: int) -> Iterator[Callable[[], Awaitable[None]]]:
+        """`n` of them, to be run: of each kind one, and from the first kind on again."""
+        for number, (kind, call) in enumerate(islice(cycle(self.kinds.items()), n)):
+            yield partial(call, f"{number} {kind}")
 
     # How long a connection is held.
 
