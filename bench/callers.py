@@ -17,7 +17,7 @@ import trio
 import trio_websocket
 from attrs import define, field, frozen
 
-from bench.barge_in import Ends
+from bench.barge_in import Ends, Request
 from bench.load import CONNECTION_LOST, NEVER_ENDED
 from kokoro_trio.client import (
     CONNECT_TIMEOUT_S,
@@ -35,10 +35,13 @@ from kokoro_trio.server.messages import WEBSOCKET_PATH, Speak, Start, encode
 
 NOT_CONNECTED = "not_connected"
 VOICES = ("female", "male")
+SELDOM = 3
+"""How many times as long it is between the turns of those who ask for a long text, or for several."""
 MAX_DELAY_S = 1.5
 AT_ONCE = 3
 """Requests that whoever takes them side by side has outstanding."""
-END_TIMEOUT_S = 60.0
+END_TIMEOUT_S = 180.0
+"""More than a saturated server takes: this finds who is stuck, TTFA finds who is slow."""
 LISTEN_S = 0.5
 """How long a connection is held after its last request, so that what comes too late is heard."""
 SHARE_UNHEARD = 0.25
@@ -74,7 +77,7 @@ class Plan:
 
     seed: int
     pace_s: float
-    """Between the turns of one who talks, in the mean; the others take half as many."""
+    """Between the turns of one who talks, in the mean."""
     round_s: float
     n_rounds: int
 
@@ -145,16 +148,16 @@ class Line:
     """One connection of somebody who keeps to the protocol."""
 
     session: Session
-    requests: list[Ended] = field(factory=list)
+    requests: list[Request] = field(factory=list)
 
     @asynccontextmanager
     async def speak(self, text: str, voice: str) -> AsyncIterator[Speech]:
-        """To be left when the speech is over."""
         async with self.session.speak(text, voice=voice) as speech:
             try:
                 yield speech
             finally:
-                self.requests.append(Ended(speech.request_id, speech.end))
+                is_over = speech.end is not None
+                self.requests.append(Ended(speech.request_id, speech.end) if is_over else speech)
 
 
 # What they do.
@@ -178,7 +181,7 @@ class Callers:
 
     @property
     def kinds(self) -> dict[str, Call]:
-        often, seldom = self.plan.pace_s, 2 * self.plan.pace_s
+        often, seldom = self.plan.pace_s, SELDOM * self.plan.pace_s
         mulaw = {"format": "mulaw", "sample_rate": 8000}
         return {
             "talks": partial(self._on_one_line, often, self._talk, {}),
@@ -256,8 +259,8 @@ class Callers:
                 if start:
                     await session.start(**start)
                 yield line
-                await trio.sleep(LISTEN_S)
             finally:
+                await trio.sleep(LISTEN_S)
                 self.seen.ends += Ends.of(line.requests, [session])
                 self.seen.ends_by_kind.update(request.end or NEVER_ENDED for request in line.requests)
 

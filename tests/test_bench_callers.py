@@ -130,7 +130,6 @@ class TestOurs:
         async with running() as server:
             seen = await seen_by(kind, options(server.port, "--api-key", "wrong"))
         assert seen.errors.keys() == {callers.NOT_CONNECTED}
-        assert seen.errors[callers.NOT_CONNECTED] >= 2
 
 
 class TestOthers:
@@ -157,6 +156,24 @@ class TestOthers:
         seen = await seen_of(hang_up, "talks")
         assert seen.errors == {CONNECTION_LOST: n_calls}
         assert n_calls >= 2
+
+    async def test_one_that_fails_beside_others(self) -> None:
+        """Their ends are waited for."""
+
+        async def refuse_the_last(peer: Peer) -> None:
+            await peer.hear("start")
+            await peer.say(
+                "started", voice="", format="pcm", sample_rate=24_000, timestamps=False, framing="tagged"
+            )
+            asked = [(await peer.hear("speak"))["request_id"] for _ in range(callers.AT_ONCE)]
+            await peer.say("error", request_id=asked[-1], code="overloaded", message="")
+            for request_id in asked[:-1]:
+                await peer.speak(request_id)
+            await trio.sleep_forever()
+
+        seen = await seen_of(refuse_the_last, "talks at once")
+        assert seen.errors.keys() == {"overloaded"}
+        assert seen.ends == Ends(n_once=callers.AT_ONCE * seen.errors["overloaded"])
 
     async def test_an_error_is_counted_by_its_code(self) -> None:
         async def refuse_all(peer: Peer) -> None:
