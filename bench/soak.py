@@ -347,7 +347,11 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=_positive, default=10.0, help="default: 10")
     parser.add_argument("--clients", type=_count, default=8, help="default: %(default)s, one of each kind")
     parser.add_argument(
-        "--pace", type=_positive, default=20.0, help="seconds between two turns (default: 20)"
+        "--pace",
+        type=_positive,
+        default=20.0,
+        metavar="SECONDS",
+        help="between two sentences of one who talks; long texts come a third as often (default: 20)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of all that is left to chance (default: 0)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the result there")

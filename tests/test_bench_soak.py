@@ -2,22 +2,28 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from attrs import evolve
 
 from bench import callers, vitals
+from bench import soak as soak_module
 from bench.barge_in import Ends
 from bench.callers import Heard, Seen
 from bench.soak import N_ROWS, Soak, command_line, measure, summed_up
 from bench.vitals import Vitals
 from kokoro_trio.config import REPOSITORY
+from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
+from kokoro_trio.speech import Samples, Window
 from tests.test_bench import ENVIRONMENT
 from tests.test_bench_vitals import IDLE
 from tests.test_client import find_free_port
@@ -131,19 +137,45 @@ class TestAnswers:
         assert refused(sums(after=evolve(AFTER, **after))) == [question]
 
 
+@attrs.frozen
+class LeakyTones(ToneSynthesizer):
+    """Opens a file with each step."""
+
+    opened: list[int] = attrs.field(factory=list)
+
+    def vocode(self, windows: Sequence[Window]) -> list[Samples]:
+        self.opened.append(os.open(os.devnull, os.O_RDONLY))
+        return super().vocode(windows)
+
+
+async def soak_tones(load: Callable[[], Synthesizer], *more: str) -> Soak:
+    async with running(load=load, stream=evolve(CONFIG.stream, send_timeout_s=0.2)) as server:
+        asked = options(server.port, "--api-key", "first", *more)
+        return await measure(asked, ["Hello there."], ["Hello."], "A long text of many sentences. " * 40)
+
+
 class TestMeasure:
-    async def test_our_own_server(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.fixture(autouse=True)
+    def short_waits(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(soak_module, "SETTLE_TIMEOUT_S", 2.0)
         monkeypatch.setattr(vitals, "SAMPLE_S", 0.1)
         monkeypatch.setattr(callers, "MAX_DELAY_S", 0.1)
         monkeypatch.setattr(callers, "SLOW_READ_S", 0.5)
-        async with running(stream=evolve(CONFIG.stream, send_timeout_s=0.2)) as server:
-            asked = options(server.port, "--api-key", "first", "--minutes", "0.1", "--pace", "0.6")
-            soak = await measure(asked, ["Hello there."], ["Hello."], "A long text of many sentences. " * 40)
+
+    async def test_our_own_server(self) -> None:
+        soak = await soak_tones(ToneSynthesizer, "--minutes", "0.1", "--pace", "0.6")
         # Memory and times are those of the process that runs all the tests.
         by_machine = {"memory is flat", "TTFA p95 of the last quarter is within 20% of the first"}
         assert set(refused(soak)) <= by_machine
         assert min(soak.n_died, soak.n_dropped, soak.ends.n_once, len(soak.rows)) > 0
         assert soak.ends_by_kind.keys() == {"done", "canceled"}
+
+    async def test_one_that_leaks(self) -> None:
+        leaky = LeakyTones()
+        soak = await soak_tones(lambda: leaky, "--minutes", "0.05", "--pace", "0.3", "--clients", "1")
+        for file in leaky.opened:
+            os.close(file)
+        assert {"descriptors are flat", "all was given back at the end"} <= set(refused(soak))
 
 
 class TestCommand:
