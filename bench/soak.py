@@ -71,6 +71,8 @@ class Row:
     active: float
     waiting: float
     """In the mean of the samples, as all below."""
+    cores: float
+    """Seconds of CPU a second: where it falls while more is active, others have taken the machine."""
     connections: float
     memory_mb: float
     descriptors: float
@@ -120,7 +122,7 @@ class Soak:
             f"slow readers dropped {self.n_dropped}; turns skipped {self.n_skipped}"
         )
         yield _ROW.format(
-            "minutes", "heard", "TTFA p50/p95", "active", "waiting", "open", "MB", "files", "threads"
+            "minutes", "heard", "TTFA p50/p95", "active", "waiting", "cores", "open", "MB", "files", "threads"
         )
         yield from (_shown(row) for row in self.rows)
         width = max(len(answer.question) for answer in self.answers)
@@ -128,7 +130,7 @@ class Soak:
             yield f"{'yes' if answer.is_yes else 'NO':<4} {answer.question:<{width}}  {answer.found}".rstrip()
 
 
-_ROW = "{:>11} {:>6} {:>13} {:>7} {:>8} {:>6} {:>8} {:>6} {:>8}"
+_ROW = "{:>11} {:>6} {:>13} {:>7} {:>8} {:>6} {:>6} {:>8} {:>6} {:>8}"
 
 
 def _shown(row: Row) -> str:
@@ -138,6 +140,7 @@ def _shown(row: Row) -> str:
         percentiles_ms(row.ttfa_s),
         f"{row.active:.1f}",
         f"{row.waiting:.1f}",
+        f"{row.cores:.2f}",
         f"{row.connections:.1f}",
         f"{row.memory_mb:.1f}",
         f"{row.descriptors:.1f}",
@@ -248,11 +251,11 @@ def _slope(vitals: Sequence[Vitals], value: Callable[[Vitals], float], max_rise:
 
 
 def _rows(length_s: float, heard: Sequence[Heard], vitals: Sequence[Vitals]) -> Iterator[Row]:
-    """Without those tenths of a very short run that have no sample."""
+    """Without those tenths of a very short run that have no two samples."""
     for number in range(N_ROWS):
         from_s, to_s = length_s * number / N_ROWS, length_s * (number + 1) / N_ROWS
         within = [each for each in vitals if from_s <= each.at_s < to_s]
-        if not within:
+        if len(within) < 2:
             continue
 
         def mean(value: Callable[[Vitals], float], within: Sequence[Vitals] = within) -> float:
@@ -265,6 +268,7 @@ def _rows(length_s: float, heard: Sequence[Heard], vitals: Sequence[Vitals]) -> 
             n_heard=sum(from_s <= each.at_s < to_s for each in heard),
             active=mean(lambda each: each.n_active),
             waiting=mean(lambda each: each.n_waiting),
+            cores=(within[-1].cpu_s - within[0].cpu_s) / (within[-1].at_s - within[0].at_s),
             connections=mean(lambda each: each.n_connections),
             memory_mb=mean(lambda each: each.memory_mb),
             descriptors=mean(lambda each: each.n_descriptors),

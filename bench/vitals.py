@@ -22,6 +22,8 @@ class Vitals:
     at_s: float
     """On the clock of whoever asked."""
     process_started_at: float
+    cpu_s: float
+    """Of all its threads, since it started."""
     memory_mb: float
     """Resident, in 10⁶ bytes."""
     n_descriptors: int
@@ -57,6 +59,7 @@ def vitals_in(exposition: str, at_s: float) -> Vitals:
     return Vitals(
         at_s=at_s,
         process_started_at=values["process_start_time_seconds"],
+        cpu_s=values["process_cpu_seconds_total"],
         memory_mb=values["process_resident_memory_bytes"] / 1e6,
         n_descriptors=int(values["process_open_fds"]),
         n_threads=int(values["process_threads"]),

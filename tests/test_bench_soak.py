@@ -39,6 +39,7 @@ def sample(second: int) -> Vitals:
     return evolve(
         IDLE,
         at_s=float(second),
+        cpu_s=50 + 1.5 * second,
         memory_mb=1000.0 + second % 2,
         n_descriptors=18 + second % 3,
         n_connections=2 + second % 3,
@@ -76,8 +77,8 @@ class TestAnswers:
         assert report[:4] == [
             "10 min, clients 8, pace 20 s, seed 0; load average here 0.5 before, 1.5 after",
             "requests: canceled 50, done 650; died 15, slow readers dropped 20; turns skipped 0",
-            "    minutes  heard  TTFA p50/p95  active  waiting   open       MB  files  threads",
-            "        0-1     60       245/290     1.0      0.0    3.0   1000.5   19.0      7.0",
+            "    minutes  heard  TTFA p50/p95  active  waiting  cores   open       MB  files  threads",
+            "        0-1     60       245/290     1.0      0.0   1.50    3.0   1000.5   19.0      7.0",
         ]
         assert len(report) == 3 + N_ROWS + len(soak.answers)
 

@@ -18,6 +18,7 @@ from tests.test_server import running
 IDLE = Vitals(
     at_s=0.0,
     process_started_at=1000.0,
+    cpu_s=50.0,
     memory_mb=100.0,
     n_descriptors=16,
     n_threads=7,
