@@ -5,9 +5,10 @@ import argparse
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import trio
-from attrs import define, field, frozen
+from attrs import astuple, define, field, frozen
 from tqdm import tqdm
 
 from bench.load import CONNECTION_LOST, Failed, Run, Spread, connections, speak, warm_up
@@ -65,20 +66,29 @@ class BargeIn:
         )
 
 
+class Request(Protocol):
+    """What is to be known of a speech that is over."""
+
+    @property
+    def request_id(self) -> str: ...
+    @property
+    def end(self) -> str | None: ...
+
+
 @frozen
 class Ends:
     """How many ends the requests had, and what a server says besides that keeps to no protocol."""
 
-    n_once: int
-    n_never: int
-    n_again: int
-    n_strays: int
+    n_once: int = 0
+    n_never: int = 0
+    n_again: int = 0
+    n_strays: int = 0
     """Messages about requests that were over."""
-    n_stray_frames: int
+    n_stray_frames: int = 0
     """Audio outside of any request, but for one primer a connection."""
 
     @classmethod
-    def of(cls, speeches: Sequence[Speech], sessions: Sequence[Session]) -> "Ends":
+    def of(cls, speeches: Sequence[Request], sessions: Sequence[Session]) -> "Ends":
         strays = [stray for session in sessions for stray in session.strays]
         ended_again = Counter(
             stray.request_id for stray in strays if isinstance(stray, Done | Canceled | Error)
@@ -92,6 +102,9 @@ class Ends:
             n_stray_frames=sum(max(0, session.n_stray_frames - 1) for session in sessions),
         )
 
+    def __add__(self, other: "Ends") -> "Ends":
+        return Ends(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
+
     @property
     def are_right(self) -> bool:
         return self.n_never == self.n_again == self.n_strays == self.n_stray_frames == 0
@@ -103,7 +116,7 @@ class Ends:
         )
 
 
-def _has_ended(speech: Speech) -> bool:
+def _has_ended(speech: Request) -> bool:
     return speech.end not in (None, CONNECTION_LOST)
 
 

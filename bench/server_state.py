@@ -1,4 +1,4 @@
-"""What a server says of itself at /readyz."""
+"""What a server says of itself at /readyz, or at another address."""
 
 import argparse
 import http.client
@@ -19,9 +19,10 @@ class StateUnknown(KokoroTrioError):
     host: str
     port: int
     reason: str
+    path: str = "/readyz"
 
     def __str__(self) -> str:
-        return f"{self.host} port {self.port} does not tell its state at /readyz: {self.reason}"
+        return f"{self.host} port {self.port} does not tell its state at {self.path}: {self.reason}"
 
 
 @frozen
@@ -57,20 +58,29 @@ async def wait_until_idle(options: argparse.Namespace) -> ServerState:
 
 
 def _read_state(options: argparse.Namespace) -> ServerState:
-    kind = http.client.HTTPSConnection if options.tls else http.client.HTTPConnection
-    connection = kind(options.host, options.port, timeout=ANSWER_TIMEOUT_S)
     try:
-        connection.request("GET", "/readyz")
-        answer = json.loads(connection.getresponse().read())
+        answer = json.loads(fetch(options, "/readyz"))
         return ServerState(
             device=str(answer["device"]),
             active=int(answer["active"]),
             waiting=int(answer["waiting"]),
             max_concurrent_jobs=int(answer["max_concurrent_jobs"]),
         )
-    except (OSError, http.client.HTTPException, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise StateUnknown(options.host, options.port, str(error) or type(error).__name__) from error
     except KeyError as error:
         raise StateUnknown(options.host, options.port, f"it says nothing of {error.args[0]}") from error
+
+
+def fetch(options: argparse.Namespace, path: str) -> bytes:
+    """What the server answers to a GET, whatever the status. Waits for it; raises `StateUnknown`."""
+    kind = http.client.HTTPSConnection if options.tls else http.client.HTTPConnection
+    connection = kind(options.host, options.port, timeout=ANSWER_TIMEOUT_S)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().read()
+    except (OSError, http.client.HTTPException) as error:
+        reason = str(error) or type(error).__name__
+        raise StateUnknown(options.host, options.port, reason, path) from error
     finally:
         connection.close()

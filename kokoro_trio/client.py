@@ -145,7 +145,7 @@ async def connect(
     `ConnectionLost` comes later, from whoever then waits for the server.
     """
     stream = await _open_stream(host, port, tls, timeout_s)
-    async with stream, _open_nursery_of_plain_errors() as nursery:
+    async with stream, open_nursery_of_plain_errors() as nursery:
         # In the URL, and not in a header: the one way that every server of this protocol takes the key.
         resource = f"{path}?{urlencode({'api_key': api_key})}" if api_key else path
         websocket = await _shake_hands(nursery, stream, (host, port), resource, timeout_s)
@@ -210,7 +210,7 @@ async def _shake_hands(
 
 
 @asynccontextmanager
-async def _open_nursery_of_plain_errors() -> AsyncIterator[trio.Nursery]:
+async def open_nursery_of_plain_errors() -> AsyncIterator[trio.Nursery]:
     """A nursery whose block's exception leaves as it is, not in a group of one.
 
     Its tasks belong to trio-websocket and to the session; what trio-websocket's raise is translated.

@@ -5,10 +5,18 @@ Nothing here waits or reads a clock. For one thread: that of the event loop.
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from statistics import median
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
@@ -24,6 +32,8 @@ STEP_KINDS = ("prosody", "vocode")
 ENDS = ("done", "canceled", DISCONNECTED, *request_error_codes())
 OTHER_END = "other"
 REFUSING_STATUSES = (401, 404, 503)
+_OWN_THREADS = Path("/proc/self/task")
+"""Those that Python does not know of too: the model computes in some."""
 
 # When a series began doubles the number of series, and no query here needs it.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -82,6 +92,10 @@ class Exposition:
             ["status"],
             registry=self._registry,
         )
+        ProcessCollector(registry=self._registry)
+        if _OWN_THREADS.is_dir():
+            threads = Gauge("process_threads", "Threads of the process.", registry=self._registry)
+            threads.set_function(lambda: len(list(_OWN_THREADS.iterdir())))
         # A series that is there from the start, at 0, shows its first increase.
         for kind in STEP_KINDS:
             self._step.labels(kind)
@@ -97,9 +111,9 @@ class Exposition:
     ) -> Histogram:
         return Histogram(f"kokoro_{name}_seconds", what, labels, buckets=buckets, registry=self._registry)
 
-    def watch(self, load: Callable[[], Load]) -> None:
-        """Asks for the load at each scrape from now on. To be called once."""
-        self._registry.register(_LoadCollector(load))
+    def watch(self, load: Callable[[], Load], n_connections: Callable[[], int]) -> None:
+        """Asks for both at each scrape from now on. To be called once."""
+        self._registry.register(_LoadCollector(load, n_connections))
 
     def scrape(self, accept: str) -> tuple[bytes, str]:
         """All of it in the format that an `Accept` header asks for, and that format's content type."""
@@ -135,12 +149,14 @@ class Exposition:
 
 
 class _LoadCollector(Collector):
-    def __init__(self, load: Callable[[], Load]) -> None:
+    def __init__(self, load: Callable[[], Load], n_connections: Callable[[], int]) -> None:
         self._load = load
+        self._n_connections = n_connections
 
     def collect(self) -> Iterator[Metric]:
         load = self._load()
         slacks_s = load.slacks_s
+        yield _gauge("kokoro_connections", "WebSockets that are open.", self._n_connections())
         yield _gauge("kokoro_sessions", "Sessions with an utterance in the engine.", load.sessions)
         yield _gauge("kokoro_active", "Utterances that were given a slot.", load.active)
         yield _gauge("kokoro_queued", "Utterances that wait for a slot.", load.waiting)

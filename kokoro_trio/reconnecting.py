@@ -79,7 +79,7 @@ async def connect(
         client.connect, host, port, api_key=api_key, tls=tls, path=path, timeout_s=timeout_s
     )
     session = Session(open_connection, settings, give_up_after_s)
-    async with client._open_nursery_of_plain_errors() as nursery:
+    async with client.open_nursery_of_plain_errors() as nursery:
         nursery.start_soon(session._stay_connected)
         await session._is_settled.wait()
         if session._error is not None:

@@ -1,4 +1,4 @@
-"""End to end: what the bench reads at /readyz, of our own server and of others."""
+"""End to end: what the bench reads at /readyz and /metrics, of our own server and of others."""
 
 import argparse
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ import trio
 
 from bench import server_state
 from bench.server_state import ServerState, StateUnknown, read_state, wait_until_idle
+from bench.vitals import read_vitals
 from kokoro_trio.client import connect
 from tests.test_bench import options
 from tests.test_client import find_free_port
@@ -77,6 +78,18 @@ class TestOthers:
     async def test_another_answer(self, other_server: argparse.Namespace, reason: str) -> None:
         with pytest.raises(StateUnknown, match=f"does not tell its state at /readyz: .*{reason}"):
             await read_state(other_server)
+
+    @pytest.mark.parametrize(
+        ("other_server", "reason"),
+        [
+            (b"kokoro_active 0", "it says nothing of process_start_time_seconds"),
+            (b"kokoro_active many", "could not convert"),
+        ],
+        indirect=["other_server"],
+    )
+    async def test_other_metrics(self, other_server: argparse.Namespace, reason: str) -> None:
+        with pytest.raises(StateUnknown, match=f"does not tell its state at /metrics: {reason}"):
+            await read_vitals(other_server)
 
     async def test_nobody_there(self) -> None:
         with pytest.raises(StateUnknown, match="refused"):

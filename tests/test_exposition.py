@@ -1,6 +1,8 @@
 """Pure: what a scrape reads, of records that are made up."""
 
+import threading
 from http import HTTPStatus
+from pathlib import Path
 
 import attrs
 import pytest
@@ -29,6 +31,10 @@ def scraped(text: str) -> dict[str, float]:
             assert series not in values
             values[series] = sample.value
     return values
+
+
+def nobody() -> int:
+    return 0
 
 
 def of(exposition: Exposition) -> dict[str, float]:
@@ -93,7 +99,8 @@ def test_what_was_refused_is_counted_by_its_code() -> None:
         exposition.message_refused(code)
     exposition.turned_away(HTTPStatus.UNAUTHORIZED)
     values = of(exposition)
-    assert {series: value for series, value in values.items() if "total" in series and value} == {
+    refusals = ("refused_total", "turned_away_total")
+    assert {series: value for series, value in values.items() if series.startswith(refusals) and value} == {
         "refused_total{code=too_long}": 1,
         "refused_total{code=overloaded}": 2,
         "turned_away_total{status=401}": 1,
@@ -131,7 +138,7 @@ class TestLoad:
     def test_is_that_of_the_moment(self) -> None:
         now = [Load(sessions=3, active=4, waiting=2, slacks_s=(2.0, -0.5, 1.0, 8.0))]
         exposition = Exposition()
-        exposition.watch(lambda: now[0])
+        exposition.watch(lambda: now[0], nobody)
         values = of(exposition)
         assert (values["sessions"], values["active"], values["queued"]) == (3, 4, 2)
         assert (values["slack_min_seconds"], values["slack_median_seconds"]) == (-0.5, 1.5)
@@ -139,16 +146,47 @@ class TestLoad:
         values = of(exposition)
         assert (values["sessions"], values["active"], values["queued"]) == (0, 0, 0)
 
+    def test_connections_are_counted_apart(self) -> None:
+        exposition = Exposition()
+        exposition.watch(lambda: Load(sessions=1), lambda: 5)
+        values = of(exposition)
+        assert (values["connections"], values["sessions"]) == (5, 1)
+
     def test_where_nobody_hears_anything_there_is_no_slack(self) -> None:
         exposition = Exposition()
-        exposition.watch(Load)
+        exposition.watch(Load, nobody)
         assert not [series for series in of(exposition) if "slack" in series]
+
+
+class TestProcess:
+    def test_a_file_that_is_opened_shows(self) -> None:
+        exposition = Exposition()
+        before = of(exposition)["process_open_fds"]
+        with Path("/dev/null").open():
+            assert of(exposition)["process_open_fds"] == before + 1
+        assert of(exposition)["process_open_fds"] == before
+
+    def test_so_does_a_thread(self) -> None:
+        exposition = Exposition()
+        before = of(exposition)["process_threads"]
+        done = threading.Event()
+        thread = threading.Thread(target=done.wait)
+        thread.start()
+        assert of(exposition)["process_threads"] == before + 1
+        done.set()
+        thread.join()
+
+    def test_memory_is_in_bytes(self) -> None:
+        exposition = Exposition()
+        before = of(exposition)["process_resident_memory_bytes"]
+        taken = bytearray(b"x") * 50_000_000
+        assert of(exposition)["process_resident_memory_bytes"] > before + 0.9 * len(taken)
 
 
 def test_several_in_one_process_do_not_meet() -> None:
     first, second = Exposition(), Exposition()
-    first.watch(lambda: Load(active=1))
-    second.watch(lambda: Load(active=2))
+    first.watch(lambda: Load(active=1), nobody)
+    second.watch(lambda: Load(active=2), nobody)
     first.request_ended(record())
     assert (of(first)["active"], of(first)["requests_total{end=done}"]) == (1, 1)
     assert (of(second)["active"], of(second)["requests_total{end=done}"]) == (2, 0)
@@ -156,7 +194,7 @@ def test_several_in_one_process_do_not_meet() -> None:
 
 def test_who_asks_for_openmetrics_gets_it() -> None:
     exposition = Exposition()
-    exposition.watch(lambda: Load(slacks_s=(1.0,)))
+    exposition.watch(lambda: Load(slacks_s=(1.0,)), nobody)
     exposition.request_ended(record())
     text, content_type = exposition.scrape("application/openmetrics-text; version=1.0.0, text/plain;q=0.5")
     assert content_type.startswith("application/openmetrics-text")

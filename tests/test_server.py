@@ -289,6 +289,7 @@ class TestMetrics:
                 while server.listener.readiness().connections:
                     await trio.sleep(0.01)
             idle = await self.scrape(server)
+        assert (busy["connections"], idle["connections"]) == (1, 0)
         assert busy["sessions"] == 1
         assert busy["active"] + busy["queued"] == 8
         assert busy["queued"] >= 4

@@ -77,7 +77,7 @@ class Listener:
         self._engine = engine
         self._on_request_end = on_request_end
         self._exposition = exposition
-        exposition.watch(engine.statistics)
+        exposition.watch(engine.statistics, lambda: len(self._sessions))
         self._door = Door(config.api_keys)
         self._http_speech = HttpSpeech(
             config,
