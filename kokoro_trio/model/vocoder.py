@@ -14,7 +14,7 @@ from itertools import accumulate, pairwise
 
 import torch
 import torch.nn.functional as F
-from attrs import frozen
+from attrs import evolve, frozen
 from kokoro.istftnet import AdaIN1d, AdaINResBlock1, Generator  # type: ignore[import-untyped]
 from torch import Tensor
 
@@ -111,6 +111,10 @@ class WindowBatch:
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         return self.decoded, self.source, self.scale, self.shift, self.places
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> "WindowBatch":
+        decoded, source, scale, shift, places = tensors
+        return evolve(self, decoded=decoded, source=source, scale=scale, shift=shift, places=places)
 
 
 @frozen
