@@ -15,7 +15,7 @@ CHANNELS = 16
 STYLE = torch.zeros(1, 128)
 
 
-def small_vocoder(dtype: torch.dtype = torch.float32) -> VocoderHalf:
+def small_vocoder(device: str = "cpu") -> VocoderHalf:
     torch.manual_seed(7)
     shape: dict[str, Any] = dict(CONFIG["istftnet"]) | {"upsample_initial_channel": CHANNELS}
     with warnings.catch_warnings():
@@ -24,7 +24,8 @@ def small_vocoder(dtype: torch.dtype = torch.float32) -> VocoderHalf:
     for module in generator.modules():
         if hasattr(module, "weight_g"):
             remove_weight_norm(module)
-    return VocoderHalf(SimpleNamespace(decoder=SimpleNamespace(generator=generator)), dtype)  # type: ignore[arg-type]
+    network: Any = SimpleNamespace(decoder=SimpleNamespace(generator=generator.to(device)))
+    return VocoderHalf(network)
 
 
 def material(n_frames: int, seed: int = 1) -> Material:

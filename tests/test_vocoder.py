@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kokoro_trio.model.vocoder import VocoderHalf
+from kokoro_trio.model.vocoder import Affine, Material, VocoderHalf
 from kokoro_trio.speech import FRAME_SAMPLES
 from tests.small_vocoder import affine, material, small_vocoder
 
@@ -47,3 +47,18 @@ def test_a_mask_is_there_only_where_a_segment_is_short(half: VocoderHalf) -> Non
         batch = half.batch([material(n_segment)], [affine()], [5], N_FRAMES, is_static=True)
         assert batch.is_masked is is_masked
         assert batch.decoded.shape[1] == 2 * 34
+
+
+@pytest.mark.parametrize("n_segment", [60, 10])
+@torch.inference_mode()
+def test_it_asks_a_device_for_no_values_and_lays_nothing_on_another(n_segment: int) -> None:
+    """As a CUDA graph must be. Tensors on the device "meta" have shapes only."""
+    half = small_vocoder("meta")
+    known, smoothed = material(n_segment), affine()
+    there = Material(known.decoded.to("meta"), known.source.to("meta"), known.style.to("meta"))
+    batch = half.batch(
+        [there], [Affine(smoothed.scale.to("meta"), smoothed.shift.to("meta"))], [0], N_FRAMES, is_static=True
+    )
+    samples = half.made(batch)
+    assert samples.device.type == "meta"
+    assert samples.shape == (1, N_FRAMES * FRAME_SAMPLES)
