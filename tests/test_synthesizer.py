@@ -244,6 +244,23 @@ class TestSource:
         torch.testing.assert_close(excitation, expected[..., 0], atol=1e-5, rtol=0)
         assert expected.abs().max() > 0.05
 
+    def test_a_row_is_as_it_would_be_alone(
+        self, network: KokoroNetwork, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """To its end, where the transform looks beyond. Without noise, which is drawn for all of a batch."""
+        monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
+        source = HarmonicSource(network.decoder.generator)
+        curves = [self.F0_HZ, self.F0_HZ[:, :100], 2 * self.F0_HZ[:, 50:110]]
+        with torch.inference_mode():
+            for curve, spectrum in zip(curves, source.spectra(curves), strict=True):
+                (alone,) = source.spectra([curve])
+                assert spectrum.shape == (1, 60 * curve.shape[1] + 1, 22)
+                magnitude, phase = spectrum.chunk(2, dim=2)
+                expected_magnitude, expected_phase = alone.chunk(2, dim=2)
+                torch.testing.assert_close(magnitude, expected_magnitude, atol=1e-5, rtol=0)
+                turned = torch.polar(magnitude, phase) - torch.polar(expected_magnitude, expected_phase)
+                assert turned.abs().max() < 1e-5
+
     def test_the_noise_is_as_loud_as_that_of_kmodel(self, network: KokoroNetwork) -> None:
         generator = network.decoder.generator
         unvoiced = torch.zeros(1, 400)

@@ -207,10 +207,11 @@ class KokoroSynthesizer:
         # Durations and melody are decided here, so products are never rounded.
         with self._shrinking(len(lines)), float32_products(tf32=False):
             segments = self._prosody_half(ids, torch.stack(styles), [line.speed for line in lines])
-            return [
-                Prosody(line, _durations_of(line, features), self._sounding_of(line.voice, features))
-                for line, features in zip(lines, segments, strict=True)
-            ]
+            soundings = self._soundings_of([line.voice for line in lines], segments)
+        return [
+            Prosody(line, _durations_of(line, features), sounding)
+            for line, features, sounding in zip(lines, segments, soundings, strict=True)
+        ]
 
     def windows(self, prosody: Prosody, listeners: int) -> list[Window]:
         durations = prosody.durations_frames.tolist()
@@ -253,17 +254,25 @@ class KokoroSynthesizer:
         _, statistics = self._vocoder_half.whole(material)
         return material.decoded, statistics
 
-    def _sounding_of(self, voice: str, features: SegmentFeatures) -> _Sounding:
-        source = self._source.spectrum(features.f0_hz)
-        material = Material(features.decoded, source, features.decoder_style)
+    def _soundings_of(self, voices: Sequence[str], segments: Sequence[SegmentFeatures]) -> list[_Sounding]:
+        sources = self._source.spectra([each.f0_hz for each in segments])
+        soundings = [
+            _Sounding(Material(each.decoded, source, each.decoder_style), None, math.inf)
+            for each, source in zip(segments, sources, strict=True)
+        ]
         if self._predictor is None or self._config.first_max_words == 0:
-            return _Sounding(material, None, math.inf)
-        known = features_of(material.decoded)
-        distance = self._predictor.distance(voice, known)
-        if distance > self._predictor.max_distance:
-            return _Sounding(material, None, distance)
-        statistics = self._predictor.predict(voice, known)
-        return _Sounding(material, self._vocoder_half.affine(material.style, statistics), distance)
+            return soundings
+        known = torch.cat([features_of(each.material.decoded) for each in soundings])
+        distances = self._predictor.distances(voices, known)
+        near = [n for n, distance in enumerate(distances) if distance <= self._predictor.max_distance]
+        affines: dict[int, Affine] = {}
+        if near:
+            styles = torch.cat([soundings[n].material.style for n in near])
+            statistics = self._predictor.predict([voices[n] for n in near], known[near])
+            affines = dict(zip(near, self._vocoder_half.affine(styles, statistics).rows, strict=True))
+        return [
+            evolve(each, affine=affines.get(n), distance=distances[n]) for n, each in enumerate(soundings)
+        ]
 
     def _vocode(self, windows: Sequence[Window]) -> list[Samples]:
         """Stackable ones: of one that is vocoded whole, it alone."""

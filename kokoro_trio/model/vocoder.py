@@ -69,6 +69,12 @@ class Affine:
     scale: Tensor
     shift: Tensor
 
+    @property
+    def rows(self) -> "list[Affine]":
+        """Of each segment alone."""
+        pairs = zip(self.scale.split(1), self.shift.split(1), strict=True)  # type: ignore[no-untyped-call]
+        return [Affine(scale, shift) for scale, shift in pairs]
+
 
 AffineOf = Callable[[int, Tensor], Affine]
 """The AdaIN of one site: (site, what enters it: (batch, time, channels)) → scale and shift."""
