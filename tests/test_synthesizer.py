@@ -6,13 +6,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from attrs import evolve
+from attrs import define, evolve, field
 from kokoro.istftnet import Generator  # type: ignore[import-untyped]
 
 from bench.pipeline import kmodel_of
 from bench.quality import log_spectral_distance_db
 from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, WindowConfig
-from kokoro_trio.model.graphs import EagerRunner, Function, GraphRunner
+from kokoro_trio.model.batching import BatchShape
+from kokoro_trio.model.graphs import Function, GraphRunner
 from kokoro_trio.model.kokoro import KokoroSynthesizer, load_predictor
 from kokoro_trio.model.network import KokoroNetwork
 from kokoro_trio.model.prosody import PADDING_TOKEN, ProsodyHalf
@@ -375,26 +376,44 @@ class TestBlends:
         assert melodies[0].tolist() not in [melodies[1].tolist(), melodies[2].tolist()]
 
 
-@pytest.mark.model
-def test_too_little_memory_halves_the_batch(weights: Weights) -> None:
-    class FullRunner(EagerRunner):
-        def run(
-            self, key: Hashable, n_rows: int, inputs: Sequence[torch.Tensor], function: Function
-        ) -> torch.Tensor:
-            if n_rows > 1:
-                raise torch.OutOfMemoryError("CUDA out of memory")
-            return super().run(key, n_rows, inputs, function)
+@define
+class SilentRunner:
+    """Makes zeros, of no more rows than it has memory for."""
 
-    predictor = load_predictor(weights, CPU)
-    synthesizer = KokoroSynthesizer(weights, CPU, WINDOWED, predictor, max_batch=8, runner=FullRunner())
-    (prosody,) = synthesizer.prosody([Line(0, LONGER, "af_heart", 1.0)])
-    first = synthesizer.windows(prosody, 1)[0]
-    for n_windows, max_batch in ((6, 3), (2, 1)):
-        with pytest.raises(torch.OutOfMemoryError):
-            synthesizer.vocode([first] * n_windows)
-        assert synthesizer.max_batch == max_batch
-    assert synthesizer.vocode([first])[0].shape == (first.n_samples,)
-    assert synthesizer.max_batch == 1
+    most_rows: int
+    shapes: list[Hashable] = field(factory=list)
+
+    def run(
+        self, key: Hashable, n_rows: int, inputs: Sequence[torch.Tensor], function: Function
+    ) -> torch.Tensor:
+        if n_rows > self.most_rows:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.shapes.append(key)
+        n_frames = inputs[0].shape[1] // 2
+        return torch.zeros(len(inputs[0]), n_frames * FRAME_SAMPLES)
+
+
+@pytest.mark.model
+class TestMemory:
+    def test_too_little_halves_the_batch(self, weights: Weights) -> None:
+        predictor, runner = load_predictor(weights, CPU), SilentRunner(most_rows=1)
+        synthesizer = KokoroSynthesizer(weights, CPU, WINDOWED, predictor, max_batch=8, runner=runner)
+        (prosody,) = synthesizer.prosody([Line(0, LONGER, "af_heart", 1.0)])
+        first = synthesizer.windows(prosody, 1)[0]
+        for n_windows, max_batch in ((6, 3), (2, 1)):
+            with pytest.raises(torch.OutOfMemoryError):
+                synthesizer.vocode([first] * n_windows)
+            assert synthesizer.max_batch == max_batch
+        assert synthesizer.vocode([first])[0].shape == (first.n_samples,)
+        assert synthesizer.max_batch == 1
+
+    def test_all_shapes_that_fit_are_made_at_the_start(self, weights: Weights) -> None:
+        predictor, runner = load_predictor(weights, CPU), SilentRunner(most_rows=4)
+        synthesizer = KokoroSynthesizer(weights, CPU, WINDOWED, predictor, max_batch=32, runner=runner)
+        synthesizer.warm_up()
+        assert synthesizer.max_batch <= 4
+        expected = {BatchShape(n, frames, m) for n in (1, 2, 4) for frames in SHAPES for m in (True, False)}
+        assert set(runner.shapes) == expected
 
 
 def test_statistics_of_another_model_are_refused() -> None:

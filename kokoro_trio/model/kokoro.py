@@ -146,10 +146,11 @@ class KokoroSynthesizer:
         voice = next(iter(self._voices.packs))
         for repeats in WARM_UP_REPEATS:
             (prosody,) = self.prosody([Line(0, " ".join([WARM_UP_PHONEMES] * repeats), voice, 1.0)])
-            self.vocode(self.windows(prosody, listeners=1))
+            for window in self.windows(prosody, listeners=1):
+                self.vocode([window])
         if self._predictor is not None:
-            self._choose_pace(Window(prosody, 0, min(MIN_FIRST_FRAMES, prosody.n_frames)))
             self._warm_up_shapes(prosody)
+            self._choose_pace(Window(prosody, 0, min(MIN_FIRST_FRAMES, prosody.n_frames)))
 
     def _choose_pace(self, window: Window) -> None:
         """By measurement: how long windows may be, and whether to make them side by side."""
