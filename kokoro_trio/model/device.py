@@ -69,8 +69,8 @@ def _trouble_with(device: torch.device) -> str | None:
 def _advised(message: str) -> str:
     said = message.strip().split("\n")[0].split(". ")[0].rstrip(".")
     advice = [what for part, what in ADVICE if part in message.lower()]
-    built = f"this is torch {torch.__version__}, built for CUDA {torch.version.cuda}"
-    return "; ".join([said, *advice[:1], built])
+    built = "" if torch.version.cuda is None else f", built for CUDA {torch.version.cuda}"
+    return "; ".join([said, *advice[:1], f"this is torch {torch.__version__}{built}"])
 
 
 def choose_dtype(config: ModelConfig, device: torch.device) -> torch.dtype:
