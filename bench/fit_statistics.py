@@ -29,7 +29,8 @@ from tqdm import tqdm
 
 from bench import quality
 from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, REPOSITORY, ModelConfig, WindowConfig
-from kokoro_trio.model.kokoro import KokoroSynthesizer, choose_device
+from kokoro_trio.model.device import choose_device
+from kokoro_trio.model.kokoro import KokoroSynthesizer
 from kokoro_trio.model.recipes import Recipe
 from kokoro_trio.model.statistics import STATISTICS_FILE, StatisticsPredictor, features_of
 from kokoro_trio.model.voices import blend, language_of

@@ -93,7 +93,7 @@ class WholeSpeaker:
     @classmethod
     def load(cls, voice: str, device: str) -> "WholeSpeaker":
         """Takes seconds. Raises `StartError` where weights, device or language model are not there."""
-        from kokoro_trio.model.kokoro import choose_device
+        from kokoro_trio.model.device import choose_device
 
         # Nothing listens here: with a loopback host the configuration asks for no API_KEY.
         config = evolve(Config.load(host="127.0.0.1").model, device=device)

@@ -20,8 +20,6 @@ from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, WindowConfig
 from kokoro_trio.model.kokoro import KokoroSynthesizer, load_predictor
 from kokoro_trio.model.weights import open_weights
 from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Line, Samples
-from kokoro_trio.text.g2p import GraphemeToPhoneme
-from kokoro_trio.text.reading import Sentence
 
 N_FFT, HOP = 1024, 256
 N_MELS = 80
@@ -154,6 +152,10 @@ def comparisons(
     voices: Sequence[str],
     rate: Rate | None = None,
 ) -> Iterator[Comparison | None]:
+    # Here, because who wants the distance alone may have no G2P.
+    from kokoro_trio.text.g2p import GraphemeToPhoneme
+    from kokoro_trio.text.reading import Sentence
+
     g2p = GraphemeToPhoneme(synthesizer.alphabet)
     with tqdm(total=len(voices) * len(SENTENCES), unit="utterance") as progress:
         for voice in voices:

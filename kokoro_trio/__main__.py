@@ -166,19 +166,13 @@ async def _prove_alive(limit_s: float) -> None:
 
 def _load_model(config: ModelConfig, windows: WindowConfig) -> Synthesizer:
     # torch takes seconds to import; a bad knob or a port in use is reported before that.
-    from kokoro_trio.model.kokoro import (
-        MAX_BATCH,
-        KokoroSynthesizer,
-        choose_device,
-        choose_dtype,
-        load_predictor,
-    )
+    from kokoro_trio.model.device import choose_device
+    from kokoro_trio.model.kokoro import KokoroSynthesizer
     from kokoro_trio.model.weights import open_weights, prepared_folder
 
     device = choose_device(config)
     weights = open_weights(prepared_folder(config.weights, DEFAULT_WEIGHTS_FOLDER))
-    predictor, dtype = load_predictor(weights, device), choose_dtype(config, device)
-    return KokoroSynthesizer(weights, device, windows, predictor, dtype, MAX_BATCH)
+    return KokoroSynthesizer.of(weights, device, config, windows)
 
 
 def _load_text(config: VoiceConfig, alphabet: frozenset[str]) -> Reader:

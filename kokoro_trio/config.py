@@ -58,6 +58,7 @@ class ModelConfig:
     device: str
     dtype: str
     gpu_memory_fraction: float
+    cuda_graphs: bool = False
 
 
 @frozen
@@ -151,6 +152,7 @@ class Config:
                 device=knobs.of("KOKORO_DEVICE", "auto", _device, "auto, cpu, cuda or cuda:N"),
                 dtype=knobs.of("KOKORO_DTYPE", "auto", _one_of(DTYPES), f"one of {', '.join(DTYPES)}"),
                 gpu_memory_fraction=knobs.number("KOKORO_GPU_MEMORY_FRACTION", 0.95, 0.05, 1.0),
+                cuda_graphs=knobs.flag("KOKORO_CUDA_GRAPHS", False),
             ),
             windows=WindowConfig(
                 first_max_words=knobs.whole("FIRST_SEGMENT_MAX_WORDS", 2, 0, 1000),
@@ -209,7 +211,7 @@ def _settings(env_file: Path) -> dict[str, str]:
     return in_file | dict(os.environ)
 
 
-DTYPES = ("auto", "float32", "bfloat16")
+DTYPES = ("auto", "float32", "tf32", "bfloat16")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 

@@ -189,8 +189,9 @@ API_KEY=dev-key
 # auto, cpu, cuda or cuda:N
 #KOKORO_DEVICE=auto
 #KOKORO_GPU_MEMORY_FRACTION=0.95
-# What the vocoder computes in: auto, float32 or bfloat16
+# What the vocoder computes in: auto, float32, tf32 or bfloat16
 #KOKORO_DTYPE=auto
+#KOKORO_CUDA_GRAPHS=0
 # auto, hub, registry or a folder
 #KOKORO_WEIGHTS=auto
 

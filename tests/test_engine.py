@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import trio
 import trio.testing
-from attrs import evolve
+from attrs import evolve, frozen
 
 from kokoro_trio.config import EngineConfig
 from kokoro_trio.engine.engine import Engine, EngineStatistics, Piece, UtteranceStream
@@ -172,6 +172,17 @@ class TestText:
             nursery.cancel_scope.cancel()
 
 
+@frozen
+class CrampedSynthesizer(ToneSynthesizer):
+    """Has memory for two windows at a time, and finds that out as it goes."""
+
+    def vocode(self, windows: Sequence[Window]) -> list[Samples]:
+        if len(windows) > 2:
+            object.__setattr__(self, "max_batch", len(windows) // 2)
+            raise MemoryError(f"{len(windows)} windows")
+        return super().vocode(windows)
+
+
 def taken_now(stream: UtteranceStream) -> list[list[WordTime]]:
     """The words of all segments that were told since this was last asked."""
     told = []
@@ -332,6 +343,18 @@ class TestFaults:
         assert failed == ["Xylophone."]
         assert len(spoken) == 3
         assert max(len(step.jobs) for step in inference.steps) > 1
+
+    async def test_what_is_too_much_for_the_memory_is_made_in_smaller_batches(
+        self, autojump_clock: None
+    ) -> None:
+        inference = InLoopInference(CrampedSynthesizer(max_batch=8))
+        async with running(inference, EngineConfig(8, 8)) as engine, trio.open_nursery() as nursery:
+            for n in range(9):
+                nursery.start_soon(speak, engine, LONG, str(n))
+        rows = [len(step.jobs) for step in inference.steps]
+        assert max(rows) > 2
+        assert rows.index(max(rows)) < 9, "the batch was tried once"
+        assert max(rows[20:]) == 2
 
     async def test_noise_is_never_delivered(self, autojump_clock: None) -> None:
         class Broken(ToneSynthesizer):

@@ -188,6 +188,14 @@ class TestBatches:
         assert step is not None
         assert len(step.jobs) == len(step.lines) == 2
 
+    def test_a_short_line_is_not_padded_to_a_long_one(self) -> None:
+        schedule = scheduler(max_batch=4)
+        jobs = [schedule.add(session) for session in "abcd"]
+        for job, n_phonemes in zip(jobs, (40, 62, 63, 20), strict=True):
+            schedule.add_lines(job, [Line(0, "a" * n_phonemes, "af_heart", 1.0)])
+        steps = [schedule.next_step(0.0), schedule.next_step(0.0)]
+        assert [step.jobs for step in steps if step is not None] == [(jobs[0], jobs[1], jobs[3]), (jobs[2],)]
+
     def test_only_windows_of_one_length_batch(self) -> None:
         schedule = scheduler(max_batch=4)
         jobs = [job_with_lines(schedule, session) for session in ("a", "b", "c")]

@@ -36,20 +36,22 @@ def mean(tensors: dict[str, torch.Tensor], weights: dict[str, float]) -> torch.T
 def test_a_mixture_has_the_weighted_mean_of_the_means(predictor: StatisticsPredictor) -> None:
     weights = {"af_a": 0.75, "bm_b": 0.25}
     features = mean(dict(predictor.feature_means), weights)[None]
-    assert predictor.distance("af_a(3)+bm_b", features) == pytest.approx(0, abs=1e-6)
-    assert predictor.distance("af_a+bm_b", features) > 0.1
-    predicted = predictor.predict("af_a(3)+bm_b", features).as_targets()[0]
+    assert predictor.distances(["af_a(3)+bm_b"], features)[0] == pytest.approx(0, abs=1e-6)
+    assert predictor.distances(["af_a+bm_b"], features)[0] > 0.1
+    predicted = predictor.predict(["af_a(3)+bm_b"], features).as_targets()[0]
     torch.testing.assert_close(predicted, mean(dict(predictor.target_means), weights), atol=1e-5, rtol=1e-5)
 
 
 def test_a_voice_has_its_own(predictor: StatisticsPredictor) -> None:
     features = predictor.feature_means["c"][None]
-    assert predictor.distance("c", features) == 0
-    torch.testing.assert_close(predictor.predict("c", features).as_targets()[0], predictor.target_means["c"])
+    assert predictor.distances(["c"], features) == [0]
+    torch.testing.assert_close(
+        predictor.predict(["c"], features).as_targets()[0], predictor.target_means["c"]
+    )
 
 
 @pytest.mark.parametrize("voice", ["xx_new", "af_a+xx_new"])
 def test_nothing_is_known_of_a_stranger(predictor: StatisticsPredictor, voice: str) -> None:
-    assert predictor.distance(voice, torch.zeros(1, N_FEATURES)) == math.inf
+    assert predictor.distances([voice], torch.zeros(1, N_FEATURES)) == [math.inf]
     with pytest.raises(KeyError):
-        predictor.predict(voice, torch.zeros(1, N_FEATURES))
+        predictor.predict([voice], torch.zeros(1, N_FEATURES))

@@ -1,18 +1,20 @@
 """Contract: what every synthesizer promises, held against tones and, with weights, Kokoro itself."""
 
+from collections.abc import Hashable, Sequence
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from attrs import evolve
+from attrs import define, evolve, field
 from kokoro.istftnet import Generator  # type: ignore[import-untyped]
 
 from bench.pipeline import kmodel_of
 from bench.quality import log_spectral_distance_db
-from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, Config, ModelConfig, WindowConfig
-from kokoro_trio.errors import DeviceUnavailable
-from kokoro_trio.model.kokoro import KokoroSynthesizer, choose_device, choose_dtype, load_predictor
+from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, WindowConfig
+from kokoro_trio.model.batching import BatchShape
+from kokoro_trio.model.graphs import Function, GraphRunner
+from kokoro_trio.model.kokoro import KokoroSynthesizer, load_predictor
 from kokoro_trio.model.network import KokoroNetwork
 from kokoro_trio.model.prosody import PADDING_TOKEN, ProsodyHalf
 from kokoro_trio.model.source import HarmonicSource
@@ -26,6 +28,7 @@ from kokoro_trio.model.vocoder import Material, VocoderHalf
 from kokoro_trio.model.weights import Weights, open_weights
 from kokoro_trio.model.windowing import SHAPES
 from kokoro_trio.speech import FRAME_SAMPLES, Line, Samples, Window
+from tests.captures import CpuCapture
 
 TEXT = "həlˈO ðˈɛɹ, hˌW ɑɹ ju?"
 LONGER = "ðə kwˈɪk bɹˈWn fˈɑks ʤˈʌmps ˈOvəɹ ðə lˈAzi dˈɔɡ."
@@ -72,12 +75,20 @@ def stacking(weights: Weights) -> KokoroSynthesizer:
     return KokoroSynthesizer(weights, CPU, WINDOWED, load_predictor(weights, CPU), max_batch=4)
 
 
+@pytest.fixture(scope="module")
+def replaying(weights: Weights) -> KokoroSynthesizer:
+    """As it is served on a GPU, with a stand-in for that."""
+    predictor, runner = load_predictor(weights, CPU), GraphRunner(CpuCapture())
+    return KokoroSynthesizer(weights, CPU, WINDOWED, predictor, max_batch=4, runner=runner)
+
+
 @pytest.fixture(
     params=[
         "tones",
         pytest.param("kokoro", marks=pytest.mark.model),
         pytest.param("windowed", marks=pytest.mark.model),
         pytest.param("stacking", marks=pytest.mark.model),
+        pytest.param("replaying", marks=pytest.mark.model),
     ]
 )
 def synthesizer(request: pytest.FixtureRequest) -> Synthesizer:
@@ -234,6 +245,23 @@ class TestSource:
         torch.testing.assert_close(excitation, expected[..., 0], atol=1e-5, rtol=0)
         assert expected.abs().max() > 0.05
 
+    def test_a_row_is_as_it_would_be_alone(
+        self, network: KokoroNetwork, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """To its end, where the transform looks beyond. Without noise, which is drawn for all of a batch."""
+        monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
+        source = HarmonicSource(network.decoder.generator)
+        curves = [self.F0_HZ, self.F0_HZ[:, :100], 2 * self.F0_HZ[:, 50:110]]
+        with torch.inference_mode():
+            for curve, spectrum in zip(curves, source.spectra(curves), strict=True):
+                (alone,) = source.spectra([curve])
+                assert spectrum.shape == (1, 60 * curve.shape[1] + 1, 22)
+                magnitude, phase = spectrum.chunk(2, dim=2)
+                expected_magnitude, expected_phase = alone.chunk(2, dim=2)
+                torch.testing.assert_close(magnitude, expected_magnitude, atol=1e-5, rtol=0)
+                turned = torch.polar(magnitude, phase) - torch.polar(expected_magnitude, expected_phase)
+                assert turned.abs().max() < 1e-5
+
     def test_the_noise_is_as_loud_as_that_of_kmodel(self, network: KokoroNetwork) -> None:
         generator = network.decoder.generator
         unvoiced = torch.zeros(1, 400)
@@ -267,6 +295,19 @@ class TestWindows:
         assert {window.shape_frames for window in windows} <= {*SHAPES, prosodies[-1].n_frames}
         assert len(windows) > len({window.shape_frames for window in windows})
         for window, samples in zip(windows, stacking.vocode(windows), strict=True):
+            (alone,) = windowed.vocode([Window(window.prosody, window.start_frame, window.end_frame)])
+            np.testing.assert_allclose(samples, alone, atol=1e-5)
+
+    def test_windows_come_out_of_graphs_as_alone(
+        self, windowed: KokoroSynthesizer, replaying: KokoroSynthesizer
+    ) -> None:
+        """However short their segments are; the graphs are of few shapes."""
+        prosodies = replaying.prosody([Line(0, text, "af_heart", 1.0) for text in (LONGER, TEXT, "hˈI.")])
+        windows = [
+            window for prosody in prosodies for window in replaying.windows(prosody, 1)[:: len(prosodies)]
+        ]
+        assert {window.shape_frames for window in windows} <= {*SHAPES, prosodies[-1].n_frames}
+        for window, samples in zip(windows, replaying.vocode(windows), strict=True):
             (alone,) = windowed.vocode([Window(window.prosody, window.start_frame, window.end_frame)])
             np.testing.assert_allclose(samples, alone, atol=1e-5)
 
@@ -335,6 +376,46 @@ class TestBlends:
         assert melodies[0].tolist() not in [melodies[1].tolist(), melodies[2].tolist()]
 
 
+@define
+class SilentRunner:
+    """Makes zeros, of no more rows than it has memory for."""
+
+    most_rows: int
+    shapes: list[Hashable] = field(factory=list)
+
+    def run(
+        self, key: Hashable, n_rows: int, inputs: Sequence[torch.Tensor], function: Function
+    ) -> torch.Tensor:
+        if n_rows > self.most_rows:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.shapes.append(key)
+        n_frames = inputs[0].shape[1] // 2
+        return torch.zeros(len(inputs[0]), n_frames * FRAME_SAMPLES)
+
+
+@pytest.mark.model
+class TestMemory:
+    def test_too_little_halves_the_batch(self, weights: Weights) -> None:
+        predictor, runner = load_predictor(weights, CPU), SilentRunner(most_rows=1)
+        synthesizer = KokoroSynthesizer(weights, CPU, WINDOWED, predictor, max_batch=8, runner=runner)
+        (prosody,) = synthesizer.prosody([Line(0, LONGER, "af_heart", 1.0)])
+        first = synthesizer.windows(prosody, 1)[0]
+        for n_windows, max_batch in ((6, 3), (2, 1)):
+            with pytest.raises(torch.OutOfMemoryError):
+                synthesizer.vocode([first] * n_windows)
+            assert synthesizer.max_batch == max_batch
+        assert synthesizer.vocode([first])[0].shape == (first.n_samples,)
+        assert synthesizer.max_batch == 1
+
+    def test_all_shapes_that_fit_are_made_at_the_start(self, weights: Weights) -> None:
+        predictor, runner = load_predictor(weights, CPU), SilentRunner(most_rows=4)
+        synthesizer = KokoroSynthesizer(weights, CPU, WINDOWED, predictor, max_batch=32, runner=runner)
+        synthesizer.warm_up()
+        assert synthesizer.max_batch <= 4
+        expected = {BatchShape(n, frames, m) for n in (1, 2, 4) for frames in SHAPES for m in (True, False)}
+        assert set(runner.shapes) == expected
+
+
 def test_statistics_of_another_model_are_refused() -> None:
     with pytest.raises(StatisticsOfAnotherModel):
         StatisticsPredictor.load(STATISTICS_FILE, "0" * 64, CPU)
@@ -342,41 +423,6 @@ def test_statistics_of_another_model_are_refused() -> None:
 
 def level_db(samples: Samples) -> float:
     return float(10 * np.log10(np.mean(samples**2)))
-
-
-class TestDevice:
-    @pytest.fixture
-    def no_cuda(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-
-    @pytest.mark.usefixtures("no_cuda")
-    @pytest.mark.parametrize("device", ["auto", "cpu"])
-    def test_without_cuda(self, device: str) -> None:
-        assert choose_device(model_config(device)) == torch.device("cpu")
-
-    @pytest.mark.usefixtures("no_cuda")
-    @pytest.mark.parametrize("device", ["cuda", "cuda:0"])
-    def test_cuda_that_is_not_there(self, device: str) -> None:
-        with pytest.raises(DeviceUnavailable, match=device):
-            choose_device(model_config(device))
-
-    @pytest.mark.parametrize("name", ["float32", "bfloat16"])
-    def test_a_dtype_that_is_named(self, name: str) -> None:
-        config = evolve(model_config("cpu"), dtype=name)
-        assert choose_dtype(config, CPU) is getattr(torch, name)
-
-    def test_a_dtype_by_measurement(self) -> None:
-        assert choose_dtype(model_config("cpu"), CPU) in (torch.float32, torch.bfloat16)
-
-    def test_a_device_number_that_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-        with pytest.raises(DeviceUnavailable, match="there are 2"):
-            choose_device(model_config("cuda:2"))
-
-
-def model_config(device: str) -> ModelConfig:
-    return Config.of({"API_KEY": "k", "KOKORO_DEVICE": device}).model
 
 
 def _source_of_kmodel(generator: Generator, f0_hz: torch.Tensor) -> torch.Tensor:

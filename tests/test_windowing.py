@@ -107,6 +107,28 @@ def test_windows_that_stack_fill_their_shapes() -> None:
     assert shape_of(lengths[-1], SHAPES) >= lengths[-1]
 
 
+@pytest.mark.parametrize(
+    ("rest", "last"),
+    [
+        (11, [32, 24 + 11]),  # Made as 48, where two would be 24 and 24.
+        (12, [32, 24, 12]),
+    ],
+)
+def test_a_short_rest_joins_the_window_before_it(rest: int, last: list[int]) -> None:
+    assert lengths_in_shapes(32 + 24 + rest, growth=0.1) == last
+
+
+def test_but_not_where_that_makes_a_shape_of_twice_the_length() -> None:
+    assert lengths_in_shapes(32 + 80 + 5, growth=3.0) == [32, 80, 5]
+    assert lengths_in_shapes(32 + 80 + 160 + 5, growth=3.0)[-2:] == [160, 5]
+
+
+def lengths_in_shapes(n_frames: int, growth: float) -> list[int]:
+    line = Line(0, "a" * (n_frames - 2), "af_heart", 1.0)
+    result = window_edges(line, [1] * n_frames, CONFIG, Pace(growth, shapes=SHAPES))
+    return [end - start for start, end in pairwise(result)]
+
+
 @pytest.mark.parametrize(("n_frames", "shape"), [(1, 24), (24, 24), (25, 32), (160, 160), (161, 161)])
 def test_the_next_shape_that_holds_it(n_frames: int, shape: int) -> None:
     assert shape_of(n_frames, SHAPES) == shape
@@ -136,4 +158,5 @@ def test_windows_tile_what_is_spoken(
     lengths = [end - start for start, end in pairwise(result)]
     assert all(length > 0 for length in lengths)
     if config.first_max_words:
-        assert max(lengths) <= MAX_FRAMES + SNAP_FRAMES + MIN_REST_FRAMES
+        longest = MAX_FRAMES if pace.shapes else MAX_FRAMES + SNAP_FRAMES + MIN_REST_FRAMES
+        assert max(lengths) <= longest

@@ -173,6 +173,7 @@ class Engine:
         self._scheduler = Scheduler(max_active=config.max_concurrent_jobs, queue_maxsize=config.queue_maxsize)
         self._streams: dict[Job, UtteranceStream] = {}
         self._retries: deque[Step] = deque()
+        self._synthesizer: Synthesizer | None = None
         self._step: Step | None = None
         self._step_began_at = 0.0
         self._stalled_after_s = config.stalled_after_s
@@ -190,6 +191,7 @@ class Engine:
         async with trio.open_nursery() as nursery:
             synthesizer = await nursery.start(self._inference.run, self._on_outcome)
             await self._phonemizer.load(synthesizer.alphabet)
+            self._synthesizer = synthesizer
             self._scheduler.max_batch = synthesizer.max_batch
             self._is_ready = True
             task_status.started(synthesizer)
@@ -351,6 +353,9 @@ class Engine:
             self._close_if_made(job)
 
     def _retry_or_fail(self, step: Step, error: Exception) -> None:
+        assert self._synthesizer is not None
+        # It may have been too much for the memory.
+        self._scheduler.max_batch = self._synthesizer.max_batch
         if len(step.jobs) > 1:
             # One line that the model cannot take must not cost the others of its batch.
             log.warning("batch_failed", jobs=len(step.jobs), exc_info=error)

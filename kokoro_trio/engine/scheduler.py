@@ -19,7 +19,10 @@ from enum import Enum
 
 from attrs import define, field, frozen
 
+from kokoro_trio.model.batching import token_bucket
 from kokoro_trio.speech import Line, Window
+
+N_PADDING_TOKENS = 2
 
 
 class StepKind(Enum):
@@ -320,6 +323,8 @@ class Scheduler:
         return Step(StepKind.VOCODE, tuple(jobs), windows=tuple(job.windows.popleft() for job in jobs))
 
 
-def _shape(job: Job) -> tuple[StepKind | None, int]:
-    """Windows of one shape stack into one batch; lines of any length do."""
-    return (job.next_kind, job.windows[0].shape_frames if job.windows else 0)
+def _shape(job: Job) -> tuple[StepKind, int]:
+    """Windows of one shape stack into one batch, and so do lines of about one length."""
+    if job.windows:
+        return (StepKind.VOCODE, job.windows[0].shape_frames)
+    return (StepKind.PROSODY, token_bucket(len(job.lines[0].phonemes) + N_PADDING_TOKENS))

@@ -2,7 +2,8 @@
 
 import math
 import timeit
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 
 import numpy as np
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kokoro_trio.config import ModelConfig, WindowConfig
-from kokoro_trio.errors import DeviceUnavailable
+from kokoro_trio.model.batching import ROWS, BatchShape
 from kokoro_trio.model.closing import closed
-from kokoro_trio.model.convolution import Convolution, DirectConvolution, convolution_of
+from kokoro_trio.model.device import allows_tf32, choose_dtype, choose_runner, float32_products, to_host
+from kokoro_trio.model.graphs import Runner
 from kokoro_trio.model.network import KokoroNetwork
 from kokoro_trio.model.prosody import PADDING_TOKEN, ProsodyHalf, SegmentFeatures
 from kokoro_trio.model.source import HarmonicSource
@@ -25,7 +27,7 @@ from kokoro_trio.model.statistics import (
     StatisticsPredictor,
     features_of,
 )
-from kokoro_trio.model.vocoder import Affine, Material, Statistics, VocoderHalf
+from kokoro_trio.model.vocoder import Affine, Material, Statistics, VocoderHalf, WindowBatch
 from kokoro_trio.model.voices import VoicePacks
 from kokoro_trio.model.weights import Weights
 from kokoro_trio.model.windowing import (
@@ -50,9 +52,8 @@ GROWTH_MARGIN = 0.6
 and the prosody of the next sentence, want the rest."""
 MAX_STEP_S = 0.5
 """What a newcomer, or the engine after a cancel, waits at most for a window in flight to be done."""
-MIN_GAIN = 1.2
-"""How much faster bfloat16 must be to be worth its 1 dB of log-spectral distance."""
 MAX_BATCH = 8
+MAX_BATCH_ON_GPU = ROWS[-1]
 MIN_BATCH_GAIN = 1.25
 """How much faster windows must be made side by side than one after the other: they wait for each other,
 and what fills up their shapes is made for nothing."""
@@ -87,10 +88,13 @@ class KokoroSynthesizer:
         predictor: StatisticsPredictor | None,
         dtype: torch.dtype = torch.float32,
         max_batch: int = 1,
+        runner: Runner | None = None,
+        tf32: bool = False,
     ) -> None:
-        """Without a predictor every segment is one window. `dtype` is the vocoder's.
+        """Without a predictor every segment is one window. `dtype` is the vocoder's, and so is `tf32`.
 
-        A `max_batch` over 1 holds until `warm_up` has measured what is gained by it.
+        A `max_batch` over 1 holds until `warm_up` has measured what is gained by it. With a runner all
+        windows that can be batched are made in few shapes, see `BatchShape`.
         """
         network = KokoroNetwork(weights.config, weights.model).to(device)
         self._prosody_half = ProsodyHalf(network)
@@ -102,7 +106,25 @@ class KokoroSynthesizer:
         self._config = config
         self._predictor = predictor
         self._max_batch = max_batch
+        self._runner = runner
+        self._tf32 = tf32
         self._pace = Pace(growth=1.0)
+
+    @classmethod
+    def of(
+        cls, weights: Weights, device: torch.device, config: ModelConfig, windows: WindowConfig
+    ) -> "KokoroSynthesizer":
+        """As it is served. On the thread that the others of its methods belong to."""
+        return cls(
+            weights,
+            device,
+            windows,
+            load_predictor(weights, device),
+            dtype=choose_dtype(config, device),
+            max_batch=MAX_BATCH if device.type == "cpu" else MAX_BATCH_ON_GPU,
+            runner=choose_runner(config, device),
+            tf32=allows_tf32(config, device),
+        )
 
     @property
     def max_batch(self) -> int:
@@ -124,8 +146,10 @@ class KokoroSynthesizer:
         voice = next(iter(self._voices.packs))
         for repeats in WARM_UP_REPEATS:
             (prosody,) = self.prosody([Line(0, " ".join([WARM_UP_PHONEMES] * repeats), voice, 1.0)])
-            self.vocode(self.windows(prosody, listeners=1))
+            for window in self.windows(prosody, listeners=1):
+                self.vocode([window])
         if self._predictor is not None:
+            self._warm_up_shapes(prosody)
             self._choose_pace(Window(prosody, 0, min(MIN_FIRST_FRAMES, prosody.n_frames)))
 
     def _choose_pace(self, window: Window) -> None:
@@ -148,6 +172,23 @@ class KokoroSynthesizer:
             batch_gain=round(batch_gain, 2),
         )
 
+    @torch.inference_mode()
+    def _warm_up_shapes(self, prosody: Prosody) -> None:
+        """The largest first: what memory they take, the others can share."""
+        sounding = _sounding(prosody)
+        if self._runner is None or sounding.affine is None:
+            return
+        for frames in sorted(SHAPES, reverse=True):
+            batch = self._vocoder_half.batch(
+                [sounding.material], [sounding.affine], [0], frames, is_static=True
+            )
+            for rows in reversed(ROWS):
+                for is_masked in (True, False):
+                    if rows <= self._max_batch:
+                        shape = BatchShape(rows, frames, is_masked)
+                        with suppress(torch.OutOfMemoryError), self._shrinking(rows):
+                            self._run(self._runner, shape, evolve(batch, is_masked=is_masked))
+
     def _seconds(self, windows: Sequence[Window]) -> float:
         """How long the vocoder takes for them."""
         # The best of a few: the first of a shape is slow, and so is any that a neighbour disturbs.
@@ -164,15 +205,18 @@ class KokoroSynthesizer:
             self._voices.style_vector(line.voice, len(phonemes))
             for line, phonemes in zip(lines, spoken, strict=True)
         ]
-        segments = self._prosody_half(ids, torch.stack(styles), [line.speed for line in lines])
+        # Durations and melody are decided here, so products are never rounded.
+        with self._shrinking(len(lines)), float32_products(tf32=False):
+            segments = self._prosody_half(ids, torch.stack(styles), [line.speed for line in lines])
+            soundings = self._soundings_of([line.voice for line in lines], segments)
         return [
-            Prosody(line, _durations_of(line, features), self._sounding_of(line.voice, features))
-            for line, features in zip(lines, segments, strict=True)
+            Prosody(line, _durations_of(line, features), sounding)
+            for line, features, sounding in zip(lines, segments, soundings, strict=True)
         ]
 
     def windows(self, prosody: Prosody, listeners: int) -> list[Window]:
         durations = prosody.durations_frames.tolist()
-        shapes = SHAPES if self._max_batch > 1 else ()
+        shapes = SHAPES if self._max_batch > 1 or self._runner else ()
         pace = evolve(self._pace, growth=self._pace.growth / listeners, shapes=shapes)
         edges = window_edges(prosody.line, durations, self._config, pace)
         if self.is_vocoded_whole(prosody):
@@ -183,8 +227,9 @@ class KokoroSynthesizer:
     def vocode(self, windows: Sequence[Window]) -> list[Samples]:
         """Of any shapes; those of one shape are made side by side."""
         samples: dict[int, Samples] = {}
-        for group in _stackable(windows):
-            made = self._vocode([windows[n] for n in group])
+        for group in _stackable(windows, is_static=self._runner is not None):
+            with self._shrinking(len(group)), float32_products(self._tf32):
+                made = self._vocode([windows[n] for n in group])
             samples.update(zip(group, made, strict=True))
         return [samples[n] for n in range(len(windows))]
 
@@ -200,8 +245,7 @@ class KokoroSynthesizer:
     def vocode_exactly(self, prosody: Prosody) -> Samples:
         """The whole segment with its own statistics: what windows are measured against."""
         samples, _ = self._vocoder_half.whole(_sounding(prosody).material)
-        exact: Samples = samples[0].cpu().numpy()
-        return exact
+        return to_host(samples[0])
 
     @torch.inference_mode()
     def statistics_of(self, line: Line) -> tuple[Tensor, Statistics]:
@@ -211,17 +255,25 @@ class KokoroSynthesizer:
         _, statistics = self._vocoder_half.whole(material)
         return material.decoded, statistics
 
-    def _sounding_of(self, voice: str, features: SegmentFeatures) -> _Sounding:
-        source = self._source.spectrum(features.f0_hz)
-        material = Material(features.decoded, source, features.decoder_style)
+    def _soundings_of(self, voices: Sequence[str], segments: Sequence[SegmentFeatures]) -> list[_Sounding]:
+        sources = self._source.spectra([each.f0_hz for each in segments])
+        soundings = [
+            _Sounding(Material(each.decoded, source, each.decoder_style), None, math.inf)
+            for each, source in zip(segments, sources, strict=True)
+        ]
         if self._predictor is None or self._config.first_max_words == 0:
-            return _Sounding(material, None, math.inf)
-        known = features_of(material.decoded)
-        distance = self._predictor.distance(voice, known)
-        if distance > self._predictor.max_distance:
-            return _Sounding(material, None, distance)
-        statistics = self._predictor.predict(voice, known)
-        return _Sounding(material, self._vocoder_half.affine(material.style, statistics), distance)
+            return soundings
+        known = torch.cat([features_of(each.material.decoded) for each in soundings])
+        distances = self._predictor.distances(voices, known)
+        near = [n for n, distance in enumerate(distances) if distance <= self._predictor.max_distance]
+        affines: dict[int, Affine] = {}
+        if near:
+            styles = torch.cat([soundings[n].material.style for n in near])
+            statistics = self._predictor.predict([voices[n] for n in near], known[near])
+            affines = dict(zip(near, self._vocoder_half.affine(styles, statistics).rows, strict=True))
+        return [
+            evolve(each, affine=affines.get(n), distance=distances[n]) for n, each in enumerate(soundings)
+        ]
 
     def _vocode(self, windows: Sequence[Window]) -> list[Samples]:
         """Stackable ones: of one that is vocoded whole, it alone."""
@@ -230,10 +282,10 @@ class KokoroSynthesizer:
             starts = [0]
             samples = self.vocode_exactly(windows[0].prosody)[None]
         else:
-            starts, n_frames = _made_in(windows)
+            starts, n_frames = _made_in(windows, is_static=self._runner is not None)
             materials = [sounding.material for sounding in soundings]
             affines = [sounding.affine for sounding in soundings if sounding.affine]
-            samples = self._vocoder_half.windows(materials, affines, starts, n_frames).cpu().numpy()
+            samples = to_host(self._made(materials, affines, starts, n_frames))
         firsts = [
             (window.start_frame - start) * FRAME_SAMPLES
             for window, start in zip(windows, starts, strict=True)
@@ -243,29 +295,62 @@ class KokoroSynthesizer:
             for row, first, window in zip(samples, firsts, windows, strict=True)
         ]
 
+    def _made(
+        self, materials: Sequence[Material], affines: Sequence[Affine], starts: Sequence[int], n_frames: int
+    ) -> Tensor:
+        half = self._vocoder_half
+        if self._runner is None:
+            return half.windows(materials, affines, starts, n_frames)
+        shape = BatchShape.of([material.n_frames for material in materials], n_frames)
+        return self._run(
+            self._runner, shape, half.batch(materials, affines, starts, n_frames, is_static=True)
+        )
+
+    def _run(self, runner: Runner, shape: BatchShape, batch: WindowBatch) -> Tensor:
+        return runner.run(
+            shape,
+            shape.rows,
+            batch.tensors,
+            lambda tensors: self._vocoder_half.made(batch.with_tensors(tensors)),
+        )
+
+    @contextmanager
+    def _shrinking(self, n_rows: int) -> Iterator[None]:
+        """Where the device has too little memory for so many, half as many are tried from then on."""
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            self._max_batch = max(1, min(n_rows, self._max_batch) // 2)
+            torch.cuda.empty_cache()
+            log.warning("out_of_memory", rows=n_rows, max_batch=self._max_batch)
+            raise
+
 
 def _durations_of(line: Line, features: SegmentFeatures) -> NDArray[np.int64]:
     """A full stop that the line does not have is silence at its end, as the padding is."""
     n_tokens = len(line.phonemes) + 2
-    durations: NDArray[np.int64] = features.durations_frames.cpu().numpy()
+    durations: NDArray[np.int64] = features.durations_frames.numpy()
     return np.append(durations[: n_tokens - 1], durations[n_tokens - 1 :].sum())
 
 
-def _stackable(windows: Sequence[Window]) -> list[list[int]]:
+def _stackable(windows: Sequence[Window], is_static: bool) -> list[list[int]]:
     """Which windows go through the vocoder side by side, by their numbers."""
     groups: dict[Hashable, list[int]] = {}
     for number, window in enumerate(windows):
-        has_room = window.prosody.n_frames >= window.shape_frames + 2 * CONTEXT_FRAMES
+        has_room = is_static or window.prosody.n_frames >= window.shape_frames + 2 * CONTEXT_FRAMES
         length = None if has_room else window.prosody.n_frames
         key = (number,) if _sounding(window.prosody).is_whole else (window.shape_frames, length)
         groups.setdefault(key, []).append(number)
     return list(groups.values())
 
 
-def _made_in(windows: Sequence[Window]) -> tuple[list[int], int]:
-    """Where what is made for each begins, and its length: of the shape, where the segment has room."""
-    n_frames = min(windows[0].shape_frames, windows[0].prosody.n_frames)
-    return [min(window.start_frame, window.prosody.n_frames - n_frames) for window in windows], n_frames
+def _made_in(windows: Sequence[Window], is_static: bool) -> tuple[list[int], int]:
+    """Where what is made for each begins, and its length: of the shape, where the segment has room, or
+    `is_static`."""
+    shape, n_segment = windows[0].shape_frames, windows[0].prosody.n_frames
+    n_frames = shape if is_static else min(shape, n_segment)
+    starts = [max(0, min(window.start_frame, window.prosody.n_frames - n_frames)) for window in windows]
+    return starts, n_frames
 
 
 def _sounding(prosody: Prosody) -> _Sounding:
@@ -280,35 +365,3 @@ def load_predictor(weights: Weights, device: torch.device) -> StatisticsPredicto
     except StatisticsOfAnotherModel:
         log.warning("whole_segments_only", reason="the vocoder's statistics were fitted on another model")
         return None
-
-
-def choose_dtype(config: ModelConfig, device: torch.device) -> torch.dtype:
-    """What `KOKORO_DTYPE` names. `auto`: bfloat16 on processors that compute in it, by measurement."""
-    if config.dtype != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[config.dtype]
-    if device.type != "cpu":
-        return torch.float32
-    convolution = torch.nn.Conv1d(128, 128, 7, padding=3)
-    in_float32 = _seconds_of(convolution_of(convolution, torch.float32), torch.float32)
-    in_bfloat16 = _seconds_of(DirectConvolution(convolution, torch.bfloat16), torch.bfloat16)
-    return torch.bfloat16 if in_float32 / in_bfloat16 >= MIN_GAIN else torch.float32
-
-
-@torch.inference_mode()
-def _seconds_of(convolution: Convolution, dtype: torch.dtype) -> float:
-    """The best of a few runs of one of the vocoder's convolutions, over a second of sound."""
-    x = torch.zeros(1, 4800, 128, dtype=dtype)
-    return min(timeit.repeat(lambda: convolution(x), number=1, repeat=7))
-
-
-def choose_device(config: ModelConfig) -> torch.device:
-    """The device that `KOKORO_DEVICE` names, with the memory cap set. Raises `DeviceUnavailable`."""
-    if config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    device = torch.device("cuda:0" if config.device in ("auto", "cuda") else config.device)
-    if not torch.cuda.is_available():
-        raise DeviceUnavailable(config.device, "torch finds no usable CUDA device or driver")
-    if (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceUnavailable(config.device, f"there are {torch.cuda.device_count()} CUDA devices")
-    torch.cuda.set_per_process_memory_fraction(config.gpu_memory_fraction, device)
-    return device

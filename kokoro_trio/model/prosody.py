@@ -30,7 +30,7 @@ class SegmentFeatures:
     """What the vocoder half needs to know of one segment of T frames.
 
     `decoded`: shape (1, 2T, 512), the decoder's features at 80 Hz. `f0_hz`: shape (1, 2T), 0 where
-    unvoiced. `decoder_style`: shape (1, 128). `durations_frames`: shape (tokens,), sums to T.
+    unvoiced. `decoder_style`: shape (1, 128). `durations_frames`: shape (tokens,), sums to T, on the CPU.
     """
 
     decoded: Tensor
@@ -66,7 +66,7 @@ class ProsodyHalf:
         timed = self._timed(ids, predictor_style, tokens)
         durations = self._durations(timed, tokens, speeds)
         frames = _Extent.of([int(each.sum()) for each in durations], device)
-        token_of_frame = _token_of_frame(durations)
+        token_of_frame = _token_of_frame(durations).to(device)
         f0_hz, energy = self._melody(_spread(timed, token_of_frame), predictor_style, frames)
         phonetic = _spread(self._letters_of(ids, tokens), token_of_frame)
         decoded = self._decoded(phonetic, f0_hz, energy, decoder_style, frames)
@@ -97,10 +97,10 @@ class ProsodyHalf:
         predictor = self._network.predictor
         votes = predictor.duration_proj(_run_lstm(predictor.lstm, timed, tokens)).sigmoid()
         # 50 units vote, each with a probability, for one more frame.
-        return [
-            (row[:n].sum(dim=1) / speed).round().clamp(min=1).long()
-            for row, n, speed in zip(votes, tokens.lengths, speeds, strict=True)
-        ]
+        frames = votes.sum(dim=2) / votes.new_tensor(speeds)[:, None]
+        # What follows is as long as they say, so here the device is waited for: once for all rows.
+        durations = frames.round().clamp(min=1).long().cpu()
+        return [row[:n] for row, n in zip(durations, tokens.lengths, strict=True)]
 
     def _melody(self, timed: Tensor, style: Tensor, frames: "_Extent") -> tuple[Tensor, Tensor]:
         """F0 in Hz and energy, both of shape (batch, 2T)."""
@@ -235,9 +235,7 @@ def _run_lstm(lstm: nn.LSTM, x: Tensor, extent: _Extent) -> Tensor:
 
 def _token_of_frame(durations: Sequence[Tensor]) -> Tensor:
     """Which token sounds in each frame: (batch, longest), 0 where a row is over."""
-    tokens = [
-        torch.repeat_interleave(torch.arange(len(each), device=each.device), each) for each in durations
-    ]
+    tokens = [torch.repeat_interleave(torch.arange(len(each)), each) for each in durations]
     return pad_sequence(tokens, batch_first=True)
 
 

@@ -6,10 +6,13 @@ one draw a sample does, of a ninth of the numbers. And the sums of phases are ma
 comes in, instead of thinning out what was spread over 24,000 samples a second before.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from kokoro.istftnet import Generator  # type: ignore[import-untyped]
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 
@@ -18,7 +21,7 @@ SAMPLES_PER_COLUMN = 300
 
 
 class HarmonicSource:
-    """Always float32, and for a whole segment at once: phase runs on through all of it."""
+    """Always float32, and for whole segments at once: phase runs on through all of each."""
 
     def __init__(self, generator: Generator) -> None:
         merge, sines = generator.m_source.l_linear, generator.m_source.l_sin_gen
@@ -27,13 +30,19 @@ class HarmonicSource:
         self._voiced_above_hz = sines.voiced_threshold
         self._stft = generator.stft
 
-    def spectrum(self, f0_hz: Tensor) -> Tensor:
-        """Magnitudes and phases of 11 bins: (1, 2T) → (1, 120T + 1, 22)."""
-        magnitude, phase = self._stft.transform(self.excitation(f0_hz))
-        return torch.cat([magnitude, phase], dim=1).transpose(1, 2).contiguous()
+    def spectra(self, f0_hz: Sequence[Tensor]) -> list[Tensor]:
+        """Magnitudes and phases of 11 bins: (1, 2T) of each segment → (1, 120T + 1, 22) of each."""
+        # Padded with zeros, at which phases stand still: up to its end each row is as it would be alone.
+        excitation = self.excitation(pad_sequence([each[0] for each in f0_hz], batch_first=True))
+        lengths = [SAMPLES_PER_COLUMN * each.shape[1] for each in f0_hz]
+        magnitude, phase = self._stft.transform(
+            _reflected(excitation, lengths, self._stft.filter_length // 2)
+        )
+        spectra = torch.cat([magnitude, phase], dim=1).transpose(1, 2).contiguous()
+        return [spectra[row : row + 1, : n // self._stft.hop_length + 1] for row, n in enumerate(lengths)]
 
     def excitation(self, f0_hz: Tensor) -> Tensor:
-        """Samples: (1, 2T) → (1, 600T). Draws from torch's global generator."""
+        """Samples: (batch, 2T) → (batch, 600T). Draws from torch's global generator."""
         f0_per_sample = f0_hz.repeat_interleave(SAMPLES_PER_COLUMN, dim=1)
         is_voiced = (f0_per_sample > self._voiced_above_hz).float()
         noise_level = is_voiced * self._voiced_noise + (1 - is_voiced) * self._sine_level / 3
@@ -41,10 +50,19 @@ class HarmonicSource:
         return torch.tanh(self._harmonics(f0_hz) * is_voiced + noise + self._bias)
 
     def _harmonics(self, f0_hz: Tensor) -> Tensor:
-        """The weighted sum of the fundamental and its overtones: (1, 600T)."""
+        """The weighted sum of the fundamental and its overtones: (batch, 600T)."""
         orders = torch.arange(1, len(self._weight) + 1, device=f0_hz.device)[:, None]
         turns_per_sample = (f0_hz[:, None] * orders / SAMPLE_RATE_HZ) % 1
         phases = torch.cumsum(turns_per_sample, dim=2) * 2 * torch.pi
         spread = F.interpolate(phases * SAMPLES_PER_COLUMN, scale_factor=SAMPLES_PER_COLUMN, mode="linear")
         merged: Tensor = (self._weight * self._sine_level) @ spread.sin_()
         return merged
+
+
+def _reflected(x: Tensor, lengths: Sequence[int], n_reflected: int) -> Tensor:
+    """What follows the end of a row is what comes before it, backwards, as the centred transform has it at
+    the end of them all. In place."""
+    for row, n in enumerate(lengths):
+        if n < x.shape[1]:
+            x[row, n : n + n_reflected] = x[row, n - 1 - n_reflected : n - 1].flip(0)
+    return x

@@ -7,7 +7,7 @@ coefficients are data: `bench/fit_statistics.py` makes them, from one model, for
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -84,22 +84,33 @@ class StatisticsPredictor:
             max_distance=float(about["max_distance"]),
         )
 
-    def distance(self, voice: str, features: Tensor) -> float:
-        """How far the features of one segment (1, 1024) are from their voice's mean, in its standard
+    def distances(self, voices: Sequence[str], features: Tensor) -> list[float]:
+        """How far the features of segments (batch, 1024) are from their voices' means, in those' standard
         deviations, rms over features; infinite for a voice without means, and for a mixture with one."""
-        means = self._means_of(voice)
-        if means is None:
-            return math.inf
-        deviation = (features - means.features) / self.feature_spread
-        return float(deviation.square().mean().sqrt())
+        means = [self._means_of(voice) for voice in voices]
+        known = torch.stack(
+            [features.new_zeros(features.shape[1]) if m is None else m.features for m in means]
+        )
+        deviations = (features - known) / self.feature_spread
+        # A device is waited for here, once for all.
+        rms = deviations.square().mean(dim=1).sqrt().tolist()
+        return [math.inf if m is None else distance for m, distance in zip(means, rms, strict=True)]
 
-    def predict(self, voice: str, features: Tensor) -> Statistics:
-        """The statistics of one segment; not to be trusted beyond `max_distance`."""
+    def predict(self, voices: Sequence[str], features: Tensor) -> Statistics:
+        """The statistics of segments; not to be trusted beyond `max_distance`.
+
+        Raises KeyError for a voice without means.
+        """
+        means = [self._known_means_of(voice) for voice in voices]
+        deviations = features - torch.stack([each.features for each in means])
+        targets = torch.stack([each.targets for each in means])
+        return Statistics.of_targets(targets + deviations @ self.slopes_in @ self.slopes_out)
+
+    def _known_means_of(self, voice: str) -> Means:
         means = self._means_of(voice)
         if means is None:
             raise KeyError(voice)
-        deviation = features - means.features
-        return Statistics.of_targets(means.targets + deviation @ self.slopes_in @ self.slopes_out)
+        return means
 
     def _find_means(self, voice: str) -> Means | None:
         if voice in self.feature_means:

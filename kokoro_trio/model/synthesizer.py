@@ -22,7 +22,8 @@ class Synthesizer(Protocol):
 
     @property
     def max_batch(self) -> int:
-        """The most segments, or windows of one shape, that are worth taking together. Known once warm."""
+        """The most segments, or windows of one shape, that are worth taking together. Known once warm;
+        less after a call that raised because they were too many."""
 
     @property
     def voice_names(self) -> tuple[str, ...]: ...

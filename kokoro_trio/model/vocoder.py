@@ -14,12 +14,14 @@ from itertools import accumulate, pairwise
 
 import torch
 import torch.nn.functional as F
-from attrs import frozen
+from attrs import evolve, frozen
 from kokoro.istftnet import AdaIN1d, AdaINResBlock1, Generator  # type: ignore[import-untyped]
 from torch import Tensor
 
+from kokoro_trio.model.batching import Stretch
 from kokoro_trio.model.convolution import Convolution, DirectConvolution, convolution_of
 from kokoro_trio.model.network import KokoroNetwork
+from kokoro_trio.model.overlap_add import InverseTransform
 from kokoro_trio.model.windowing import CONTEXT_FRAMES
 from kokoro_trio.speech import FRAME_SAMPLES
 
@@ -67,6 +69,12 @@ class Affine:
     scale: Tensor
     shift: Tensor
 
+    @property
+    def rows(self) -> "list[Affine]":
+        """Of each segment alone."""
+        pairs = zip(self.scale.split(1), self.shift.split(1), strict=True)  # type: ignore[no-untyped-call]
+        return [Affine(scale, shift) for scale, shift in pairs]
+
 
 AffineOf = Callable[[int, Tensor], Affine]
 """The AdaIN of one site: (site, what enters it: (batch, time, channels)) → scale and shift."""
@@ -87,6 +95,52 @@ class Material:
     @property
     def n_frames(self) -> int:
         return self.decoded.shape[1] // 2
+
+
+@frozen
+class WindowBatch:
+    """What windows of one length are made from, row by row.
+
+    `decoded`, `source`: of the stretches around the windows, as in `Material`, zero beyond the segments.
+    `scale`, `shift`: see `Affine`. `places`: shape (batch, 4), whole numbers, see `_Places`. `is_masked`:
+    some stretches are longer than their segment.
+    """
+
+    decoded: Tensor
+    source: Tensor
+    scale: Tensor
+    shift: Tensor
+    places: Tensor
+    n_frames: int
+    is_masked: bool
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.decoded, self.source, self.scale, self.shift, self.places
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> "WindowBatch":
+        decoded, source, scale, shift, places = tensors
+        return evolve(self, decoded=decoded, source=source, scale=scale, shift=shift, places=places)
+
+
+@frozen
+class _Places:
+    """Where things lie in the stretches of a batch, in frames; each of shape (batch,).
+
+    `real`: how many frames of the stretch are of the segment. `excitation`: where the stretch begins whose
+    excitation the second stage needs, counted from that of the first. `later`: where the stretch of the
+    second stage begins, counted from that of the excitation; `later_first`, from that of the first stage.
+    `kept`: where the window begins, counted from that of the second stage.
+    """
+
+    real: Tensor
+    excitation: Tensor
+    later: Tensor
+    kept: Tensor
+
+    @property
+    def later_first(self) -> Tensor:
+        return self.excitation + self.later
 
 
 class VocoderHalf:
@@ -113,6 +167,8 @@ class VocoderHalf:
         self._noise_convs = [DirectConvolution(conv, dtype) for conv in self._generator.noise_convs]
         self._ups = self._generator.ups.to(dtype)
         self._last = DirectConvolution(self._generator.conv_post, dtype)
+        stft = self._generator.stft
+        self._inverse = InverseTransform(stft.window.to(self._gamma_weight.device), stft.hop_length)
 
     def whole(self, material: Material) -> tuple[Tensor, Statistics]:
         """A whole segment, exactly, and the statistics that came up in it.
@@ -126,8 +182,9 @@ class VocoderHalf:
             found.append((mean, variance))
             return self._folded(material.style, Statistics(mean, variance), self._channels_of_site[site])
 
-        x = self._stage(0, material.decoded, material.source, affine_of)
-        samples = self._samples(self._stage(1, x, material.source, affine_of))
+        x = self._stage(0, material.decoded, self._excitation(0, material.source, affine_of), affine_of)
+        x = self._stage(1, x, self._excitation(1, material.source, affine_of), affine_of)
+        samples = self._samples(x)
         means, variances = zip(*found, strict=True)
         return samples, Statistics(torch.cat(means, dim=1), torch.cat(variances, dim=1))
 
@@ -144,33 +201,81 @@ class VocoderHalf:
         go through the network side by side; of the shorter ones only those of equal length may.
         Returns shape (batch, 600 · n_frames).
         """
-        affine = Affine(
-            torch.cat([each.scale for each in affines]), torch.cat([each.shift for each in affines])
-        )
+        return self.made(self.batch(materials, affines, starts, n_frames, is_static=False))
 
-        def affine_of(site: int, _: Tensor) -> Affine:
-            channels = self._channels_of_site[site]
-            return Affine(affine.scale[..., channels], affine.shift[..., channels])
+    def batch(
+        self,
+        materials: Sequence[Material],
+        affines: Sequence[Affine],
+        starts: Sequence[int],
+        n_frames: int,
+        is_static: bool,
+    ) -> WindowBatch:
+        """The windows that begin at `starts`, put together for `made`.
 
-        def stretches(context: int) -> "list[_Stretch]":
+        Where `is_static`, its shapes are those of `n_frames` however short the segments are; then
+        `starts[n] + n_frames` may also lie beyond the end of segment n, and what comes out of there is
+        nothing.
+        """
+
+        def stretches(context: int) -> list[Stretch]:
             return [
-                _Stretch.around(start, n_frames, context, material.n_frames)
+                Stretch.around(start, n_frames, context, material.n_frames, is_static)
                 for start, material in zip(starts, materials, strict=True)
             ]
 
-        wide, narrow, source_of_narrow = (
+        wide, excited, narrow = (
             stretches(context)
-            for context in (CONTEXT_FRAMES, LATER_CONTEXT_FRAMES, LATER_SOURCE_CONTEXT_FRAMES)
+            for context in (CONTEXT_FRAMES, LATER_SOURCE_CONTEXT_FRAMES, LATER_CONTEXT_FRAMES)
         )
-        decoded = _cut([material.decoded for material in materials], wide, columns_per_frame=2)
-        sources = [material.source for material in materials]
-        x = self._stage(0, decoded, _cut_columns(sources, wide), affine_of)
-        x = _cut(_rows(x), _within(narrow, wide), columns_per_frame=20)
-        excitation = self._excitation(1, _cut_columns(sources, source_of_narrow), affine_of)
-        excitation = _cut_columns(_rows(excitation), _within(narrow, source_of_narrow))
-        samples = self._samples(self._stage_of(1, x, excitation, affine_of))
-        kept = [_Stretch(start, start + n_frames) for start in starts]
-        return _cut(_rows(samples), _within(kept, narrow), columns_per_frame=FRAME_SAMPLES)
+        real = [stretch.real(material.n_frames) for stretch, material in zip(wide, materials, strict=True)]
+        places = [
+            (n_real, e.within(w).start, n.within(e).start, start - n.start)
+            for n_real, w, e, n, start in zip(real, wide, excited, narrow, starts, strict=True)
+        ]
+        decoded = (material.decoded for material in materials)
+        sources = (material.source for material in materials)
+        device = materials[0].decoded.device
+        return WindowBatch(
+            torch.cat([_cut(x, stretch, 2) for x, stretch in zip(decoded, wide, strict=True)]),
+            torch.cat([_cut(x, stretch, 120, extra=1) for x, stretch in zip(sources, wide, strict=True)]),
+            torch.cat([each.scale for each in affines]),
+            torch.cat([each.shift for each in affines]),
+            torch.tensor(places, device=device),
+            n_frames,
+            any(n_real < stretch.end - stretch.start for n_real, stretch in zip(real, wide, strict=True)),
+        )
+
+    def made(self, batch: WindowBatch) -> Tensor:
+        """Samples, shape (batch, 600 · n_frames). A pure function of tensors that asks for none of their
+        values, as a CUDA graph must be."""
+        places = _Places(*batch.places.unbind(dim=1))
+
+        def affine_of(site: int, _: Tensor) -> Affine:
+            channels = self._channels_of_site[site]
+            return Affine(batch.scale[..., channels], batch.shift[..., channels])
+
+        def mask(begin: Tensor | int, per_frame: int, n_columns: int) -> Tensor | None:
+            return _mask(per_frame, places.real - begin, n_columns) if batch.is_masked else None
+
+        n_wide = batch.decoded.shape[1] // 2
+        n_excited = min(n_wide, batch.n_frames + 2 * LATER_SOURCE_CONTEXT_FRAMES)
+        n_later = min(n_wide, batch.n_frames + 2 * LATER_CONTEXT_FRAMES)
+        mask_wide = mask(0, 20, 20 * n_wide)
+        x = self._stage(
+            0, batch.decoded, self._excitation(0, batch.source, affine_of, mask_wide), affine_of, mask_wide
+        )
+        x = _taken(x, 20 * places.later_first, 20 * n_later)
+        source = _taken(batch.source, 120 * places.excitation, 120 * n_excited + 1)
+        mask_excited = mask(places.excitation, 120, 120 * n_excited + 1)
+        excitation = self._excitation(1, source, affine_of, mask_excited)
+        excitation = _taken(excitation, 120 * places.later, 120 * n_later + 1)
+        mask_later = mask(places.later_first, 120, 120 * n_later + 1)
+        x = _masked(x, mask(places.later_first, 20, 20 * n_later))
+        x = self._stage(1, x, excitation, affine_of, mask_later)
+        samples = self._samples(x, mask_later)
+        n_kept = min(n_wide, batch.n_frames) * FRAME_SAMPLES
+        return _taken(samples[..., None], FRAME_SAMPLES * places.kept, n_kept)[..., 0]
 
     def _folded(self, style: Tensor, statistics: Statistics, channels: slice) -> Affine:
         """AdaIN(x) = (1 + γ)(x − μ)/√(σ² + ε) + β, written as one scale and one shift."""
@@ -180,34 +285,35 @@ class VocoderHalf:
         shift = beta - scale * statistics.mean
         return Affine(scale[:, None].to(self.dtype), shift[:, None].to(self.dtype))
 
-    def _stage(self, stage: int, x: Tensor, source: Tensor, affine_of: AffineOf) -> Tensor:
-        return self._stage_of(stage, x, self._excitation(stage, source, affine_of), affine_of)
-
-    def _excitation(self, stage: int, source: Tensor, affine_of: AffineOf) -> Tensor:
+    def _excitation(
+        self, stage: int, source: Tensor, affine_of: AffineOf, mask: Tensor | None = None
+    ) -> Tensor:
         shaped = self._noise_convs[stage](source.to(self.dtype))
-        return self._blocks[stage * BLOCKS_PER_STAGE](shaped, affine_of)
+        return self._blocks[stage * BLOCKS_PER_STAGE](shaped, affine_of, mask)
 
-    def _stage_of(self, stage: int, x: Tensor, excitation: Tensor, affine_of: AffineOf) -> Tensor:
-        """Upsamples, adds the excitation, and averages the residual blocks of three kernel sizes."""
+    def _stage(
+        self, stage: int, x: Tensor, excitation: Tensor, affine_of: AffineOf, mask: Tensor | None = None
+    ) -> Tensor:
+        """Upsamples, adds the excitation, and averages the residual blocks of three kernel sizes.
+
+        `x` is zero where a row is over; `mask` says where it is in what comes out.
+        """
         upsampled = self._ups[stage](F.leaky_relu(x.to(self.dtype).transpose(1, 2), LEAKY_SLOPE))
         if stage == self._generator.num_upsamples - 1:
             upsampled = self._generator.reflection_pad(upsampled)
         x = upsampled.transpose(1, 2) + excitation
         first = stage * BLOCKS_PER_STAGE + 1
         blocks = self._blocks[first : first + self._generator.num_kernels]
-        total = blocks[0](x, affine_of)
+        total = blocks[0](x, affine_of, mask)
         for block in blocks[1:]:
-            total += block(x, affine_of)
+            total += block(x, affine_of, mask)
         return total.div_(len(blocks))
 
-    def _samples(self, x: Tensor) -> Tensor:
+    def _samples(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """The inverse STFT of what the last convolution says: (batch, 120T + 1, 128) → (batch, 600T)."""
-        generator = self._generator
-        spectrum = self._last(F.leaky_relu(x, LAST_LEAKY_SLOPE)).float().transpose(1, 2)
-        bins = generator.post_n_fft // 2 + 1
-        magnitude, phase = spectrum[:, :bins].exp(), spectrum[:, bins:].sin()
-        samples: Tensor = generator.stft.inverse(magnitude, phase).squeeze(1)
-        return samples
+        spectrum = self._last(_masked(F.leaky_relu(x, LAST_LEAKY_SLOPE), mask)).float()
+        magnitude, phase = spectrum.chunk(2, dim=2)
+        return self._inverse(magnitude.exp(), phase.sin(), mask)
 
 
 @frozen
@@ -218,11 +324,12 @@ class _Layer:
     alpha: Tensor
     convolution: Convolution
 
-    def __call__(self, x: Tensor, affine_of: AffineOf) -> Tensor:
+    def __call__(self, x: Tensor, affine_of: AffineOf, mask: Tensor | None) -> Tensor:
         """Snake is x + sin²(αx)/α (Ziyin et al., 2020); x here is what AdaIN makes of it."""
         affine = affine_of(self.site, x)
         waves = torch.addcmul(self.alpha * affine.shift, x, self.alpha * affine.scale).sin_().square_()
-        return self.convolution(torch.addcmul(affine.shift, x, affine.scale).addcmul_(waves, 1 / self.alpha))
+        bent = torch.addcmul(affine.shift, x, affine.scale).addcmul_(waves, 1 / self.alpha)
+        return self.convolution(_masked(bent, mask))
 
 
 @frozen
@@ -246,54 +353,39 @@ class _ResidualBlock:
             )
         )
 
-    def __call__(self, x: Tensor, affine_of: AffineOf) -> Tensor:
+    def __call__(self, x: Tensor, affine_of: AffineOf, mask: Tensor | None) -> Tensor:
+        """Rows hold anything where they are over: what a convolution sees of that is zero."""
         for first, second in self.layers:
-            x = second(first(x, affine_of), affine_of).add_(x)
+            x = second(first(x, affine_of, mask), affine_of, mask).add_(x)
         return x
 
 
-@frozen
-class _Stretch:
-    """The frames `start` to `end` (exclusive) of a segment."""
-
-    start: int
-    end: int
-
-    @classmethod
-    def around(cls, start: int, n_frames: int, context: int, n_total: int) -> "_Stretch":
-        """With context on both sides; at an end of the segment there is more of it on the other side.
-
-        So its length depends on the segment only where that is shorter. What lies at an end of the
-        stretch and not of the segment, and only that, is wrong to the depth of the context.
-        """
-        length = min(n_frames + 2 * context, n_total)
-        first = min(max(start - context, 0), n_total - length)
-        return cls(first, first + length)
+def _mask(columns_per_frame: int, n_frames: Tensor, n_columns: int) -> Tensor:
+    """(batch, columns, 1): True within the frames, and at the end of the last where there is a column."""
+    columns = torch.arange(n_columns, device=n_frames.device)
+    extra = n_columns % columns_per_frame
+    return (columns < columns_per_frame * n_frames[:, None] + extra)[..., None]
 
 
-def _rows(batch: Tensor) -> list[Tensor]:
-    return [batch[row : row + 1] for row in range(len(batch))]
+def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
+    """In place."""
+    return x if mask is None else x.mul_(mask)
 
 
-def _within(inner: Sequence[_Stretch], outer: Sequence[_Stretch]) -> list[_Stretch]:
-    """Each inner stretch, counted from the start of the one around it."""
-    return [_Stretch(i.start - o.start, i.end - o.start) for i, o in zip(inner, outer, strict=True)]
+def _cut(x: Tensor, stretch: Stretch, columns_per_frame: int, extra: int = 0) -> Tensor:
+    """The columns of a stretch of (1, time, channels), with `extra` more at the end; zeros beyond the end."""
+    begin, end = columns_per_frame * stretch.start, columns_per_frame * stretch.end + extra
+    beyond = max(0, end - x.shape[1])
+    return F.pad(x[:, begin:end], (0, 0, 0, beyond)) if beyond else x[:, begin:end]
 
 
-def _cut(
-    tensors: Sequence[Tensor], stretches: Sequence[_Stretch], columns_per_frame: int, extra: int = 0
-) -> Tensor:
-    """A batch of these frames of tensors of shape (1, time …), with `extra` columns more at the end."""
-    columns = (
-        slice(columns_per_frame * stretch.start, columns_per_frame * stretch.end + extra)
-        for stretch in stretches
-    )
-    return torch.cat([tensor[:, those] for tensor, those in zip(tensors, columns, strict=True)])
-
-
-def _cut_columns(tensors: Sequence[Tensor], stretches: Sequence[_Stretch]) -> Tensor:
-    """As `_cut`, of spectra: 120 to a frame, and the one at the end of the last."""
-    return _cut(tensors, stretches, columns_per_frame=120, extra=1)
+def _taken(x: Tensor, begins: Tensor, n_columns: int) -> Tensor:
+    """That many columns of each row of (batch, time, channels), from another one on in each."""
+    batch, n_time, n_channels = x.shape
+    rows = torch.arange(batch, device=x.device)
+    columns = (rows * n_time + begins)[:, None] + torch.arange(n_columns, device=x.device)
+    taken = x.reshape(-1, n_channels).index_select(0, columns.flatten())
+    return taken.view(batch, n_columns, n_channels)
 
 
 def _blocks(generator: Generator) -> Iterator[AdaINResBlock1]:

@@ -72,7 +72,7 @@ def window_edges(line: Line, durations_frames: Sequence[int], config: WindowConf
         makeable = round(pace.growth * (edges[-1] - edges[-2])) - 2 * CONTEXT_COST_FRAMES
         length = max(MIN_FIRST_FRAMES, min(makeable, pace.max_frames))
         edges.append(_later_edge(edges[-1], length, word_ends, pace))
-    return _closed(edges, n_frames)
+    return _closed(edges, n_frames, pace.shapes)
 
 
 def shape_of(n_frames: int, shapes: Sequence[int]) -> int:
@@ -107,7 +107,17 @@ def _snapped(edge: int, word_ends: Sequence[int]) -> int:
     return nearest if abs(nearest - edge) <= SNAP_FRAMES else edge
 
 
-def _closed(edges: Sequence[int], n_frames: int) -> list[int]:
+def _closed(edges: Sequence[int], n_frames: int, shapes: Sequence[int]) -> list[int]:
     """The last edge is the end of the segment; a short rest joins the window before it."""
-    inner = [edge for edge in edges[1:] if edge <= n_frames - MIN_REST_FRAMES]
-    return [edges[0], *inner, n_frames]
+    *before, last = [edges[0], *(edge for edge in edges[1:] if edge < n_frames)]
+    if before and n_frames - last < MIN_REST_FRAMES and _may_join(before[-1], last, n_frames, shapes):
+        return [*before, n_frames]
+    return [*before, last, n_frames]
+
+
+def _may_join(start: int, edge: int, end: int, shapes: Sequence[int]) -> bool:
+    """One window in a shape that there is costs no more than the two with an edge between them."""
+    if not shapes:
+        return True
+    in_two = shape_of(edge - start, shapes) + shape_of(end - edge, shapes) + 2 * CONTEXT_COST_FRAMES
+    return end - start <= max(shapes) and shape_of(end - start, shapes) <= in_two

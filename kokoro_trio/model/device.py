@@ -1,0 +1,143 @@
+"""Where the model computes, how exactly, and how what it made gets from there to the host."""
+
+import timeit
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import structlog
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kokoro_trio.config import ModelConfig
+from kokoro_trio.errors import DeviceUnavailable
+from kokoro_trio.model.convolution import Convolution, DirectConvolution, convolution_of
+from kokoro_trio.model.graphs import CudaCapture, EagerRunner, GraphRunner, Runner
+
+log = structlog.get_logger()
+
+CPU = torch.device("cpu")
+MIN_GAIN = 1.2
+"""How much faster bfloat16 must be to be worth its 1 dB of log-spectral distance."""
+
+CPU_ONLY = "is built for the cpu only"
+NO_DRIVER = "found no nvidia driver"
+ADVICE = (
+    (CPU_ONLY, "install one that is built for CUDA"),
+    (NO_DRIVER, "install NVIDIA's driver; a container must be given the GPU (docker run --gpus all)"),
+    ("driver on your system is too old", "update the driver, or install a torch for an older CUDA"),
+    ("no cuda gpus", "look at nvidia-smi and CUDA_VISIBLE_DEVICES"),
+    ("no kernel image", "the GPU is older than what this torch is built for: install an older torch"),
+    ("out of memory", "nvidia-smi shows who holds its memory"),
+    ("busy or unavailable", "nvidia-smi shows who holds it"),
+)
+"""Parts of what torch says, in lower case, and what to do."""
+
+
+def choose_device(config: ModelConfig) -> torch.device:
+    """The device that `KOKORO_DEVICE` names, with the memory cap set. Raises `DeviceUnavailable`."""
+    if config.device == "cpu":
+        return CPU
+    device = torch.device("cuda:0" if config.device in ("auto", "cuda") else config.device)
+    if (trouble := _trouble_with(device)) is not None:
+        if config.device != "auto":
+            raise DeviceUnavailable(config.device, trouble)
+        if CPU_ONLY not in trouble.lower() and NO_DRIVER not in trouble.lower():
+            log.warning("gpu_left_out", reason=trouble)
+        return CPU
+    torch.cuda.set_per_process_memory_fraction(config.gpu_memory_fraction, device)
+    return device
+
+
+def _trouble_with(device: torch.device) -> str | None:
+    """Why it cannot be used, and what to do about that; None where it can."""
+    if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
+        return _advised("torch is built for the CPU only")
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        if (device.index or 0) >= torch.cuda.device_count():
+            return f"there are {torch.cuda.device_count()} CUDA devices, numbered from 0"
+        # What is there may still be too old for this torch's kernels, or somebody else's alone.
+        torch.zeros(1, device=device).add_(1).item()
+    except RuntimeError as error:
+        return _advised(str(error))
+    return None
+
+
+def _advised(message: str) -> str:
+    said = message.strip().split("\n")[0].split(". ")[0].rstrip(".")
+    advice = [what for part, what in ADVICE if part in message.lower()]
+    built = "" if torch.version.cuda is None else f", built for CUDA {torch.version.cuda}"
+    return "; ".join([said, *advice[:1], f"this is torch {torch.__version__}{built}"])
+
+
+def choose_dtype(config: ModelConfig, device: torch.device) -> torch.dtype:
+    """What `KOKORO_DTYPE` names. `auto`: bfloat16 on processors that compute in it, by measurement."""
+    if config.dtype != "auto":
+        return torch.bfloat16 if config.dtype == "bfloat16" else torch.float32
+    if device.type != "cpu":
+        return torch.float32
+    convolution = torch.nn.Conv1d(128, 128, 7, padding=3)
+    in_float32 = _seconds_of(convolution_of(convolution, torch.float32), torch.float32)
+    in_bfloat16 = _seconds_of(DirectConvolution(convolution, torch.bfloat16), torch.bfloat16)
+    return torch.bfloat16 if in_float32 / in_bfloat16 >= MIN_GAIN else torch.float32
+
+
+@torch.inference_mode()
+def _seconds_of(convolution: Convolution, dtype: torch.dtype) -> float:
+    """The best of a few runs of one of the vocoder's convolutions, over a second of sound."""
+    x = torch.zeros(1, 4800, 128, dtype=dtype)
+    return min(timeit.repeat(lambda: convolution(x), number=1, repeat=7))
+
+
+def allows_tf32(config: ModelConfig, device: torch.device) -> bool:
+    """Whether the vocoder's products of float32 may be rounded to TF32, as only GPUs can.
+
+    TF32 keeps three bits more of each factor than bfloat16 does, and sums in float32. Emulated on the CPU,
+    six sentences by six voices came out 0.004 to 0.007 dB (log-spectral distance) from float32; factors
+    of bfloat16 make that 0.03 to 0.06, another noise 0.5.
+    """
+    return device.type == "cuda" and config.dtype in ("auto", "tf32")
+
+
+@contextmanager
+def float32_products(tf32: bool) -> Iterator[None]:
+    """How GPUs multiply float32. torch's default for convolutions and LSTMs is TF32."""
+    cudnn: Any = torch.backends.cudnn
+    settings: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
+    before = [each.fp32_precision for each in settings]
+    for each in settings:
+        each.fp32_precision = "tf32" if tf32 else "ieee"
+    try:
+        yield
+    finally:
+        for each, precision in zip(settings, before, strict=True):
+            each.fp32_precision = precision
+
+
+def choose_runner(config: ModelConfig, device: torch.device) -> Runner | None:
+    """None on the CPU, where each window is best made in its own shape."""
+    if device.type == "cpu":
+        return None
+    return GraphRunner(CudaCapture(device)) if config.cuda_graphs else EagerRunner()
+
+
+def to_host(samples: Tensor) -> NDArray[np.float32]:
+    """Waits until they are there.
+
+    Through memory that the device can write to by itself; torch keeps it for the next time. They stay
+    float32: at 3000 seconds of audio a second that is 290 MB/s, a hundredth of what the bus carries.
+    """
+    if samples.device.type == "cpu":
+        host = samples
+    else:
+        host = torch.empty(samples.shape, dtype=samples.dtype, pin_memory=True)
+        host.copy_(samples, non_blocking=True)
+        # One that lets the event loop have the processor meanwhile.
+        is_there = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        is_there.record()
+        is_there.synchronize()
+    array: NDArray[np.float32] = host.numpy()
+    return array

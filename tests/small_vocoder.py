@@ -1,0 +1,45 @@
+"""A vocoder of the shape of Kokoro's with few channels and drawn weights, so that it takes milliseconds."""
+
+import warnings
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from kokoro.istftnet import Generator  # type: ignore[import-untyped]
+from torch.nn.utils import remove_weight_norm
+
+from kokoro_trio.model.vocoder import Affine, Material, VocoderHalf
+from tests.conftest import CONFIG
+
+CHANNELS = 16
+STYLE = torch.zeros(1, 128)
+
+
+def small_vocoder(device: str = "cpu") -> VocoderHalf:
+    torch.manual_seed(7)
+    shape: dict[str, Any] = dict(CONFIG["istftnet"]) | {"upsample_initial_channel": CHANNELS}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, message=".*weight_norm")
+        generator = Generator(style_dim=128, **shape).eval().requires_grad_(False)
+    for module in generator.modules():
+        if hasattr(module, "weight_g"):
+            remove_weight_norm(module)
+    network: Any = SimpleNamespace(decoder=SimpleNamespace(generator=generator.to(device)))
+    return VocoderHalf(network)
+
+
+def material(n_frames: int, seed: int = 1) -> Material:
+    drawn = torch.Generator().manual_seed(seed)
+    return Material(
+        torch.randn(1, 2 * n_frames, CHANNELS, generator=drawn),
+        torch.randn(1, 120 * n_frames + 1, 22, generator=drawn),
+        STYLE,
+    )
+
+
+def affine(seed: int = 1) -> Affine:
+    """One of its own for each segment, as in life."""
+    n_channels = 24 * CHANNELS // 2 + 24 * CHANNELS // 4
+    drawn = torch.Generator().manual_seed(seed)
+    scale, shift = torch.randn(2, 1, 1, n_channels, generator=drawn)
+    return Affine(1 + 0.1 * scale, 0.1 * shift)

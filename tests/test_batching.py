@@ -1,0 +1,52 @@
+"""Pure: which shapes batches are made in, and where windows lie in them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kokoro_trio.model.batching import ROWS, TOKEN_BUCKETS, BatchShape, Stretch, token_bucket
+from kokoro_trio.model.windowing import CONTEXT_FRAMES, SHAPES
+from kokoro_trio.speech import MAX_SEGMENT_PHONEMES
+
+
+def test_any_line_has_a_bucket() -> None:
+    assert {token_bucket(n) for n in range(1, MAX_SEGMENT_PHONEMES + 3)} == set(TOKEN_BUCKETS)
+    assert (token_bucket(64), token_bucket(65)) == (64, 128)
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=ROWS[-1]), st.sampled_from(SHAPES))
+def test_any_batch_has_a_shape(lengths: list[int], frames: int) -> None:
+    shape = BatchShape.of(lengths, frames)
+    assert shape.rows in ROWS
+    assert len(lengths) <= shape.rows < 2 * len(lengths)
+    assert shape.frames == frames
+    assert shape.is_masked == any(n < frames + 2 * CONTEXT_FRAMES for n in lengths)
+
+
+def test_more_windows_than_rows_are_refused() -> None:
+    with pytest.raises(ValueError, match="33 windows"):
+        BatchShape.of([100] * 33, 24)
+
+
+def test_waste_is_what_is_made_for_nobody() -> None:
+    shape = BatchShape.of([100, 100, 100], 24)
+    assert shape.waste([24] * 4) == 0
+    assert shape.waste([24, 24, 24]) == pytest.approx(1 / 4)
+    assert shape.waste([24, 24, 9]) == pytest.approx(1 - (24 + 24 + 9 + 3 * 6) / (4 * 30))
+
+
+@given(st.data(), st.integers(1, 400), st.sampled_from(SHAPES), st.integers(0, 5), st.booleans())
+def test_a_stretch_is_around_its_window(
+    data: st.DataObject, n_total: int, n_frames: int, context: int, is_static: bool
+) -> None:
+    start = data.draw(st.integers(0, max(0, n_total - n_frames)))
+    stretch = Stretch.around(start, n_frames, context, n_total, is_static)
+    assert 0 <= stretch.start <= start
+    assert stretch.end >= min(start + n_frames, n_total)
+    length = stretch.end - stretch.start
+    wanted = n_frames + 2 * context
+    assert length == (wanted if is_static else min(wanted, n_total))
+    assert stretch.real(n_total) == min(length, n_total)
+    # Each side has its context, or the segment ends there.
+    assert start - stretch.start >= context or stretch.start == 0
+    assert stretch.end - (start + n_frames) >= context or stretch.end >= n_total

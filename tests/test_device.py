@@ -1,0 +1,178 @@
+"""Unit: the choice of a device, what is said where it cannot be used, and how exact it is.
+
+What torch says of drivers and cards is as its sources have it; no GPU is needed for it here.
+"""
+
+import pytest
+import structlog.testing
+import torch
+from attrs import evolve
+
+from kokoro_trio.config import Config, ModelConfig
+from kokoro_trio.errors import DeviceUnavailable
+from kokoro_trio.model.device import (
+    CPU,
+    allows_tf32,
+    choose_device,
+    choose_dtype,
+    choose_runner,
+    float32_products,
+    to_host,
+)
+
+GPU = torch.device("cuda:0")
+NO_DRIVER = (
+    "Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU and installed a driver "
+    "from http://www.nvidia.com/Download/index.aspx"
+)
+OLD_DRIVER = (
+    "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver by "
+    "downloading and installing a new version from the URL: http://www.nvidia.com/Download/index.aspx"
+)
+OLD_CARD = (
+    "CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors might be …"
+)
+
+
+def config(**settings: str) -> ModelConfig:
+    return Config.of({"API_KEY": "k", **settings}).model
+
+
+class FakeCuda:
+    """What `choose_device` asks of torch. `init` and `zeros` raise what they are given."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_built = True
+        self.init_error: Exception | None = None
+        self.first_kernel_error: Exception | None = None
+        self.fractions: list[tuple[float, torch.device]] = []
+        monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: self.is_built)
+        monkeypatch.setattr(torch.cuda, "init", self._init)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+        monkeypatch.setattr(torch, "zeros", self._zeros)
+        monkeypatch.setattr(
+            torch.cuda, "set_per_process_memory_fraction", lambda *given: self.fractions.append(given)
+        )
+
+    def _init(self) -> None:
+        if self.init_error is not None:
+            raise self.init_error
+
+    def _zeros(self, n: int, device: torch.device) -> torch.Tensor:
+        if self.first_kernel_error is not None:
+            raise self.first_kernel_error
+        return torch.ones(n)
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
+    return FakeCuda(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("named", "chosen"), [("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1"), ("cpu", "cpu")]
+)
+def test_where_there_are_gpus(cuda: FakeCuda, named: str, chosen: str) -> None:
+    device = choose_device(config(KOKORO_DEVICE=named, KOKORO_GPU_MEMORY_FRACTION="0.5"))
+    assert device == torch.device(chosen)
+    assert cuda.fractions == ([] if named == "cpu" else [(0.5, device)])
+
+
+def test_a_number_that_is_not_there(cuda: FakeCuda) -> None:
+    with pytest.raises(
+        DeviceUnavailable, match="KOKORO_DEVICE=cuda:2 is not there: there are 2 CUDA devices"
+    ):
+        choose_device(config(KOKORO_DEVICE="cuda:2"))
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (NO_DRIVER, "Found no NVIDIA driver on your system; install NVIDIA's driver"),
+        (OLD_DRIVER, r"too old \(found version 11040\); update the driver"),
+        (
+            "No CUDA GPUs are available",
+            "No CUDA GPUs are available; look at nvidia-smi and CUDA_VISIBLE_DEVICES",
+        ),
+        ("CUDA unknown error", "CUDA unknown error; this is torch"),
+    ],
+)
+def test_a_driver_that_is_no_good(cuda: FakeCuda, error: str, advice: str) -> None:
+    cuda.init_error = RuntimeError(error)
+    with pytest.raises(DeviceUnavailable, match=advice):
+        choose_device(config(KOKORO_DEVICE="cuda"))
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (RuntimeError(OLD_CARD), "the GPU is older than what this torch is built for"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 MiB."), "who holds its memory"),
+    ],
+)
+def test_a_card_that_cannot_run_a_kernel(cuda: FakeCuda, error: Exception, advice: str) -> None:
+    cuda.first_kernel_error = error
+    with pytest.raises(DeviceUnavailable, match=advice):
+        choose_device(config(KOKORO_DEVICE="cuda"))
+
+
+def test_a_torch_without_cuda(cuda: FakeCuda) -> None:
+    cuda.is_built = False
+    with pytest.raises(DeviceUnavailable, match="built for the CPU only; install one that is built for CUDA"):
+        choose_device(config(KOKORO_DEVICE="cuda"))
+
+
+@pytest.mark.parametrize(("error", "n_warnings"), [(NO_DRIVER, 0), (OLD_DRIVER, 1)])
+def test_auto_takes_the_cpu_and_says_so_where_a_gpu_is_left_out(
+    cuda: FakeCuda, error: str, n_warnings: int
+) -> None:
+    cuda.init_error = RuntimeError(error)
+    with structlog.testing.capture_logs() as logs:
+        assert choose_device(config()) == CPU
+    assert len(logs) == n_warnings
+
+
+@pytest.mark.parametrize(
+    ("named", "device", "dtype", "tf32"),
+    [
+        ("auto", GPU, torch.float32, True),
+        ("float32", GPU, torch.float32, False),
+        ("tf32", GPU, torch.float32, True),
+        ("bfloat16", GPU, torch.bfloat16, False),
+        ("float32", CPU, torch.float32, False),
+        ("tf32", CPU, torch.float32, False),
+        ("bfloat16", CPU, torch.bfloat16, False),
+    ],
+)
+def test_what_is_computed_in(named: str, device: torch.device, dtype: torch.dtype, tf32: bool) -> None:
+    assert choose_dtype(config(KOKORO_DTYPE=named), device) is dtype
+    assert allows_tf32(config(KOKORO_DTYPE=named), device) is tf32
+
+
+def test_a_dtype_by_measurement() -> None:
+    assert choose_dtype(config(), CPU) in (torch.float32, torch.bfloat16)
+
+
+def test_products_are_exact_or_not_and_then_as_before() -> None:
+    def precisions() -> list[str]:
+        cudnn = torch.backends.cudnn
+        return [
+            each.fp32_precision
+            for each in (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)  # type: ignore[attr-defined]
+        ]
+
+    before = precisions()
+    with float32_products(tf32=False):
+        assert precisions() == ["ieee"] * 3
+    with float32_products(tf32=True):
+        assert precisions() == ["tf32"] * 3
+    assert precisions() == before
+
+
+def test_no_static_shapes_on_the_cpu() -> None:
+    assert choose_runner(evolve(config(), cuda_graphs=True), CPU) is None
+
+
+def test_what_is_on_the_host_already() -> None:
+    samples = torch.rand(2, 3)
+    assert to_host(samples).tolist() == samples.tolist()

@@ -1,0 +1,97 @@
+"""Unit: graphs, captured by a stand-in."""
+
+from collections.abc import Sequence
+
+import pytest
+import structlog.testing
+import torch
+from attrs import define, field
+from torch import Tensor
+
+from kokoro_trio.model.batching import BatchShape
+from kokoro_trio.model.graphs import EagerRunner, GraphRunner
+from kokoro_trio.model.vocoder import WindowBatch
+from kokoro_trio.speech import FRAME_SAMPLES
+from tests.captures import CpuCapture
+from tests.small_vocoder import affine, material, small_vocoder
+
+
+@define
+class Doubling:
+    n_rows: list[int] = field(factory=list)
+
+    def __call__(self, inputs: Sequence[Tensor]) -> Tensor:
+        (x,) = inputs
+        self.n_rows.append(len(x))
+        return 2 * x
+
+
+def test_each_key_is_captured_once_and_replayed_from_then_on() -> None:
+    capture = CpuCapture()
+    runner = GraphRunner(capture)
+    for key in ("a", "b", "a", "a", "b"):
+        assert runner.run(key, 2, [torch.ones(2, 3)], Doubling()).eq(2).all()
+    assert (capture.n_captures, capture.n_replays) == (2, 5)
+    assert runner.n_graphs == 2
+
+
+def test_fewer_rows_than_the_graph_has_are_padded_and_cut_off() -> None:
+    runner, doubling = GraphRunner(CpuCapture()), Doubling()
+    for value, n_rows in ((1.0, 4), (3.0, 1), (5.0, 3)):
+        made = runner.run("a", 4, [torch.full((n_rows, 2), value)], doubling)
+        assert made.shape == (n_rows, 2)
+        assert made.eq(2 * value).all()
+    assert set(doubling.n_rows) == {4}
+
+
+def test_what_was_made_outlives_the_next_replay() -> None:
+    runner = GraphRunner(CpuCapture())
+    first = runner.run("a", 1, [torch.ones(1, 2)], Doubling())
+    runner.run("a", 1, [torch.zeros(1, 2)], Doubling())
+    assert first.eq(2).all()
+
+
+def test_what_cannot_be_captured_is_run_as_it_comes_and_told_once() -> None:
+    runner = GraphRunner(CpuCapture(failure=RuntimeError("operation not permitted when stream is capturing")))
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            assert runner.run("a", 4, [torch.ones(1, 2)], Doubling()).eq(2).all()
+    assert [line["event"] for line in logs] == ["graph_not_captured"]
+    assert "not permitted" in logs[0]["reason"]
+
+
+def test_too_little_memory_for_a_capture_is_for_the_caller_to_know() -> None:
+    runner = GraphRunner(CpuCapture(failure=torch.OutOfMemoryError("CUDA out of memory")))
+    with pytest.raises(torch.OutOfMemoryError):
+        runner.run("a", 4, [torch.ones(1, 2)], Doubling())
+
+
+def test_what_is_beyond_the_limit_is_run_as_it_comes() -> None:
+    capture = CpuCapture()
+    runner = GraphRunner(capture, max_graphs=2)
+    with structlog.testing.capture_logs() as logs:
+        for key in ("a", "b", "c", "c", "a"):
+            assert runner.run(key, 2, [torch.ones(1, 2)], Doubling()).eq(2).all()
+    assert (capture.n_captures, capture.n_replays) == (2, 3)
+    assert [line["key"] for line in logs] == ["c"]
+
+
+@torch.inference_mode()
+def test_windows_come_out_of_a_graph_as_they_do_without() -> None:
+    """One graph after the other takes batches of other segments, more and fewer of them."""
+    half, capture = small_vocoder(), CpuCapture()
+    graphs, eager = GraphRunner(capture), EagerRunner()
+    for lengths in ([60, 50], [40], [70, 20, 10], [12], [41, 42]):
+        materials, affines = [material(n, n) for n in lengths], [affine(n) for n in lengths]
+        batch = half.batch(materials, affines, [0] * len(lengths), 24, is_static=True)
+        shape = BatchShape.of(lengths, 24)
+        assert shape.is_masked == batch.is_masked
+
+        def made(tensors: Sequence[Tensor], batch: WindowBatch = batch) -> Tensor:
+            return half.made(batch.with_tensors(tensors))
+
+        replayed = graphs.run(shape, shape.rows, batch.tensors, made)
+        assert replayed.shape == (len(lengths), 24 * FRAME_SAMPLES)
+        expected = eager.run(shape, shape.rows, batch.tensors, made)
+        torch.testing.assert_close(replayed, expected, atol=1e-6, rtol=0)
+    assert (capture.n_captures, capture.n_replays) == (4, 5)
