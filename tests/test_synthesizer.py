@@ -14,7 +14,7 @@ from bench.quality import log_spectral_distance_db
 from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, WindowConfig
 from kokoro_trio.model.batching import BatchShape
 from kokoro_trio.model.graphs import Function, GraphRunner
-from kokoro_trio.model.kokoro import KokoroSynthesizer, load_predictor
+from kokoro_trio.model.kokoro import KokoroSynthesizer, batch_of, load_predictor
 from kokoro_trio.model.network import KokoroNetwork
 from kokoro_trio.model.prosody import PADDING_TOKEN, ProsodyHalf
 from kokoro_trio.model.source import HarmonicSource
@@ -433,3 +433,16 @@ def _source_of_kmodel(generator: Generator, f0_hz: torch.Tensor) -> torch.Tensor
 
 def _token_ids(weights: Weights, phonemes: str) -> list[int]:
     return [PADDING_TOKEN, *(weights.config["vocab"][phoneme] for phoneme in phonemes), PADDING_TOKEN]
+
+
+@pytest.mark.parametrize(
+    ("gain", "window_s", "rows"),
+    [
+        (1.0, 0.001, 1),  # Nothing is gained.
+        (1.5, 0.45, 1),  # A processor: one window takes all the time that a step may.
+        (1.5, 0.2, 3),
+        (6.0, 0.004, 32),  # A GPU.
+    ],
+)
+def test_a_batch_is_worth_it_and_over_in_time(gain: float, window_s: float, rows: int) -> None:
+    assert batch_of(32, gain, window_s) == rows

@@ -161,8 +161,8 @@ class KokoroSynthesizer:
         batch_gain = 1.0
         if self._max_batch > 1:
             batch_gain = 2 * alone_s / self._seconds([window] * 2)
-        if batch_gain < MIN_BATCH_GAIN:
-            self._max_batch = 1
+            longest_s = cost * (self._pace.max_frames + 2 * CONTEXT_COST_FRAMES) * FRAME_SECONDS
+            self._max_batch = batch_of(self._max_batch, batch_gain, longest_s)
         log.info(
             "paced",
             vocoder_dtype=str(self._vocoder_half.dtype),
@@ -324,6 +324,17 @@ class KokoroSynthesizer:
             torch.cuda.empty_cache()
             log.warning("out_of_memory", rows=n_rows, max_batch=self._max_batch)
             raise
+
+
+def batch_of(max_batch: int, gain: float, window_s: float) -> int:
+    """How many windows are to be made side by side at most.
+
+    `gain`: how much faster two are made so than one after the other. `window_s`: what one takes alone; all
+    together are one step, which is to be over in `MAX_STEP_S`.
+    """
+    if gain < MIN_BATCH_GAIN:
+        return 1
+    return max(1, min(max_batch, int(MAX_STEP_S * gain / window_s)))
 
 
 def _durations_of(line: Line, features: SegmentFeatures) -> NDArray[np.int64]:
