@@ -16,8 +16,6 @@ from kokoro_trio.config import REPOSITORY
 from tests.test_client import Peer, find_free_port, serving, serving_requests
 from tests.test_server import running
 
-FIRST_KEY = ("--api-key", "first")
-
 TIMING = r"TTFB \d+ ms, TTFA \d+ ms, time [\d.]+ s, audio 0\.04 s, RTF [\d.]+, xRT [\d.]+"
 
 
@@ -102,37 +100,28 @@ class TestClient:
             ran = await run("client.py", port, "--text", "Hé.", "--words")
         assert re.fullmatch(rf"   0\.100    0\.450  Hé\.\n{TIMING}\n", ran.out)
 
-    async def test_opus_is_kept_as_it_came(self, tmp_path: Path) -> None:
-        out = tmp_path / "x.ogg"
+    async def speak_as(self, audio_format: str, out: Path) -> float:
+        """The seconds of audio that the server sent for what is now in the file."""
         async with running() as server:
-            ran = await run(
-                "client.py",
-                server.port,
-                *FIRST_KEY,
-                *("--text", "Hello there.", "--format", "opus"),
-                f"--out={out}",
-            )
+            options = ("--api-key", "first", "--text", "Hello there.", "--format", audio_format)
+            ran = await run("client.py", server.port, *options, "--out", str(out))
             (record,) = server.records
         assert (ran.code, ran.err) == (0, "")
+        return record.audio_s
+
+    async def test_opus_is_kept_as_it_came(self, tmp_path: Path) -> None:
+        out = tmp_path / "x.ogg"
+        audio_s = await self.speak_as("opus", out)
         with av.open(str(out)) as file:
             n_samples = sum(frame.samples for frame in file.decode(audio=0))
-        assert n_samples / 48_000 == pytest.approx(record.audio_s, abs=0.021)
+        assert n_samples / 48_000 == pytest.approx(audio_s, abs=0.021)
 
     async def test_telephony_becomes_a_wav_file_at_its_rate(self, tmp_path: Path) -> None:
         out = tmp_path / "x.wav"
-        async with running() as server:
-            ran = await run(
-                "client.py",
-                server.port,
-                *FIRST_KEY,
-                *("--text", "Hello there.", "--format", "mulaw"),
-                f"--out={out}",
-            )
-            (record,) = server.records
-        assert (ran.code, ran.err) == (0, "")
+        audio_s = await self.speak_as("mulaw", out)
         with wave.open(str(out)) as file:
             assert file.getframerate() == 8000
-            assert file.getnframes() / 8000 == pytest.approx(record.audio_s, abs=0.001)
+            assert file.getnframes() / 8000 == pytest.approx(audio_s, abs=0.001)
 
     async def test_an_ogg_file_of_something_else(self) -> None:
         ran = await run("client.py", 1, "--text", "Hello.", "--out", "x.ogg")
