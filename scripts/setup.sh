@@ -204,6 +204,9 @@ API_KEY=dev-key
 #MAX_CONCURRENT_JOBS=4
 #QUEUE_MAXSIZE=128
 #MAX_UTTERANCE_WORDS=150
+# Processes that turn text into phonemes. auto: a few where there is a GPU and more than four cores; 0: a
+# thread of the server.
+#G2P_PROCESSES=auto
 # Seconds of one step of the model after which no new request is taken, and the process ends.
 #WATCHDOG_STALLED=30.0
 #WATCHDOG_STUCK=120.0

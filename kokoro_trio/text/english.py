@@ -73,7 +73,10 @@ def load_misaki(*, is_british: bool) -> "G2P":
 def load_spacy_model() -> "Language":
     """Raises `G2PUnavailable`."""
     import spacy
+    from spacy.util import registry
 
+    # What other packages add to spaCy is not asked for, and one of them imports torch and transformers.
+    registry._entry_point_factories.entry_points = False
     for name in SPACY_MODELS:
         if spacy.util.is_package(name):
             # The tagger is all that misaki asks.

@@ -1,0 +1,199 @@
+"""Contract and end to end: grapheme-to-phoneme in real processes, mostly with a reader that costs nothing."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+import trio
+import trio.testing
+from attrs import fields, has
+from tblib import pickling_support
+
+from kokoro_trio.engine import g2p_processes
+from kokoro_trio.engine.engine import Engine
+from kokoro_trio.engine.g2p_processes import PhonemizerProcesses, processes_for
+from kokoro_trio.engine.phonemizing import Phonemizer, PhonemizerThread
+from kokoro_trio.errors import KokoroTrioError, SynthesisFailed, TooLong
+from kokoro_trio.speech import Segment, Word
+from kokoro_trio.text.english import G2PUnavailable
+from kokoro_trio.text.reading import Sentence
+from tests.conftest import ALPHABET, InLoopInference
+from tests.obedient import no_log, obedient, unavailable
+from tests.test_engine import CONFIG, HELLO, LONG, n_samples, speak
+
+
+@asynccontextmanager
+async def running(phonemizer: Phonemizer) -> AsyncIterator[None]:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(phonemizer.run, ALPHABET)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def obey(phonemizer: Phonemizer, command: str) -> int:
+    """The number of the process that did."""
+    (segment,) = await phonemizer.segments(Sentence.at(command), "a", 0)
+    return int(segment.phonemes)
+
+
+@pytest.mark.parametrize(
+    "phonemizer", [partial(PhonemizerThread, obedient), partial(PhonemizerProcesses, obedient, 1, no_log)]
+)
+async def test_says_what_the_reader_says(phonemizer: Callable[[], Phonemizer]) -> None:
+    ready = phonemizer()
+    async with running(ready):
+        first, second = await ready.sentences("Hello there. It is I.", "a")
+        assert (first.text, second.text, second.start_char) == ("Hello there.", "It is I.", 13)
+        (segment,) = await ready.segments(second, "a", 3)
+        assert segment == Segment(3, segment.phonemes, 13, 21, (Word(13, 21, 0, 1),))
+
+
+async def test_an_engine_speaks_with_it(in_loop: InLoopInference) -> None:
+    in_loop.step_seconds = 0.001
+    engine = Engine(CONFIG, in_loop, PhonemizerProcesses(obedient, 1, no_log))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(engine.run)
+        assert n_samples(await speak(engine, LONG)) > n_samples(await speak(engine, HELLO)) > 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_requests_are_read_side_by_side() -> None:
+    phonemizer = PhonemizerProcesses(obedient, 2, no_log)
+    by: list[int] = []
+
+    async def ask() -> None:
+        by.append(await obey(phonemizer, "Sleep 0.3"))
+
+    async with running(phonemizer), trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        nursery.start_soon(ask)
+    assert len(set(by)) == 2
+    assert os.getpid() not in by
+
+
+class TestErrors:
+    async def test_a_refusal_arrives_as_itself(self) -> None:
+        phonemizer = PhonemizerProcesses(obedient, 1, no_log)
+        async with running(phonemizer):
+            with pytest.raises(TooLong) as caught:
+                await obey(phonemizer, "Refuse")
+            assert caught.value.facts() == {"max_words": 2, "got_words": 3}
+            with pytest.raises(KeyError, match="whatever"):
+                await obey(phonemizer, "Stumble whatever")
+            assert await obey(phonemizer, "Work") > 0
+
+    async def test_one_process_that_dies_costs_its_request_and_another_takes_its_place(self) -> None:
+        phonemizer = PhonemizerProcesses(obedient, 1, no_log)
+        async with running(phonemizer):
+            before = await obey(phonemizer, "Work")
+            with pytest.raises(SynthesisFailed):
+                await obey(phonemizer, "Die")
+            assert await obey(phonemizer, "Work") != before
+
+    async def test_one_that_dies_idle_costs_nothing(self) -> None:
+        phonemizer = PhonemizerProcesses(obedient, 1, no_log)
+        async with running(phonemizer):
+            before = await obey(phonemizer, "Work")
+            os.kill(before, signal.SIGKILL)
+            await wait_until_gone(before)
+            assert await obey(phonemizer, "Work") != before
+
+    async def test_one_that_is_dead_at_the_end_is_no_fault(self) -> None:
+        phonemizer = PhonemizerProcesses(obedient, 1, no_log)
+        async with running(phonemizer):
+            os.kill(await obey(phonemizer, "Work"), signal.SIGKILL)
+
+    async def test_one_that_is_stuck_is_replaced(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        phonemizer = PhonemizerProcesses(obedient, 1, no_log)
+        async with running(phonemizer):
+            before = await obey(phonemizer, "Work")
+            monkeypatch.setattr(g2p_processes, "STUCK_AFTER_S", 0.2)
+            with pytest.raises(SynthesisFailed):
+                await obey(phonemizer, "Sleep 60")
+            await wait_until_gone(before)
+            monkeypatch.undo()
+            assert await obey(phonemizer, "Work") != before
+
+    async def test_what_loading_raises_stops_the_start(self) -> None:
+        phonemizer = PhonemizerProcesses(unavailable, 1, no_log)
+        with pytest.RaisesGroup(pytest.RaisesExc(G2PUnavailable, match="nowhere"), flatten_subgroups=True):
+            async with running(phonemizer):
+                pass
+
+
+async def wait_until_gone(process: int) -> None:
+    with trio.fail_after(10):
+        while process in worker_processes():
+            await trio.sleep(0.01)
+
+
+class TestCancel:
+    async def test_leaves_at_once_and_harms_nobody(self) -> None:
+        phonemizer = PhonemizerProcesses(obedient, 1, no_log)
+        async with running(phonemizer):
+            before = await obey(phonemizer, "Work")
+            with trio.move_on_after(0.05) as left:
+                await obey(phonemizer, "Sleep 0.5")
+            assert left.cancelled_caught
+            assert trio.current_time() - left.deadline < 0.3
+            assert await obey(phonemizer, "Work") == before
+
+    async def test_of_one_that_waits_leaves_no_work(self) -> None:
+        phonemizer = PhonemizerProcesses(obedient, 1, no_log)
+        async with running(phonemizer), trio.open_nursery() as nursery:
+            nursery.start_soon(obey, phonemizer, "Sleep 0.3")
+            await trio.testing.wait_all_tasks_blocked()
+            async with trio.open_nursery() as canceled:
+                for _ in range(10):
+                    canceled.start_soon(obey, phonemizer, "Sleep 60")
+                await trio.sleep(0.1)
+                canceled.cancel_scope.cancel()
+            with trio.fail_after(10):
+                await obey(phonemizer, "Work")
+
+
+class TestEnd:
+    async def test_ends_the_processes_whatever_they_do(self) -> None:
+        phonemizer = PhonemizerProcesses(obedient, 2, no_log)
+        async with trio.open_nursery() as requests:
+            async with running(phonemizer):
+                idle = await obey(phonemizer, "Work")
+                requests.start_soon(obey, phonemizer, "Sleep 60")
+                await trio.sleep(0.1)
+                children = worker_processes()
+                assert idle in children
+                assert len(children) == 2
+                began_at = trio.current_time()
+            assert trio.current_time() - began_at < 5
+            requests.cancel_scope.cancel()
+        for process in children:
+            await wait_until_gone(process)
+
+
+def worker_processes() -> set[int]:
+    children = multiprocessing.active_children()
+    return {child.pid for child in children if child.pid and child.name.startswith("trio-parallel")}
+
+
+def subclasses(cls: type[KokoroTrioError]) -> list[type[KokoroTrioError]]:
+    return [below for child in cls.__subclasses__() for below in [child, *subclasses(child)]]
+
+
+@pytest.mark.parametrize("cls", subclasses(KokoroTrioError), ids=lambda cls: cls.__name__)
+def test_every_error_survives_the_way(cls: type[KokoroTrioError]) -> None:
+    names = [field.name for field in fields(cls)] if has(cls) else []
+    error = cls(*(f"the {name}" for name in names))
+    pickling_support.install(error)  # As the workers do.
+    back = pickle.loads(pickle.dumps(error))
+    assert type(back) is cls
+    assert [getattr(back, name) for name in names] == [f"the {name}" for name in names]
+
+
+@pytest.mark.parametrize(("cores", "processes"), [(1, 0), (2, 0), (4, 0), (5, 1), (8, 2), (16, 4), (128, 4)])
+def test_how_many_suit_a_machine(cores: int, processes: int) -> None:
+    assert processes_for(cores) == processes
