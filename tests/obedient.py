@@ -2,8 +2,11 @@
 
 import os
 import signal
+import sys
 import time
+from pathlib import Path
 
+from kokoro_trio.config import VoiceConfig
 from kokoro_trio.engine.phonemizing import Reader
 from kokoro_trio.errors import TooLong
 from kokoro_trio.speech import Segment, Word
@@ -37,6 +40,17 @@ def obedient(alphabet: frozenset[str]) -> Reader:
 
 def unavailable(alphabet: frozenset[str]) -> Reader:
     raise G2PUnavailable(("nowhere",))
+
+
+def load_without_torch(voices: VoiceConfig, alphabet: frozenset[str]) -> Reader:
+    """The real one."""
+    from kokoro_trio.text.g2p import load
+
+    reader = load(voices, alphabet)
+    loaded = {name for name, module in sys.modules.items() if module is not None}
+    assert loaded.isdisjoint({"torch", "transformers"})
+    assert "libgomp" not in Path("/proc/self/maps").read_text()
+    return reader
 
 
 def no_log() -> None:

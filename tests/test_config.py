@@ -48,6 +48,11 @@ def test_the_primer_can_be_turned_off() -> None:
     assert Config.of(KEY | {"PRIME_STREAM": "0"}).stream.prime_bytes == 0
 
 
+@pytest.mark.parametrize(("value", "n_processes"), [("", None), ("auto", None), ("0", 0), ("3", 3)])
+def test_how_many_processes_read_texts(value: str, n_processes: int | None) -> None:
+    assert Config.of(KEY | {"G2P_PROCESSES": value}).engine.g2p_processes == n_processes
+
+
 def test_an_empty_value_counts_as_not_set() -> None:
     assert Config.of(KEY | {"PORT": " "}).listen.port == 8000
 
@@ -70,6 +75,8 @@ def test_an_empty_value_counts_as_not_set() -> None:
         ("WS_SEND_TIMEOUT", "inf"),
         ("LOG_LEVEL", "loud"),
         ("MAX_UTTERANCE_WORDS", "0"),
+        ("G2P_PROCESSES", "some"),
+        ("G2P_PROCESSES", "65"),
     ],
 )
 def test_a_bad_value_names_its_knob_and_what_is_allowed(knob: str, value: str) -> None:

@@ -1,29 +1,38 @@
 """Contract and end to end: grapheme-to-phoneme in real processes, mostly with a reader that costs nothing."""
 
+import json
 import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 from attrs import fields, has
 from tblib import pickling_support
+from websockets.sync.client import ClientConnection, connect
 
+from kokoro_trio.config import VoiceConfig
 from kokoro_trio.engine import g2p_processes
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.engine.g2p_processes import PhonemizerProcesses, processes_for
 from kokoro_trio.engine.phonemizing import Phonemizer, PhonemizerThread
-from kokoro_trio.errors import KokoroTrioError, SynthesisFailed, TooLong
+from kokoro_trio.errors import BadLanguage, KokoroTrioError, SynthesisFailed, TooLong
 from kokoro_trio.speech import Segment, Word
 from kokoro_trio.text.english import G2PUnavailable
+from kokoro_trio.text.g2p import GraphemeToPhoneme
+from kokoro_trio.text.lexicon import LEXICON_FILE
 from kokoro_trio.text.reading import Sentence
 from tests.conftest import ALPHABET, InLoopInference
-from tests.obedient import no_log, obedient, unavailable
+from tests.obedient import load_without_torch, no_log, obedient, unavailable
+from tests.process import KEY, Server, free_port
 from tests.test_engine import CONFIG, HELLO, LONG, n_samples, speak
 
 
@@ -197,3 +206,71 @@ def test_every_error_survives_the_way(cls: type[KokoroTrioError]) -> None:
 @pytest.mark.parametrize(("cores", "processes"), [(1, 0), (2, 0), (4, 0), (5, 1), (8, 2), (16, 4), (128, 4)])
 def test_how_many_suit_a_machine(cores: int, processes: int) -> None:
     assert processes_for(cores) == processes
+
+
+@pytest.fixture
+def voices(tmp_path: Path) -> VoiceConfig:
+    return VoiceConfig(female="af_aoede", male="am_michael", custom_folder=tmp_path)
+
+
+async def test_the_real_reader(g2p: GraphemeToPhoneme, voices: VoiceConfig) -> None:
+    phonemizer = PhonemizerProcesses(partial(load_without_torch, voices), 1, no_log)
+    async with running(phonemizer):
+        for text, language in (("It's $3.50, Dr. Zxqwv. Über alles.", "a"), ("Où est-elle ?", "f")):
+            sentences = await phonemizer.sentences(text, language)
+            for sentence, expected in zip(sentences, g2p.sentences(text, language), strict=True):
+                assert sentence.text == expected.text
+                assert await phonemizer.segments(sentence, language, 0) == g2p.segments(expected, language, 0)
+        with pytest.raises(BadLanguage) as caught:
+            await phonemizer.segments(Sentence.at("Hm."), "?", 0)
+        assert caught.value.got == "?"
+        (voices.custom_folder / LEXICON_FILE).write_text('{"Zxqwv": "hˈWdi"}', encoding="utf-8")
+        (segment,) = await phonemizer.segments(Sentence.at("Zxqwv."), "a", 0)
+        assert segment.phonemes == "hˈWdi."
+
+
+class TestServer:
+    """The whole server, with tones and spelling."""
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_a_signal_to_all_of_them_drains(self, tmp_path: Path, number: signal.Signals) -> None:
+        """As a terminal sends it, and systemd."""
+        server = start_group(tmp_path, G2P_PROCESSES="2", MAX_CONCURRENT_JOBS="1", TONES_STEP_S="0.1")
+        try:
+            server.wait_until_ready()
+            with connect(server.url) as client:
+                for text in (LONG.text, HELLO.text):
+                    client.send(json.dumps({"type": "speak", "text": text}))
+                assert said(client, "started_speak")
+                os.killpg(server.process.pid, number)
+                # The second is turned into phonemes when the first is spoken.
+                assert [said(client, "done"), said(client, "done")] == [True, True]
+            assert server.process.wait(30) == 0
+        finally:
+            server.process.kill()
+            server.process.wait()
+        log = (tmp_path / "server.log").read_text()
+        assert '"event": "shutting_down"' in log
+        assert "Traceback" not in log
+        assert '"level": "error"' not in log
+
+
+def start_group(logs: Path, **settings: str) -> Server:
+    """Of processes that a signal can be sent to without the tests."""
+    port = free_port()
+    knobs = {"API_KEY": KEY, "HOST": "127.0.0.1", "PORT": str(port), "LOG_FOLDER": str(logs)} | settings
+    with (logs / "server.log").open("w") as log:
+        command = [sys.executable, "-m", "tests.tones"]
+        process = subprocess.Popen(
+            command, env=os.environ | knobs, stderr=log, text=True, start_new_session=True
+        )
+    return Server(process, port, logs)
+
+
+def said(client: ClientConnection, kind: str) -> bool:
+    """Waits until it said so, or that something failed."""
+    while True:
+        frame = client.recv(timeout=30)
+        found = json.loads(frame)["type"] if isinstance(frame, str) else None
+        if found in (kind, "error"):
+            return bool(found == kind)

@@ -8,7 +8,7 @@ from attrs import define
 
 from kokoro_trio.errors import StartError
 from kokoro_trio.text.markup import PRONUNCIATION
-from kokoro_trio.text.pronouncing import Spoken, without_known_warnings
+from kokoro_trio.text.pronouncing import Spoken, without_known_warning
 from kokoro_trio.text.traced import Traced
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _without_space_before_stops(spoken: list[Spoken]) -> list[Spoken]:
 
 def load_misaki(*, is_british: bool) -> "G2P":
     """misaki's own English, as kokoro's pipeline asks it. Raises `G2PUnavailable`."""
-    with without_known_warnings():
+    with without_known_warning():
         return _misaki(load_spacy_model(), is_british=is_british)
 
 

@@ -1,7 +1,7 @@
 """From sentences to Kokoro's phonemes, and which of them each word of the client is spoken in.
 
-misaki (and with it spaCy and espeak) is imported where a language is loaded: it takes seconds and
-brings torch along.
+misaki (and with it spaCy and espeak) is imported where a language is loaded: it takes seconds, and spaCy
+brings torch along where it finds it.
 """
 
 import re
@@ -26,7 +26,7 @@ from kokoro_trio.text.lexicon import LEXICON_FILE, Lexicon
 from kokoro_trio.text.mandarin import MandarinPronouncer
 from kokoro_trio.text.markup import PRONUNCIATION
 from kokoro_trio.text.normalization import readings
-from kokoro_trio.text.pronouncing import Pronounce, Spoken, without_known_warnings
+from kokoro_trio.text.pronouncing import Pronounce, Spoken, without_known_warning
 from kokoro_trio.text.reading import Sentence, read
 from kokoro_trio.text.segmentation import UNSPACED_LETTER, Piece, Pronunciation, split_phonemes
 from kokoro_trio.text.traced import Change, Span, Traced
@@ -201,7 +201,7 @@ class GraphemeToPhoneme:
     def _pronouncer(self, language: str) -> Pronounce:
         """Of a language by its letter, or of any other by espeak's name for it."""
         if language not in self._pronouncers:
-            with without_known_warnings():
+            with without_known_warning():
                 self._pronouncers[language] = self._load(language)
         return self._pronouncers[language]
 
