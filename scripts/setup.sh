@@ -191,6 +191,9 @@ API_KEY=dev-key
 #KOKORO_GPU_MEMORY_FRACTION=0.95
 # What the vocoder computes in: auto, float32 or bfloat16
 #KOKORO_DTYPE=auto
+# Processes that turn text into phonemes. auto: a few where there is a GPU and more than four cores; 0: a
+# thread of the server.
+#G2P_PROCESSES=auto
 # auto, hub, registry or a folder
 #KOKORO_WEIGHTS=auto
 
@@ -204,9 +207,6 @@ API_KEY=dev-key
 #MAX_CONCURRENT_JOBS=4
 #QUEUE_MAXSIZE=128
 #MAX_UTTERANCE_WORDS=150
-# Processes that turn text into phonemes. auto: a few where there is a GPU and more than four cores; 0: a
-# thread of the server.
-#G2P_PROCESSES=auto
 # Seconds of one step of the model after which no new request is taken, and the process ends.
 #WATCHDOG_STALLED=30.0
 #WATCHDOG_STUCK=120.0
