@@ -131,7 +131,7 @@ class _Process:
             try:
                 return await self._run(g2p_worker.warm_up)
             except trio_parallel.BrokenWorkerError as error:
-                log.error("g2p_process_not_loaded", reason=str(error))
+                log.error("g2p_process_not_loaded", exit_code=_exit_code(error))
                 await trio.sleep(RETRY_AFTER_S)
 
     async def answer(self, question: _Question[Any]) -> bool:
@@ -140,7 +140,7 @@ class _Process:
             try:
                 question.answer(await self._run(question.ask))
             except trio_parallel.BrokenWorkerError as error:
-                log.error("g2p_process_died", reason=str(error))
+                log.error("g2p_process_died", exit_code=_exit_code(error))
                 question.fail(SynthesisFailed())
                 return False
             except Exception as error:
@@ -165,4 +165,10 @@ async def _process(beginning: Beginning) -> AsyncIterator[_Process]:
             yield _Process(context)
     except trio_parallel.BrokenWorkerError as error:
         # It was gone before it was ended, or had to be killed.
-        log.warning("g2p_process_ended_badly", reason=str(error))
+        log.warning("g2p_process_ended_badly", exit_code=_exit_code(error))
+
+
+def _exit_code(error: trio_parallel.BrokenWorkerError) -> int | None:
+    """Of the process, which is its last argument."""
+    code: int | None = error.args[-1].exitcode
+    return code
