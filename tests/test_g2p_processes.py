@@ -7,8 +7,9 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -253,6 +254,33 @@ class TestServer:
         assert '"event": "shutting_down"' in log
         assert "Traceback" not in log
         assert '"level": "error"' not in log
+
+    def test_one_while_they_start_makes_no_noise(self, tmp_path: Path) -> None:
+        server = start_group(tmp_path, G2P_PROCESSES="2")
+        try:
+            while not workers_of(server.process.pid):
+                assert server.process.poll() is None
+                time.sleep(0.005)
+            time.sleep(0.1)
+            os.killpg(server.process.pid, signal.SIGINT)
+            assert server.process.wait(30) == 0
+        finally:
+            server.process.kill()
+            server.process.wait()
+        time.sleep(0.5)  # They notice that the server is gone when they have started.
+        log = (tmp_path / "server.log").read_text()
+        assert "shutting_down" in log
+        assert "Traceback" not in log
+
+
+def workers_of(server: int) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # It may end meanwhile.
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == server and "spawn_main" in (folder / "cmdline").read_text():
+                found.append(int(folder.name))
+    return found
 
 
 def start_group(logs: Path, **settings: str) -> Server:

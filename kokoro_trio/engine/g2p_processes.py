@@ -1,9 +1,11 @@
 """Grapheme-to-phoneme in processes of its own, which share no lock with the event loop."""
 
 import math
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
+from multiprocessing import resource_tracker
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -128,6 +130,8 @@ class _Process:
     async def load(self) -> None:
         """What the reader itself raises is raised."""
         while True:
+            # A process starts as the thread was that starts it; trio takes the one that was free last.
+            await trio.to_thread.run_sync(_hold_signals)
             try:
                 return await self._run(g2p_worker.warm_up)
             except trio_parallel.BrokenWorkerError as error:
@@ -154,6 +158,15 @@ class _Process:
         # There is nothing to limit: one question at a time comes here.
         answer: T = await self._context.run_sync(ask, kill_on_cancel=True, limiter=nullcontext())
         return answer
+
+
+def _hold_signals() -> None:
+    """So that a process is not stopped by what is sent to the whole group before it can ignore it.
+
+    Other threads still take what is sent to the server.
+    """
+    resource_tracker.ensure_running()  # multiprocessing's; starting it lets them through again.
+    signal.pthread_sigmask(signal.SIG_BLOCK, g2p_worker.OF_THE_SERVER)
 
 
 @asynccontextmanager

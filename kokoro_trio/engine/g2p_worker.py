@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from kokoro_trio.engine.phonemizing import Reader
     from kokoro_trio.text.reading import Sentence
 
+OF_THE_SERVER = (signal.SIGINT, signal.SIGTERM)
+
 
 @frozen
 class Beginning:
@@ -28,7 +30,7 @@ class Beginning:
     def __call__(self) -> None:
         # A signal to the whole group is for the server, which may need this process to drain. It ends when
         # its pipe is closed, as it is too where the server was killed.
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in OF_THE_SERVER:
             signal.signal(number, signal.SIG_IGN)
         # Nothing computes with torch here. thinc, spaCy's own, imports it where it finds it, for seconds
         # and 170 MB.
