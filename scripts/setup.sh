@@ -191,9 +191,6 @@ API_KEY=dev-key
 #KOKORO_GPU_MEMORY_FRACTION=0.95
 # What the vocoder computes in: auto, float32 or bfloat16
 #KOKORO_DTYPE=auto
-# Processes that turn text into phonemes. auto: a few where there is a GPU and more than four cores; 0: a
-# thread of the server.
-#G2P_PROCESSES=auto
 # auto, hub, registry or a folder
 #KOKORO_WEIGHTS=auto
 
@@ -210,6 +207,9 @@ API_KEY=dev-key
 # Seconds of one step of the model after which no new request is taken, and the process ends.
 #WATCHDOG_STALLED=30.0
 #WATCHDOG_STUCK=120.0
+# Processes that turn text into phonemes. auto: a few where there is a GPU and more than four cores; 0: a
+# thread of the server.
+#G2P_PROCESSES=auto
 # What one connection may have asked for and not got yet.
 #MAX_OUTSTANDING_REQUESTS=1000
 #MAX_OUTSTANDING_CHARACTERS=500000
