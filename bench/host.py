@@ -32,7 +32,7 @@ from kokoro_trio.server.messages import WEBSOCKET_PATH
 from kokoro_trio.speech import Segment
 from kokoro_trio.text.reading import Sentence, read
 
-N_SENTENCES = 4
+TEXT = "And so it went on and on until nobody knew any more how it had begun. " * 4
 SETTINGS = {
     "HOST": "127.0.0.1",
     "API_KEY": "k",
@@ -145,10 +145,9 @@ def _connect(port: int) -> socket.socket:
     return peer
 
 
-def _text(listener: int) -> str:
-    """In sentences that nobody else says, as those are remembered; of words that the dictionary has."""
-    days = (listener * N_SENTENCES + number for number in range(N_SENTENCES))
-    return " ".join(f"It went on for {n} days until nobody knew any more how it had begun." for n in days)
+def _own_text(number: int) -> str:
+    """In sentences that nobody else says, as those are remembered."""
+    return re.sub("on and on", lambda found: f"on for {number * 1000 + found.start()} days", TEXT)
 
 
 def _speak(text: str) -> bytes:
@@ -170,17 +169,14 @@ class _Listener:
             self.duration_s = float(found[1])
 
 
-def listen(port: int, sessions: int, first: int = 0) -> float:
-    """So many sessions with an utterance each, all at once. Returns the seconds of audio.
-
-    `first` numbers their texts, no two of which are the same.
-    """
-    listeners = [_Listener(_connect(port)) for _ in range(sessions)]
+def listen(port: int, texts: Sequence[str]) -> float:
+    """A session for each, all at once. Returns the seconds of audio."""
+    listeners = [_Listener(_connect(port)) for _ in texts]
     selector = selectors.DefaultSelector()
     for listener in listeners:
         selector.register(listener.peer, selectors.EVENT_READ, listener)
-    for number, listener in enumerate(listeners, first):
-        listener.peer.sendall(_speak(_text(number)))
+    for listener, text in zip(listeners, texts, strict=True):
+        listener.peer.sendall(_speak(text))
     give_up_at = time.monotonic() + END_TIMEOUT_S
     while any(listener.duration_s is None for listener in listeners):
         if time.monotonic() > give_up_at:
@@ -206,10 +202,12 @@ def processor_s(pid: int) -> tuple[float, float]:
 
 def measure(sessions: int, g2p_processes: int | None = None) -> HostWork:
     with running(g2p_processes) as (pid, port):
-        n_before = min(sessions, 20)
-        listen(port, n_before)  # What is done once is done.
+        before, texts = [TEXT] * min(sessions, 20), [TEXT] * sessions
+        if g2p_processes is not None:
+            texts = [_own_text(number) for number in range(sessions)]
+        listen(port, before)  # What is done once is done.
         loop_before_s, others_before_s = processor_s(pid)
-        audio_s = listen(port, sessions, first=n_before)
+        audio_s = listen(port, texts)
         loop_s, others_s = processor_s(pid)
     return HostWork(sessions, audio_s, loop_s - loop_before_s, others_s - others_before_s)
 
