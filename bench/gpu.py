@@ -114,8 +114,11 @@ class PhonemeBook:
     def texts(self) -> list[str]:
         return list(self.phonemes)
 
-    async def load(self, alphabet: frozenset[str]) -> None:
-        await trio.lowlevel.checkpoint()
+    async def run(
+        self, alphabet: frozenset[str], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        task_status.started()
+        await trio.sleep_forever()
 
     async def sentences(self, text: str, language: str) -> list[Sentence]:
         await trio.lowlevel.checkpoint()

@@ -1,10 +1,12 @@
 """What the server costs beside the model: tones instead of it, and many sessions that listen at once.
 
     python -m bench.host --sessions 200
+    python -m bench.host --sessions 200 --g2p-processes 2
 
 The event loop, the protocol, the framing and the sockets are one thread's work, so on a fast GPU that
 thread is the limit. Its processor time is read from the system, not the time that passed: on a busy machine
-that is the only figure that means something.
+that is the only figure that means something. The second command has the texts turned into phonemes besides:
+in so many processes, whose time is not counted, or with 0 in a thread, whose time is among the others'.
 """
 
 import argparse
@@ -48,11 +50,11 @@ HANDSHAKE = (
 ).encode()
 START_TIMEOUT_S = 60.0
 END_TIMEOUT_S = 600.0
-SERVE = "--serve"
+SERVE, SERVE_READING = "--serve", "--serve-reading"
 
 
 class LetterReader:
-    """Letters for phonemes: grapheme-to-phoneme is not what is measured here."""
+    """Letters for phonemes: grapheme-to-phoneme is not what is measured, unless it is asked for."""
 
     sentences = staticmethod(read)
 
@@ -61,8 +63,8 @@ class LetterReader:
         return [Segment(first_index, phonemes, sentence.start_char, sentence.end_char)]
 
 
-def serve() -> None:
-    """The real server with tones: everything but the model and the text side."""
+def serve(*, reads: bool) -> None:
+    """The real server with tones: everything but the model and, unless it `reads`, the text side."""
 
     def load_model(config: ModelConfig, windows: WindowConfig) -> Synthesizer:
         return ToneSynthesizer(max_batch=8, window_frames=80)
@@ -71,18 +73,19 @@ def serve() -> None:
         return LetterReader()
 
     server._load_model = load_model
-    server._load_text = load_text
+    if not reads:
+        server._load_text = load_text
     server.main()
 
 
 @frozen
 class HostWork:
-    """`loop_s`: processor time of the event loop's thread; `inference_s`: of all others."""
+    """`loop_s`: processor time of the event loop's thread; `others_s`: of all others of its process."""
 
     sessions: int
     audio_s: float
     loop_s: float
-    inference_s: float
+    others_s: float
 
     @property
     def share(self) -> float:
@@ -91,18 +94,18 @@ class HostWork:
 
     def report(self) -> Iterator[str]:
         yield f"{self.sessions} sessions, {self.audio_s:.0f} s of audio"
-        yield f"event loop {self.loop_s:.2f} s of processor time, other threads {self.inference_s:.2f} s"
+        yield f"event loop {self.loop_s:.2f} s of processor time, other threads {self.others_s:.2f} s"
         yield f"{self.share * 100:.3f}% of a core for a real-time stream: {1 / self.share:.0f} of them a core"
 
 
 @contextmanager
-def running() -> Iterator[tuple[int, int]]:
-    """The pid and the port of a server with tones."""
+def running(g2p_processes: int | None) -> Iterator[tuple[int, int]]:
+    """The pid and the port of a server with tones; None: and with letters."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
-    settings = SETTINGS | {"PORT": str(port)}
+    settings = SETTINGS | {"PORT": str(port), "G2P_PROCESSES": str(g2p_processes or 0)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.host", SERVE],
+        [sys.executable, "-m", "bench.host", SERVE if g2p_processes is None else SERVE_READING],
         cwd=REPOSITORY,
         env=os.environ
         | settings
@@ -142,6 +145,11 @@ def _connect(port: int) -> socket.socket:
     return peer
 
 
+def _own_text(number: int) -> str:
+    """In sentences that nobody else says, as those are remembered."""
+    return re.sub("on and on", lambda found: f"on for {number * 1000 + found.start()} days", TEXT)
+
+
 def _speak(text: str) -> bytes:
     payload = json.dumps({"type": "speak", "text": text}).encode()
     return bytes([0x81, 0x80 | 126]) + len(payload).to_bytes(2, "big") + bytes(4) + payload
@@ -161,14 +169,14 @@ class _Listener:
             self.duration_s = float(found[1])
 
 
-def listen(port: int, sessions: int) -> float:
-    """So many sessions with an utterance each, all at once. Returns the seconds of audio."""
-    listeners = [_Listener(_connect(port)) for _ in range(sessions)]
+def listen(port: int, texts: Sequence[str]) -> float:
+    """A session for each, all at once. Returns the seconds of audio."""
+    listeners = [_Listener(_connect(port)) for _ in texts]
     selector = selectors.DefaultSelector()
     for listener in listeners:
         selector.register(listener.peer, selectors.EVENT_READ, listener)
-    for listener in listeners:
-        listener.peer.sendall(_speak(TEXT))
+    for listener, text in zip(listeners, texts, strict=True):
+        listener.peer.sendall(_speak(text))
     give_up_at = time.monotonic() + END_TIMEOUT_S
     while any(listener.duration_s is None for listener in listeners):
         if time.monotonic() > give_up_at:
@@ -192,11 +200,14 @@ def processor_s(pid: int) -> tuple[float, float]:
     return loop_s, sum(times.values())
 
 
-def measure(sessions: int) -> HostWork:
-    with running() as (pid, port):
-        listen(port, min(sessions, 20))  # What is done once is done.
+def measure(sessions: int, g2p_processes: int | None = None) -> HostWork:
+    with running(g2p_processes) as (pid, port):
+        before, texts = [TEXT] * min(sessions, 20), [TEXT] * sessions
+        if g2p_processes is not None:
+            texts = [_own_text(number) for number in range(sessions)]
+        listen(port, before)  # What is done once is done.
         loop_before_s, others_before_s = processor_s(pid)
-        audio_s = listen(port, sessions)
+        audio_s = listen(port, texts)
         loop_s, others_s = processor_s(pid)
     return HostWork(sessions, audio_s, loop_s - loop_before_s, others_s - others_before_s)
 
@@ -204,14 +215,19 @@ def measure(sessions: int) -> HostWork:
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.host", description="What the server costs.")
     parser.add_argument("--sessions", type=int, default=200, help="default: %(default)s")
+    parser.add_argument(
+        "--g2p-processes",
+        type=int,
+        metavar="N",
+        help="turn text into phonemes too; 0: in a thread",
+    )
     options = parser.parse_args(arguments)
-    for line in measure(options.sessions).report():
+    for line in measure(options.sessions, options.g2p_processes).report():
         print(line)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == [SERVE]:
-        sys.argv.pop()
-        serve()
+    if sys.argv[1:] in ([SERVE], [SERVE_READING]):
+        serve(reads=sys.argv.pop() == SERVE_READING)
     else:
         main(sys.argv[1:])

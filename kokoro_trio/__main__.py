@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import structlog
@@ -23,8 +24,9 @@ from kokoro_trio.config import (
     WindowConfig,
 )
 from kokoro_trio.engine.engine import Engine
+from kokoro_trio.engine.g2p_processes import PhonemizerProcesses, processes_for
 from kokoro_trio.engine.inference import InferenceThread
-from kokoro_trio.engine.phonemizing import PhonemizerThread, Reader
+from kokoro_trio.engine.phonemizing import Phonemizer, PhonemizerThread, Reader
 from kokoro_trio.errors import InferenceStuck, StartError
 from kokoro_trio.exposition import Exposition
 from kokoro_trio.metrics import MetricsLog, RequestRecord
@@ -32,9 +34,7 @@ from kokoro_trio.model.synthesizer import Synthesizer
 from kokoro_trio.model.voices import VoiceCatalogue
 from kokoro_trio.server.listener import SPARE_SOCKETS, Listener, Speaker
 from kokoro_trio.supervisor import READY, STOPPING, Supervisor
-from kokoro_trio.text.g2p import GraphemeToPhoneme
-from kokoro_trio.text.lexicon import LEXICON_FILE, Lexicon
-from kokoro_trio.watched import WatchedJson
+from kokoro_trio.text.g2p import load as load_g2p
 
 E = TypeVar("E", bound=Exception)
 
@@ -45,6 +45,7 @@ EXIT_STUCK = 70
 PROOFS_OF_LIFE = 10
 """While the event loop may be held up."""
 OTHER_FILES = 64
+NVIDIA_DEVICE = Path("/dev/nvidiactl")
 MAX_UNWRITTEN_RECORDS = 10_000
 SWITCH_INTERVAL_S = 0.0005
 """Python's default of 5 ms is what a busy inference thread may hold the event loop up for, each time;
@@ -111,9 +112,8 @@ async def serve(config: Config) -> None:
 
 async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestRecord], None]) -> None:
     inference = InferenceThread(partial(_load_model, config.model, config.windows))
-    phonemizer = PhonemizerThread(partial(_load_text, config.voices))
     exposition = Exposition()
-    engine = Engine(config.engine, inference, phonemizer, exposition.step_ended)
+    engine = Engine(config.engine, inference, _phonemizer(config), exposition.step_ended)
     listener = Listener(config.listen, config.stream, engine, on_request_end, exposition)
     supervisor = Supervisor(config.supervisor)
     async with trio.open_nursery() as nursery:
@@ -175,12 +175,23 @@ def _load_model(config: ModelConfig, windows: WindowConfig) -> Synthesizer:
     return KokoroSynthesizer.of(weights, device, config, windows)
 
 
-def _load_text(config: VoiceConfig, alphabet: frozenset[str]) -> Reader:
-    lexicon = WatchedJson(config.custom_folder / LEXICON_FILE, partial(Lexicon.of, alphabet=alphabet))
-    lexicon.current()  # So that what is wrong with the file is told at the start.
-    g2p = GraphemeToPhoneme(alphabet, lexicon.current)
-    g2p.warm_up()
-    return g2p
+def _phonemizer(config: Config) -> Phonemizer:
+    n_processes = config.engine.g2p_processes
+    if n_processes is None:
+        n_processes = processes_for(len(os.sched_getaffinity(0))) if _may_have_gpu(config.model) else 0
+    load = partial(_load_text, config.voices)
+    if n_processes == 0:
+        return PhonemizerThread(load)
+    return PhonemizerProcesses(load, n_processes, partial(log.configure, config.log))
+
+
+def _may_have_gpu(config: ModelConfig) -> bool:
+    """What torch would know is needed before it is there."""
+    return config.device.startswith("cuda") or (config.device == "auto" and NVIDIA_DEVICE.exists())
+
+
+_load_text: Callable[[VoiceConfig, frozenset[str]], Reader] = load_g2p
+"""Worker processes find it by its name, which is why it does not stand in here."""
 
 
 async def _shut_down_on_signal(

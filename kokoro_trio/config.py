@@ -86,6 +86,8 @@ class EngineConfig:
     """How long a step may take before no new request is taken …"""
     stuck_after_s: float = 120.0
     """… and before the engine gives up."""
+    g2p_processes: int | None = None
+    """0: a thread instead; None: as many as suit the machine."""
 
 
 @frozen
@@ -169,6 +171,12 @@ class Config:
                 queue_maxsize=knobs.whole("QUEUE_MAXSIZE", 128, 1, 100_000),
                 stalled_after_s=knobs.number("WATCHDOG_STALLED", 30.0, 0.1, 3600.0),
                 stuck_after_s=knobs.number("WATCHDOG_STUCK", 120.0, 0.1, 86_400.0),
+                g2p_processes=knobs.of(
+                    "G2P_PROCESSES",
+                    None,
+                    _unless_auto(_within(int, 0, 64)),
+                    "auto or a whole number from 0 to 64",
+                ),
             ),
             stream=_stream(knobs),
             log=LogConfig(
@@ -301,6 +309,10 @@ def _within(parse: Callable[[str], N], minimum: float, maximum: float) -> Callab
         return number
 
     return checked
+
+
+def _unless_auto(parse: Callable[[str], T]) -> Callable[[str], T | None]:
+    return lambda value: None if value.lower() == "auto" else parse(value)
 
 
 def _flag(value: str) -> bool:

@@ -7,7 +7,7 @@ facts a client needs. `server/messages.py` is the one place that turns the secon
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from attrs import asdict, define
 
@@ -16,6 +16,10 @@ Fact = str | int | float | bool | None | list[str]  # what JSON can carry
 
 class KokoroTrioError(Exception):
     """The root of the tree."""
+
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
+        """Made again from its fields where it comes from another process, whatever carries it."""
+        return type(self), self.args
 
 
 # What stops the start.

@@ -210,6 +210,9 @@ API_KEY=dev-key
 # Seconds of one step of the model after which no new request is taken, and the process ends.
 #WATCHDOG_STALLED=30.0
 #WATCHDOG_STUCK=120.0
+# Processes that turn text into phonemes. auto: a few where there is a GPU and more than four cores; 0: a
+# thread of the server.
+#G2P_PROCESSES=auto
 # What one connection may have asked for and not got yet.
 #MAX_OUTSTANDING_REQUESTS=1000
 #MAX_OUTSTANDING_CHARACTERS=500000

@@ -121,8 +121,11 @@ class Speller:
 
     phonemize: Callable[[Sentence, str, int], list[Segment]] = spell
 
-    async def load(self, alphabet: frozenset[str]) -> None:
-        await trio.lowlevel.checkpoint()
+    async def run(
+        self, alphabet: frozenset[str], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        task_status.started()
+        await trio.sleep_forever()
 
     async def sentences(self, text: str, language: str) -> list[Sentence]:
         await trio.lowlevel.checkpoint()

@@ -48,6 +48,11 @@ def test_the_primer_can_be_turned_off() -> None:
     assert Config.of(KEY | {"PRIME_STREAM": "0"}).stream.prime_bytes == 0
 
 
+@pytest.mark.parametrize(("value", "n_processes"), [("", None), ("auto", None), ("0", 0), ("3", 3)])
+def test_how_many_processes_read_texts(value: str, n_processes: int | None) -> None:
+    assert Config.of(KEY | {"G2P_PROCESSES": value}).engine.g2p_processes == n_processes
+
+
 def test_an_empty_value_counts_as_not_set() -> None:
     assert Config.of(KEY | {"PORT": " "}).listen.port == 8000
 
@@ -70,6 +75,8 @@ def test_an_empty_value_counts_as_not_set() -> None:
         ("WS_SEND_TIMEOUT", "inf"),
         ("LOG_LEVEL", "loud"),
         ("MAX_UTTERANCE_WORDS", "0"),
+        ("G2P_PROCESSES", "some"),
+        ("G2P_PROCESSES", "65"),
     ],
 )
 def test_a_bad_value_names_its_knob_and_what_is_allowed(knob: str, value: str) -> None:
@@ -94,7 +101,7 @@ def test_the_environment_wins_over_the_file_and_the_command_line_over_both(
 
 
 def test_the_readme_names_every_knob() -> None:
-    knobs = set(re.findall(r'"([A-Z_]{4,})",', Path(config_module.__file__).read_text()))
+    knobs = set(re.findall(r'"([A-Z0-9_]{4,})",', Path(config_module.__file__).read_text()))
     assert len(knobs) > 30
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     assert {knob for knob in knobs if f"`{knob}`" not in readme} == set()

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kokoro_trio.text.japanese import JapanesePronouncer
-from kokoro_trio.text.pronouncing import without_known_warnings
+from kokoro_trio.text.pronouncing import without_known_warning
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_long_texts_are_quick(japanese: JapanesePronouncer, repeated: str) -> No
 
 
 def test_plain_text_is_as_misaki_has_it(japanese: JapanesePronouncer) -> None:
-    with without_known_warnings():
+    with without_known_warning():
         from misaki.cutlet import Cutlet  # type: ignore[import-untyped]
     misaki = Cutlet()
     for text in (

@@ -190,7 +190,7 @@ def _assignments(text: str) -> dict[str, str]:
 
 
 def _knobs_in(file: Path) -> set[str]:
-    return set(re.findall(r'knobs\.\w+\(\s*"([A-Z_]+)"', file.read_text()))
+    return set(re.findall(r'knobs\.\w+\(\s*"([A-Z0-9_]+)"', file.read_text()))
 
 
 class TestSetup:

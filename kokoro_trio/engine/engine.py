@@ -190,7 +190,7 @@ class Engine:
         """
         async with trio.open_nursery() as nursery:
             synthesizer = await nursery.start(self._inference.run, self._on_outcome)
-            await self._phonemizer.load(synthesizer.alphabet)
+            await nursery.start(self._phonemizer.run, synthesizer.alphabet)
             self._synthesizer = synthesizer
             self._scheduler.max_batch = synthesizer.max_batch
             self._is_ready = True

@@ -22,8 +22,13 @@ class Reader(Protocol):
 class Phonemizer(Protocol):
     """A reader that does not hold up the event loop."""
 
-    async def load(self, alphabet: frozenset[str]) -> None:
-        """Makes ready for an alphabet of phonemes. Awaited once, before anything else."""
+    async def run(
+        self, alphabet: frozenset[str], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Makes ready for an alphabet of phonemes, reports it, and runs until cancelled.
+
+        Once, and nothing is asked before it is ready.
+        """
 
     async def sentences(self, text: str, language: str) -> list[Sentence]: ...
 
@@ -38,15 +43,19 @@ class PhonemizerThread:
         self._reader: Reader | None = None
         self._limiter = trio.CapacityLimiter(1)
 
-    async def load(self, alphabet: frozenset[str]) -> None:
+    async def run(
+        self, alphabet: frozenset[str], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         self._reader = await trio.to_thread.run_sync(self._load, alphabet, limiter=self._limiter)
+        task_status.started()
+        await trio.sleep_forever()
 
     async def sentences(self, text: str, language: str) -> list[Sentence]:
-        assert self._reader is not None, "load comes first"
+        assert self._reader is not None, "run comes first"
         return await trio.to_thread.run_sync(self._reader.sentences, text, language, limiter=self._limiter)
 
     async def segments(self, sentence: Sentence, language: str, first_index: int) -> list[Segment]:
-        assert self._reader is not None, "load comes first"
+        assert self._reader is not None, "run comes first"
         return await trio.to_thread.run_sync(
             self._reader.segments, sentence, language, first_index, limiter=self._limiter
         )

@@ -8,7 +8,7 @@ from attrs import define
 
 from kokoro_trio.errors import StartError
 from kokoro_trio.text.markup import PRONUNCIATION
-from kokoro_trio.text.pronouncing import Spoken, without_known_warnings
+from kokoro_trio.text.pronouncing import Spoken, without_known_warning
 from kokoro_trio.text.traced import Traced
 
 if TYPE_CHECKING:
@@ -66,14 +66,17 @@ def _without_space_before_stops(spoken: list[Spoken]) -> list[Spoken]:
 
 def load_misaki(*, is_british: bool) -> "G2P":
     """misaki's own English, as kokoro's pipeline asks it. Raises `G2PUnavailable`."""
-    with without_known_warnings():
+    with without_known_warning():
         return _misaki(load_spacy_model(), is_british=is_british)
 
 
 def load_spacy_model() -> "Language":
     """Raises `G2PUnavailable`."""
     import spacy
+    from spacy.util import registry
 
+    # What other packages add to spaCy is not asked for, and one of them imports torch and transformers.
+    registry._entry_point_factories.entry_points = False
     for name in SPACY_MODELS:
         if spacy.util.is_package(name):
             # The tagger is all that misaki asks.

@@ -1,34 +1,36 @@
 """From sentences to Kokoro's phonemes, and which of them each word of the client is spoken in.
 
-misaki (and with it spaCy and espeak) is imported where a language is loaded: it takes seconds and
-brings torch along.
+misaki (and with it spaCy and espeak) is imported where a language is loaded: it takes seconds, and spaCy
+brings torch along where it finds it.
 """
 
 import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Container, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import structlog
 from attrs import define, evolve, frozen
 
+from kokoro_trio.config import VoiceConfig
 from kokoro_trio.speech import Segment, Word
 from kokoro_trio.text.english import EnglishPronouncer, load_spacy_model
 from kokoro_trio.text.espeak import EspeakPronouncer
 from kokoro_trio.text.foreign import foreign_words
 from kokoro_trio.text.japanese import JapanesePronouncer
 from kokoro_trio.text.languages import EXTRAS, LANGUAGES, check_installed, is_installed
-from kokoro_trio.text.lexicon import Lexicon
+from kokoro_trio.text.lexicon import LEXICON_FILE, Lexicon
 from kokoro_trio.text.mandarin import MandarinPronouncer
 from kokoro_trio.text.markup import PRONUNCIATION
 from kokoro_trio.text.normalization import readings
-from kokoro_trio.text.pronouncing import Pronounce, Spoken, without_known_warnings
+from kokoro_trio.text.pronouncing import Pronounce, Spoken, without_known_warning
 from kokoro_trio.text.reading import Sentence, read
 from kokoro_trio.text.segmentation import UNSPACED_LETTER, Piece, Pronunciation, split_phonemes
 from kokoro_trio.text.traced import Change, Span, Traced
+from kokoro_trio.watched import WatchedJson
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -57,6 +59,15 @@ _PHONEME_SUBSTITUTES = str.maketrans(
 """For phonemes that Kokoro does not know: the nearest it does. Mostly from markup that clients write."""
 
 log = structlog.get_logger()
+
+
+def load(config: VoiceConfig, alphabet: frozenset[str]) -> "GraphemeToPhoneme":
+    """With the operator's lexicon, and warmed up. Raises `G2PUnavailable`."""
+    lexicon = WatchedJson(config.custom_folder / LEXICON_FILE, partial(Lexicon.of, alphabet=alphabet))
+    lexicon.current()  # So that what is wrong with the file is told at the start.
+    g2p = GraphemeToPhoneme(alphabet, lexicon.current)
+    g2p.warm_up()
+    return g2p
 
 
 class GraphemeToPhoneme:
@@ -190,7 +201,7 @@ class GraphemeToPhoneme:
     def _pronouncer(self, language: str) -> Pronounce:
         """Of a language by its letter, or of any other by espeak's name for it."""
         if language not in self._pronouncers:
-            with without_known_warnings():
+            with without_known_warning():
                 self._pronouncers[language] = self._load(language)
         return self._pronouncers[language]
 

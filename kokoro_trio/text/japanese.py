@@ -4,7 +4,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kokoro_trio.text.japanese_readings import counted, read_out
-from kokoro_trio.text.pronouncing import Spoken, stretches, without_known_warnings
+from kokoro_trio.text.pronouncing import Spoken, stretches, without_known_warning
 from kokoro_trio.text.traced import Traced
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class JapanesePronouncer:
 
     def __init__(self, english: Callable[[str], str]) -> None:
         self._english = english
-        with without_known_warnings():
+        with without_known_warning():
             self._cutlet = _cutlet()
 
     def __call__(self, text: str) -> list[Spoken]:

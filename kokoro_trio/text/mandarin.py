@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 from kokoro_trio.text.mandarin_readings import read_out
-from kokoro_trio.text.pronouncing import Spoken, followed, stretches, without_known_warnings
+from kokoro_trio.text.pronouncing import Spoken, followed, stretches, without_known_warning
 from kokoro_trio.text.traced import Traced
 
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
@@ -22,7 +22,7 @@ class MandarinPronouncer:
     """`english` says how words in Latin letters sound. Needs the packages of an extra, see `languages`."""
 
     def __init__(self, english: Callable[[str], str]) -> None:
-        with without_known_warnings():
+        with without_known_warning():
             # jieba's, where Python 3.12 compiles it, and where a setuptools before 82 is installed.
             warnings.filterwarnings("ignore", "invalid escape sequence", SyntaxWarning)
             warnings.filterwarnings("ignore", "pkg_resources is deprecated")

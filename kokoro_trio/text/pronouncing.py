@@ -17,11 +17,10 @@ _LATIN_OR_MARKUP = re.compile(rf"{PRONUNCIATION.pattern}|[{_LATIN}](?:[{_LATIN}'
 
 
 @contextmanager
-def without_known_warnings() -> Iterator[None]:
-    """Two deprecated calls, in misaki and in what spaCy's entry points import: nothing we can mend."""
+def without_known_warning() -> Iterator[None]:
+    """A deprecated call in misaki: nothing we can mend."""
     with warnings.catch_warnings():
-        for message in ("open_text is deprecated", "`torch.jit.script"):
-            warnings.filterwarnings("ignore", message, DeprecationWarning)
+        warnings.filterwarnings("ignore", "open_text is deprecated", DeprecationWarning)
         yield
 
 

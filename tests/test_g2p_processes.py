@@ -1,0 +1,304 @@
+"""Contract and end to end: grapheme-to-phoneme in real processes, mostly with a reader that costs nothing."""
+
+import json
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+from attrs import fields, has
+from tblib import pickling_support
+from websockets.sync.client import ClientConnection, connect
+
+from kokoro_trio.config import VoiceConfig
+from kokoro_trio.engine import g2p_processes
+from kokoro_trio.engine.engine import Engine
+from kokoro_trio.engine.g2p_processes import PhonemizerProcesses, processes_for
+from kokoro_trio.engine.phonemizing import Phonemizer, PhonemizerThread
+from kokoro_trio.errors import BadLanguage, KokoroTrioError, SynthesisFailed, TooLong
+from kokoro_trio.speech import Segment, Word
+from kokoro_trio.text.english import G2PUnavailable
+from kokoro_trio.text.g2p import GraphemeToPhoneme
+from kokoro_trio.text.lexicon import LEXICON_FILE
+from kokoro_trio.text.reading import Sentence
+from tests.conftest import ALPHABET, InLoopInference
+from tests.obedient import load_without_torch, no_log, obedient, unavailable
+from tests.process import KEY, Server, free_port
+from tests.test_engine import CONFIG, HELLO, LONG, n_samples, speak
+
+
+@asynccontextmanager
+async def running(phonemizer: Phonemizer) -> AsyncIterator[None]:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(phonemizer.run, ALPHABET)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def obey(phonemizer: Phonemizer, command: str) -> int:
+    """The number of the process that did."""
+    (segment,) = await phonemizer.segments(Sentence.at(command), "a", 0)
+    return int(segment.phonemes)
+
+
+@pytest.mark.parametrize(
+    "phonemizer", [partial(PhonemizerThread, obedient), partial(PhonemizerProcesses, obedient, 1, no_log)]
+)
+async def test_says_what_the_reader_says(phonemizer: Callable[[], Phonemizer]) -> None:
+    ready = phonemizer()
+    async with running(ready):
+        first, second = await ready.sentences("Hello there. It is I.", "a")
+        assert (first.text, second.text, second.start_char) == ("Hello there.", "It is I.", 13)
+        (segment,) = await ready.segments(second, "a", 3)
+        assert segment == Segment(3, segment.phonemes, 13, 21, (Word(13, 21, 0, 1),))
+
+
+async def test_an_engine_speaks_with_it(in_loop: InLoopInference) -> None:
+    in_loop.step_seconds = 0.001
+    engine = Engine(CONFIG, in_loop, PhonemizerProcesses(obedient, 1, no_log))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(engine.run)
+        assert n_samples(await speak(engine, LONG)) > n_samples(await speak(engine, HELLO)) > 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_requests_are_read_side_by_side() -> None:
+    phonemizer = PhonemizerProcesses(obedient, 2, no_log)
+    by: list[int] = []
+
+    async def ask() -> None:
+        by.append(await obey(phonemizer, "Sleep 0.3"))
+
+    async with running(phonemizer), trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        nursery.start_soon(ask)
+    assert len(set(by)) == 2
+    assert os.getpid() not in by
+
+
+class TestErrors:
+    async def test_a_refusal_arrives_as_itself(self) -> None:
+        phonemizer = PhonemizerProcesses(obedient, 1, no_log)
+        async with running(phonemizer):
+            with pytest.raises(TooLong) as caught:
+                await obey(phonemizer, "Refuse")
+            assert caught.value.facts() == {"max_words": 2, "got_words": 3}
+            with pytest.raises(KeyError, match="whatever"):
+                await obey(phonemizer, "Stumble whatever")
+            assert await obey(phonemizer, "Work") > 0
+
+    async def test_one_process_that_dies_costs_its_request_and_another_takes_its_place(self) -> None:
+        phonemizer = PhonemizerProcesses(obedient, 1, no_log)
+        async with running(phonemizer):
+            before = await obey(phonemizer, "Work")
+            with pytest.raises(SynthesisFailed):
+                await obey(phonemizer, "Die")
+            assert await obey(phonemizer, "Work") != before
+
+    async def test_one_that_dies_idle_costs_nothing(self) -> None:
+        phonemizer = PhonemizerProcesses(obedient, 1, no_log)
+        async with running(phonemizer):
+            before = await obey(phonemizer, "Work")
+            os.kill(before, signal.SIGKILL)
+            await wait_until_gone(before)
+            assert await obey(phonemizer, "Work") != before
+
+    async def test_one_that_is_dead_at_the_end_is_no_fault(self) -> None:
+        phonemizer = PhonemizerProcesses(obedient, 1, no_log)
+        async with running(phonemizer):
+            os.kill(await obey(phonemizer, "Work"), signal.SIGKILL)
+
+    async def test_one_that_is_stuck_is_replaced(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        phonemizer = PhonemizerProcesses(obedient, 1, no_log)
+        async with running(phonemizer):
+            before = await obey(phonemizer, "Work")
+            monkeypatch.setattr(g2p_processes, "STUCK_AFTER_S", 0.2)
+            with pytest.raises(SynthesisFailed):
+                await obey(phonemizer, "Sleep 60")
+            await wait_until_gone(before)
+            monkeypatch.undo()
+            assert await obey(phonemizer, "Work") != before
+
+    async def test_what_loading_raises_stops_the_start(self) -> None:
+        phonemizer = PhonemizerProcesses(unavailable, 1, no_log)
+        with pytest.RaisesGroup(pytest.RaisesExc(G2PUnavailable, match="nowhere"), flatten_subgroups=True):
+            async with running(phonemizer):
+                pass
+
+
+async def wait_until_gone(process: int) -> None:
+    with trio.fail_after(10):
+        while process in worker_processes():
+            await trio.sleep(0.01)
+
+
+class TestCancel:
+    async def test_leaves_at_once_and_harms_nobody(self) -> None:
+        phonemizer = PhonemizerProcesses(obedient, 1, no_log)
+        async with running(phonemizer):
+            before = await obey(phonemizer, "Work")
+            with trio.move_on_after(0.05) as left:
+                await obey(phonemizer, "Sleep 0.5")
+            assert left.cancelled_caught
+            assert trio.current_time() - left.deadline < 0.3
+            assert await obey(phonemizer, "Work") == before
+
+    async def test_of_one_that_waits_leaves_no_work(self) -> None:
+        phonemizer = PhonemizerProcesses(obedient, 1, no_log)
+        async with running(phonemizer), trio.open_nursery() as nursery:
+            nursery.start_soon(obey, phonemizer, "Sleep 0.3")
+            await trio.testing.wait_all_tasks_blocked()
+            async with trio.open_nursery() as canceled:
+                for _ in range(10):
+                    canceled.start_soon(obey, phonemizer, "Sleep 60")
+                await trio.sleep(0.1)
+                canceled.cancel_scope.cancel()
+            with trio.fail_after(10):
+                await obey(phonemizer, "Work")
+
+
+class TestEnd:
+    async def test_ends_the_processes_whatever_they_do(self) -> None:
+        phonemizer = PhonemizerProcesses(obedient, 2, no_log)
+        async with trio.open_nursery() as requests:
+            async with running(phonemizer):
+                idle = await obey(phonemizer, "Work")
+                requests.start_soon(obey, phonemizer, "Sleep 60")
+                await trio.sleep(0.1)
+                children = worker_processes()
+                assert idle in children
+                assert len(children) == 2
+                began_at = trio.current_time()
+            assert trio.current_time() - began_at < 5
+            requests.cancel_scope.cancel()
+        for process in children:
+            await wait_until_gone(process)
+
+
+def worker_processes() -> set[int]:
+    children = multiprocessing.active_children()
+    return {child.pid for child in children if child.pid and child.name.startswith("trio-parallel")}
+
+
+def subclasses(cls: type[KokoroTrioError]) -> list[type[KokoroTrioError]]:
+    return [below for child in cls.__subclasses__() for below in [child, *subclasses(child)]]
+
+
+@pytest.mark.parametrize("cls", subclasses(KokoroTrioError), ids=lambda cls: cls.__name__)
+def test_every_error_survives_the_way(cls: type[KokoroTrioError]) -> None:
+    names = [field.name for field in fields(cls)] if has(cls) else []
+    error = cls(*(f"the {name}" for name in names))
+    pickling_support.install(error)  # As the workers do.
+    back = pickle.loads(pickle.dumps(error))
+    assert type(back) is cls
+    assert [getattr(back, name) for name in names] == [f"the {name}" for name in names]
+
+
+@pytest.mark.parametrize(("cores", "processes"), [(1, 0), (2, 0), (4, 0), (5, 1), (8, 2), (16, 4), (128, 4)])
+def test_how_many_suit_a_machine(cores: int, processes: int) -> None:
+    assert processes_for(cores) == processes
+
+
+@pytest.fixture
+def voices(tmp_path: Path) -> VoiceConfig:
+    return VoiceConfig(female="af_aoede", male="am_michael", custom_folder=tmp_path)
+
+
+async def test_the_real_reader(g2p: GraphemeToPhoneme, voices: VoiceConfig) -> None:
+    phonemizer = PhonemizerProcesses(partial(load_without_torch, voices), 1, no_log)
+    async with running(phonemizer):
+        for text, language in (("It's $3.50, Dr. Zxqwv. Über alles.", "a"), ("Où est-elle ?", "f")):
+            sentences = await phonemizer.sentences(text, language)
+            for sentence, expected in zip(sentences, g2p.sentences(text, language), strict=True):
+                assert sentence.text == expected.text
+                assert await phonemizer.segments(sentence, language, 0) == g2p.segments(expected, language, 0)
+        with pytest.raises(BadLanguage) as caught:
+            await phonemizer.segments(Sentence.at("Hm."), "?", 0)
+        assert caught.value.got == "?"
+        (voices.custom_folder / LEXICON_FILE).write_text('{"Zxqwv": "hˈWdi"}', encoding="utf-8")
+        (segment,) = await phonemizer.segments(Sentence.at("Zxqwv."), "a", 0)
+        assert segment.phonemes == "hˈWdi."
+
+
+class TestServer:
+    """The whole server, with tones and spelling."""
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_a_signal_to_all_of_them_drains(self, tmp_path: Path, number: signal.Signals) -> None:
+        """As a terminal sends it, and systemd."""
+        server = start_group(tmp_path, G2P_PROCESSES="2", MAX_CONCURRENT_JOBS="1", TONES_STEP_S="0.1")
+        try:
+            server.wait_until_ready()
+            with connect(server.url) as client:
+                for text in (LONG.text, HELLO.text):
+                    client.send(json.dumps({"type": "speak", "text": text}))
+                assert said(client, "started_speak")
+                os.killpg(server.process.pid, number)
+                # The second is turned into phonemes when the first is spoken.
+                assert [said(client, "done"), said(client, "done")] == [True, True]
+            assert server.process.wait(30) == 0
+        finally:
+            server.process.kill()
+            server.process.wait()
+        log = (tmp_path / "server.log").read_text()
+        assert '"event": "shutting_down"' in log
+        assert "Traceback" not in log
+        assert '"level": "error"' not in log
+
+    def test_one_while_they_start_makes_no_noise(self, tmp_path: Path) -> None:
+        server = start_group(tmp_path, G2P_PROCESSES="2")
+        try:
+            while not workers_of(server.process.pid):
+                assert server.process.poll() is None
+                time.sleep(0.005)
+            time.sleep(0.1)
+            os.killpg(server.process.pid, signal.SIGINT)
+            assert server.process.wait(30) == 0
+        finally:
+            server.process.kill()
+            server.process.wait()
+        time.sleep(0.5)  # They notice that the server is gone when they have started.
+        log = (tmp_path / "server.log").read_text()
+        assert "shutting_down" in log
+        assert "Traceback" not in log
+
+
+def workers_of(server: int) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # It may end meanwhile.
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == server and "spawn_main" in (folder / "cmdline").read_text():
+                found.append(int(folder.name))
+    return found
+
+
+def start_group(logs: Path, **settings: str) -> Server:
+    """Of processes that a signal can be sent to without the tests."""
+    port = free_port()
+    knobs = {"API_KEY": KEY, "HOST": "127.0.0.1", "PORT": str(port), "LOG_FOLDER": str(logs)} | settings
+    with (logs / "server.log").open("w") as log:
+        command = [sys.executable, "-m", "tests.tones"]
+        process = subprocess.Popen(
+            command, env=os.environ | knobs, stderr=log, text=True, start_new_session=True
+        )
+    return Server(process, port, logs)
+
+
+def said(client: ClientConnection, kind: str) -> bool:
+    """Waits until it said so, or that something failed."""
+    while True:
+        frame = client.recv(timeout=30)
+        found = json.loads(frame)["type"] if isinstance(frame, str) else None
+        if found in (kind, "error"):
+            return bool(found == kind)
