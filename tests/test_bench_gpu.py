@@ -52,7 +52,8 @@ import bench.gpu
 bench.gpu.load_without_g2p()
 import bench.floors, bench.quality, kokoro_trio.model.kokoro, kokoro_trio.model.weights, safetensors.torch
 from packaging.requirements import Requirement
-required = {Requirement(one).name for name in ("kokoro-trio", "kokoro") for one in requires(name)}
+said = [Requirement(one) for name in ("kokoro-trio", "kokoro") for one in requires(name)]
+required = {one.name for one in said if "extra ==" not in str(one.marker)}
 of = packages_distributions()
 imported = {one for name in sys.modules for one in of.get(name.partition(".")[0], ())}
 print(*(one for one in required if one.lower() in {name.lower().replace("_", "-") for name in imported}))

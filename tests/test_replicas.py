@@ -84,7 +84,7 @@ class Replicas:
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(180):
         while not is_so():
             await trio.sleep(0.05)
 

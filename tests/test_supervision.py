@@ -182,6 +182,8 @@ for folder in logs custom_voices; do
     chown 65534:65534 "$WRITABLE/$folder"
     mount --bind "$WRITABLE/$folder" "$WRITABLE/$folder"
 done
+# Another's settings are not for nobody to read.
+[ ! -e .env ] || mount --bind /dev/null .env
 mount -o remount,bind,ro /
 export HOME=/nonexistent TMPDIR="$WRITABLE/tmp"
 exec setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs --bounding-set=-all "$@"

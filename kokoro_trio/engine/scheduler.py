@@ -7,10 +7,11 @@ while it is ahead of its consumer. The order of steps, most urgent first:
 
 1. a listener who hears nothing yet, nearest to its first audio first, then round-robin over sessions;
 2. the listener who runs dry soonest: seconds made minus seconds since the first audio;
-3. what a session has asked for beyond the utterance it is speaking, in the order of asking.
+3. what a session has asked for beyond the utterance it is speaking, in the order of asking;
+4. more for a listener who has `max_ahead_s` to hear still, however fast the client takes it.
 
 A job that is `max_ahead_s` ahead of what its consumer has taken gets no step, nor do those behind the
-first of a session where all together are: bounded memory, bounded waste.
+first of a session where they are so all together: bounded memory, bounded waste.
 """
 
 from collections import deque
@@ -178,7 +179,9 @@ class Scheduler:
         if job.made_s - job.taken_s >= self._max_ahead_s:
             return True
         listener = self._listeners[job.session]
-        return listener.ahead_s >= self._max_ahead_s and job is not listener.jobs[0]
+        first = listener.jobs[0]
+        behind_first_s = listener.ahead_s - (first.made_s - first.taken_s)
+        return job is not first and behind_first_s >= self._max_ahead_s
 
     def _holds_slot(self, job: Job) -> bool:
         return job.active and not job.is_made and not self._is_ahead(job)
@@ -311,7 +314,9 @@ class Scheduler:
             return (2, job.number)
         if listener.hears_nothing(job, now):
             return (0, 0 if job.windows else 1, listener.last_served, job.number)
-        return (1, listener.slack_s(now), job.number)
+        slack_s = listener.slack_s(now)
+        has_enough = slack_s >= self._max_ahead_s and job is listener.jobs[0]
+        return (3 if has_enough else 1, slack_s, job.number)
 
     def _take(self, jobs: Sequence[Job]) -> Step:
         for job in jobs:
