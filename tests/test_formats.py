@@ -114,7 +114,7 @@ class TestCancel:
             with connect_plainly(url) as client:
                 client.send(json.dumps({"type": "start", "format": "opus", "framing": framing}))
                 for number in range(30):
-                    client.send(json.dumps(HELLO | {"request_id": f"r{number}", "text": LONG}))
+                    client.send(json.dumps(HELLO | {"request_id": f"r{number}", "text": LONG * 5}))
                     n_frames = 0
                     while n_frames < 1 + 2 * number:
                         n_frames += isinstance(client.recv(timeout=10), bytes)
