@@ -3,10 +3,10 @@
 The rooms, from the front door inwards; imports only point downwards:
 
 - `__main__`: command line, wiring, serving
-- `server`: the port, HTTP, and WebSocket sessions with their protocol
+- `server`: the port, WebSocket sessions with their protocol (or Together's), HTTP with OpenAI's and the page
 - `client`: a client for that protocol, beside the server; `reconnecting`: the same over lost connections
 - `pipecat`: another, as a service for Pipecat's pipelines; it stands alone
-- `engine`: who is served next, and the one thread that runs the model
+- `engine`: who is served next, the one thread that runs the model, and those that read texts
 - `model`: weights, voices, the prosody and the vocoder half of Kokoro
 - `text`: from what the client wrote to sentences, to words, to phonemes
 - `audio`: samples to frames, in the formats of the wire

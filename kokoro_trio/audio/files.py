@@ -142,15 +142,15 @@ class WavEncoder:
         return frames
 
 
-def wav_head() -> bytes:
-    """Of 16-bit mono PCM at 24 kHz, of a length that is not known: RIFF, `fmt `, and the head of `data`."""
+def wav_head(sample_rate_hz: int = SAMPLE_RATE_HZ) -> bytes:
+    """Of 16-bit mono PCM, of a length that is not known: RIFF, `fmt `, and the head of `data`."""
     is_pcm, channels = 1, 1
     sound = struct.pack(
         "<HHIIHH",
         is_pcm,
         channels,
-        SAMPLE_RATE_HZ,
-        SAMPLE_RATE_HZ * BYTES_PER_SAMPLE,
+        sample_rate_hz,
+        sample_rate_hz * BYTES_PER_SAMPLE,
         BYTES_PER_SAMPLE,
         BYTES_PER_SAMPLE * 8,
     )

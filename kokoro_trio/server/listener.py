@@ -16,7 +16,7 @@ import trio_websocket
 from attrs import field, frozen
 
 from kokoro_trio.config import ListenConfig, RequestLimits, StreamConfig
-from kokoro_trio.engine.engine import Engine
+from kokoro_trio.engine.engine import Engine, EngineStatistics
 from kokoro_trio.errors import AddressUnavailable, Overloaded
 from kokoro_trio.exposition import Exposition
 from kokoro_trio.metrics import RequestRecord
@@ -154,15 +154,7 @@ class Listener:
     def readiness(self) -> Readiness:
         engine = self._engine.statistics()
         speaker = self._speaker
-        state = (
-            "draining"
-            if self._is_draining
-            else "loading"
-            if speaker is None
-            else "stalled"
-            if engine.is_stalled
-            else "ready"
-        )
+        state = self._state(engine)
         return Readiness(
             is_ready=state == "ready",
             state=state,
@@ -174,6 +166,13 @@ class Listener:
             waiting=engine.waiting,
             max_concurrent_jobs=self._engine.max_concurrent_jobs,
         )
+
+    def _state(self, engine: EngineStatistics) -> str:
+        if self._is_draining:
+            return "draining"
+        if self._speaker is None:
+            return "loading"
+        return "stalled" if engine.is_stalled else "ready"
 
     def _why_not(self) -> Overloaded | None:
         """Where nothing new is spoken now."""
@@ -229,7 +228,8 @@ class Listener:
                 request = await trio_websocket.wrap_server_stream(
                     nursery, stream, max_message_size=self._config.max_message_bytes
                 )
-            if (refusal := self._refusal(request)) is not None:
+            key = self._door.key_for(urlsplit(request.path).query, request.headers)
+            if (refusal := self._refusal(request.path, key)) is not None:
                 self._exposition.turned_away(refusal.status)
                 await request.reject(
                     refusal.status, extra_headers=refusal.headers, body=refusal.status.phrase.encode()
@@ -238,11 +238,11 @@ class Listener:
                 websocket = WebSocket(await request.accept(), stream)
                 ping = self._config.ping_interval_s, self._config.ping_timeout_s
                 nursery.start_soon(websocket.keep_alive, *ping)
-                await self._serve_session(websocket, request)
+                await self._serve_session(websocket, request.path, key)
             nursery.cancel_scope.cancel()
         await stream.close_gently(CLOSE_GENTLY_S)
 
-    async def _serve_session(self, websocket: WebSocket, request: trio_websocket.WebSocketRequest) -> None:
+    async def _serve_session(self, websocket: WebSocket, path: str, key: int | None) -> None:
         assert self._speaker is not None
         protocol = Protocol(
             session_id=uuid.uuid4().hex,
@@ -251,7 +251,7 @@ class Listener:
             new_request_id=lambda: uuid.uuid4().hex,
         )
         session = Session(
-            await self._understood(websocket, request.path, protocol.session_id),
+            await self._understood(websocket, path, protocol.session_id),
             protocol,
             self._engine,
             self._stream_config,
@@ -260,7 +260,7 @@ class Listener:
             self._exposition.message_refused,
             idle_timeout_s=self._config.idle_timeout_s,
         )
-        self._sessions[session] = self._key_of(request)
+        self._sessions[session] = key
         if self._is_draining:
             session.drain()
         try:
@@ -291,15 +291,10 @@ class Listener:
         self._exposition.request_ended(record)
         self._on_request_end(record)
 
-    def _key_of(self, request: trio_websocket.WebSocketRequest) -> int | None:
-        return self._door.key_for(urlsplit(request.path).query, request.headers)
-
-    def _refusal(self, request: trio_websocket.WebSocketRequest) -> "_Refusal | None":
+    def _refusal(self, path: str, key: int | None) -> "_Refusal | None":
         """Why a handshake is refused; a key is asked for before anything is told."""
-        url = urlsplit(request.path)
-        if url.path not in (WEBSOCKET_PATH, TOGETHER_PATH):
+        if urlsplit(path).path not in (WEBSOCKET_PATH, TOGETHER_PATH):
             return _Refusal(HTTPStatus.NOT_FOUND)
-        key = self._key_of(request)
         if key is None:
             return _Refusal(HTTPStatus.UNAUTHORIZED, [(b"WWW-Authenticate", b"Bearer")])
         n_of_key = sum(other == key for other in self._sessions.values())

@@ -314,7 +314,7 @@ _KIND_NAMES: dict[type[Any], str] = {str: "a string", int: "a whole number", boo
 
 def _request_id(values: Mapping[str, Any]) -> str | None:
     request_id: str | None = optional(values, "request_id", str)
-    if request_id is None or (1 <= len(request_id) <= MAX_REQUEST_ID_CHARS and is_unicode(request_id)):
+    if request_id is None or (1 <= len(request_id) <= MAX_REQUEST_ID_CHARS and _is_unicode(request_id)):
         return request_id
     raise BadMessage(
         field="request_id", expected=f"1 to {MAX_REQUEST_ID_CHARS} characters", got=shown(request_id)
@@ -325,7 +325,12 @@ def _text(values: Mapping[str, Any]) -> str:
     text = values.get("text")
     if not isinstance(text, str):
         raise BadText(reason=f"field 'text' must be a string, got {shown(text)}")
-    if not is_unicode(text):
+    return something_said(text)
+
+
+def something_said(text: str) -> str:
+    """The text, which can be read. Raises `BadText` and `EmptyText`."""
+    if not _is_unicode(text):
         raise BadText(reason="it holds half a surrogate pair")
     if not text.strip():
         raise EmptyText()
@@ -350,7 +355,7 @@ def _played_s(values: Mapping[str, Any]) -> float | None:
     raise BadMessage(field="played_s", expected="seconds, 0 or more", got=shown(played_s))
 
 
-def is_unicode(text: str) -> bool:
+def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= char <= "\udfff" for char in text)
 
 

@@ -16,8 +16,6 @@ from kokoro_trio.audio.files import CONTENT_TYPES
 from kokoro_trio.errors import (
     BadJson,
     BadMessage,
-    BadText,
-    EmptyText,
     Overloaded,
     RequestError,
     SynthesisFailed,
@@ -27,7 +25,7 @@ from kokoro_trio.errors import (
 )
 from kokoro_trio.model.recipes import near_names
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
-from kokoro_trio.server.messages import decode_object, is_unicode, optional, optional_speed, shown
+from kokoro_trio.server.messages import decode_object, optional, optional_speed, shown, something_said
 from kokoro_trio.speech import Utterance
 from kokoro_trio.text.languages import language_named
 
@@ -141,11 +139,7 @@ def _input(values: Mapping[str, Any], max_characters: int) -> str:
         raise BadMessage(field="input", expected="a string", got=shown(text))
     if len(text) > max_characters:
         raise TooManyCharacters(max_characters=max_characters, got_characters=len(text))
-    if not is_unicode(text):
-        raise BadText(reason="it holds half a surrogate pair")
-    if not text.strip():
-        raise EmptyText
-    return text
+    return something_said(text)
 
 
 def _format(values: Mapping[str, Any]) -> str:

@@ -14,12 +14,12 @@ waits for that commit, so that it cannot cross the next sentence on its way. It 
 import base64
 import json
 import re
-import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from attrs import define, field, frozen
 
 from kokoro_trio.audio.codecs import SAMPLE_RATES_HZ
+from kokoro_trio.audio.files import wav_head
 from kokoro_trio.errors import (
     BadMessage,
     BadSpeed,
@@ -80,8 +80,6 @@ SENTENCE, IMMEDIATE, NEVER = "sentence", "immediate", "never"
 _FORMATS = {"pcm": "pcm", "raw": "pcm", "wav": "pcm", "opus": "opus", "mulaw": "mulaw"}
 """Together's name of a format → ours. WAV is PCM behind a header."""
 _ENCODINGS = {"pcm_s16le": "pcm", "pcm_mulaw": "mulaw"}
-_OPEN_END_BYTES = 0xFFFF_FFFF
-"""The length in the header of a WAV that is still being made."""
 
 _SENTENCE_END = re.compile(r"""(?<!\d)[.!?…。！？]+[)\]"'”’»]*\s*\Z""")
 """A full stop behind a digit may be followed by more of the number."""
@@ -353,7 +351,7 @@ class Together:
             return []
         settings, item = context.settings, context.item
         if settings and settings.is_wav and not item.is_heard:
-            data = _wav_header(settings.sample_rate) + data
+            data = wav_head(settings.sample_rate) + data
         item.is_heard = True
         delta = base64.b64encode(data).decode()
         return [{"type": DELTA, "item_id": item.item_id, "delta": delta, **context.name}]
@@ -606,10 +604,3 @@ def _pronunciations(asked: Mapping[str, object]) -> dict[str, str]:
         raise BadMessage(field="pronunciation_dict", expected=expected, got=json.dumps(rules)[:100])
     parted = (rule.partition("/") for rule in rules)
     return {source: replacement for source, _, replacement in parted if source}
-
-
-def _wav_header(sample_rate_hz: int) -> bytes:
-    """Of signed 16-bit mono samples without an end."""
-    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, sample_rate_hz, sample_rate_hz * 2, 2, 16)
-    whole = struct.pack("<4sI4s", b"RIFF", _OPEN_END_BYTES, b"WAVE")
-    return whole + form + struct.pack("<4sI", b"data", _OPEN_END_BYTES)
