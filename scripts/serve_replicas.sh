@@ -9,6 +9,7 @@
 #   bash scripts/serve_replicas.sh --restart       restarts those that run, one after the other
 #
 # SIGTERM (or Ctrl-C) drains them all, and a second one hastens that; SIGHUP is --restart.
+# (--restart itself sends SIGUSR1: under nohup, bash never hears of SIGHUP.)
 # Environment: START_TIMEOUT_S, how long a replica may take to become ready (300).
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=environment.sh
@@ -70,7 +71,7 @@ ask_for_restart() {
     local pid
     pid=$(cat "$REPLICAS_PID_FILE" 2>/dev/null) || fail "scripts/serve_replicas.sh does not run here"
     case "$(command_line "$pid")" in
-    *serve_replicas.sh*) kill -HUP "$pid" ;;
+    *serve_replicas.sh*) kill -USR1 "$pid" ;;
     *) fail "scripts/serve_replicas.sh does not run here" ;;
     esac
     say "Asked the replicas (pid $pid) to restart one after the other; what runs them tells how it goes."
@@ -138,7 +139,7 @@ serve() {
     local number
     # Names and nothing else: bash 5.2 stumbles over quotes in a trap that it meets while it reads on.
     trap end_replicas TERM INT
-    trap want_restart HUP
+    trap want_restart USR1 HUP
     say "$$" >"$REPLICAS_PID_FILE"
     for ((number = 1; number <= n_replicas && endings == 0; number++)); do
         start_replica "$number"
@@ -245,7 +246,7 @@ restart_one_by_one() {
     for ((number = 1; number <= n_replicas; number++)); do
         say "Restarting replica-$number."
         old=$(pid_of "$number")
-        kill -HUP "${keepers[$number]}"
+        kill -USR1 "${keepers[$number]}"
         if ! wait_until_serving "$number" "$old"; then
             [ "$endings" -gt 0 ] || say "The restart ends here; the replicas after it run as before."
             return
@@ -273,13 +274,13 @@ pause() {
 # --- one process -------------------------------------------------------------------------------
 
 # keep_running NAME LOG COMMAND: for a subshell. Whenever the command ends it is run again, later each
-# time. SIGTERM is handed on and ends that, SIGHUP ends the command once.
+# time. SIGTERM is handed on and ends that, SIGUSR1 ends the command once.
 keep_running() {
     local name=$1 log=$2 child="" status again_in=$FIRST_PAUSE_S began ends=0 restarts=""
     shift 2
     trap '' INT
     trap hand_on_end TERM
-    trap hand_on_restart HUP
+    trap hand_on_restart USR1
     while true; do
         began=$SECONDS
         # A session of its own: it hears no Ctrl-C that is meant for this script.
