@@ -107,7 +107,7 @@ class TestAnswers:
     @pytest.mark.parametrize(
         ("name", "per_s", "question"),
         [
-            ("memory_mb", 0.03, "memory is flat"),
+            ("memory_mb", 0.04, "memory is flat"),
             ("n_descriptors", 1 / 60, "descriptors are flat"),
             ("n_threads", 1 / 60, "threads are flat"),
         ],
@@ -119,6 +119,13 @@ class TestAnswers:
     def test_what_rises_in_the_first_quarter_only_is_no_slope(self) -> None:
         grown = [evolve(each, memory_mb=each.memory_mb - 500 * (each.at_s < 150)) for each in STEADY]
         assert refused(sums(samples=grown)) == []
+
+    @pytest.mark.parametrize(("per_s", "answers"), [(0.0, []), (0.04, ["memory is flat"])])
+    def test_memory_that_is_given_back_now_and_then(self, per_s: float, answers: list[str]) -> None:
+        sawtooth = [
+            evolve(each, memory_mb=1000 + per_s * each.at_s + 3 * ((each.at_s + 30) % 90)) for each in STEADY
+        ]
+        assert refused(sums(samples=sawtooth)) == answers
 
     @pytest.mark.parametrize(("factor", "is_slower"), [(1.1, False), (1.3, True), (0.5, False)])
     def test_times_to_the_first_audio(self, factor: float, is_slower: bool) -> None:

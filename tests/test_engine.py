@@ -10,6 +10,7 @@ import trio.testing
 from attrs import evolve, frozen
 
 from kokoro_trio.config import EngineConfig
+from kokoro_trio.engine import heap as heap_module
 from kokoro_trio.engine.engine import Engine, EngineStatistics, Piece, UtteranceStream
 from kokoro_trio.engine.inference import InferenceThread
 from kokoro_trio.engine.phonemizing import PhonemizerThread
@@ -28,6 +29,7 @@ from kokoro_trio.speech import (
 )
 from kokoro_trio.text.reading import Sentence
 from tests.conftest import InLoopInference, Speller, SpellingReader, StumblingSynthesizer, spell
+from tests.test_heap import ScriptedMemory
 
 CONFIG = EngineConfig(max_concurrent_jobs=4, queue_maxsize=8)
 IDLE = EngineStatistics(is_ready=True, sessions=0, active=0, waiting=0, in_step=0, streams=0, steps_run=0)
@@ -386,6 +388,26 @@ class TestThread:
             await nursery.start(engine.run)
             assert n_samples(await speak(engine, LONG)) > 0
             nursery.cancel_scope.cancel()
+
+    async def test_the_heap_is_trimmed_when_there_is_nothing_to_do(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(heap_module, "REST_S", 0.05)
+        memory = ScriptedMemory()
+        inference = InferenceThread(ToneSynthesizer, memory.heap())
+        engine = Engine(CONFIG, inference, PhonemizerThread(lambda alphabet: SpellingReader()))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(engine.run)
+            assert memory.n_trimmed == 1, "of what loading has left"
+            memory.now_s += 60
+            memory.resident_bytes += heap_module.MIN_GROWTH_BYTES
+            await speak(engine, LONG)
+            with trio.fail_after(5):
+                while memory.n_trimmed < 2:
+                    await trio.sleep(0.01)
+            assert n_samples(await speak(engine)) > 0
+            nursery.cancel_scope.cancel()
+        assert memory.n_trimmed == 2
 
     async def test_many_cancels_leave_nothing_behind(self) -> None:
         engine = Engine(

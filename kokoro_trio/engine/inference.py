@@ -14,6 +14,7 @@ from typing import Protocol
 import trio
 from attrs import field, frozen
 
+from kokoro_trio.engine.heap import Heap
 from kokoro_trio.engine.scheduler import Step, StepKind
 from kokoro_trio.model.synthesizer import Synthesizer
 from kokoro_trio.speech import Samples, Window
@@ -56,10 +57,14 @@ class Inference(Protocol):
 
 
 class InferenceThread:
-    """Runs steps on a thread of its own. `load` is called there too."""
+    """Runs steps on a thread of its own. `load` is called there too.
 
-    def __init__(self, load: Callable[[], Synthesizer]) -> None:
+    After a step its thread also sees to the process's heap, which the model is by far the largest user of.
+    """
+
+    def __init__(self, load: Callable[[], Synthesizer], heap: Heap | None = None) -> None:
         self._load = load
+        self._heap = heap or Heap()
         self._steps: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
 
     async def run(
@@ -98,14 +103,23 @@ class InferenceThread:
         try:
             synthesizer = self._load()
             synthesizer.warm_up()
+            self._heap.trim()
             soon(on_loaded, synthesizer)
-            while (step := self._steps.get()) is not None:
+            while (step := self._next_step()) is not None:
                 started_at = time.perf_counter()
                 outcome = run_step(synthesizer, step)
                 soon(on_outcome, step, outcome, time.perf_counter() - started_at)
+                self._heap.trim_if_large()
         finally:
             with suppress(trio.RunFinishedError):  # It was left behind.
                 soon(on_end)
+
+    def _next_step(self) -> Step | None:
+        if (rest_s := self._heap.rest_s()) is not None:
+            with suppress(queue.Empty):
+                return self._steps.get(timeout=rest_s)
+            self._heap.trim()
+        return self._steps.get()
 
 
 def run_step(synthesizer: Synthesizer, step: Step) -> Outcome:
