@@ -77,7 +77,7 @@ def _measurement(options: argparse.Namespace) -> Callable[[], Awaitable[Result]]
 
 
 def _parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Raises `BadKnob`, and `MatplotlibMissing` where a picture is asked for."""
+    """Raises `BadKnob`, `SettingsUnreadable`, and `MatplotlibMissing` where a picture is asked for."""
     parser = _command_line()
     options = parser.parse_args(arguments)
     if options.plot is not None:

@@ -351,7 +351,7 @@ def main() -> None:
 
 
 def command_line() -> argparse.ArgumentParser:
-    """Raises `BadKnob`."""
+    """Raises `BadKnob` and `SettingsUnreadable`."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

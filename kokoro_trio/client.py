@@ -661,7 +661,7 @@ def save_wav(path: str | Path, samples: NDArray[np.int16], sample_rate_hz: int =
 
 
 def connection_options() -> argparse.ArgumentParser:
-    """A parent parser of the options that `connect_with` reads. Raises `BadKnob`."""
+    """A parent parser of the options that `connect_with` reads. Raises `BadKnob` and `SettingsUnreadable`."""
     config = ClientConfig.load()
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--host", default=config.host, help="where the server is (default: %(default)s)")

@@ -13,7 +13,7 @@ from typing import TypeVar
 from attrs import field, frozen
 from dotenv import dotenv_values
 
-from kokoro_trio.errors import BadKnob
+from kokoro_trio.errors import BadKnob, SettingsUnreadable
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_WEIGHTS_FOLDER = REPOSITORY / "weights"
@@ -137,7 +137,7 @@ class Config:
     ) -> "Config":
         """Reads the environment over `env_file`. `host` and `port` come from the command line and win.
 
-        Raises `BadKnob`.
+        Raises `BadKnob`, and `SettingsUnreadable` where `env_file` is there in vain.
         """
         overrides = {"HOST": host, "PORT": None if port is None else str(port)}
         given = {name: value for name, value in overrides.items() if value is not None}
@@ -203,7 +203,7 @@ class ClientConfig:
 
     @classmethod
     def load(cls, env_file: Path = REPOSITORY / ".env") -> "ClientConfig":
-        """Raises `BadKnob`."""
+        """Raises `BadKnob` and `SettingsUnreadable`."""
         knobs = _Knobs(_settings(env_file))
         local_port = knobs.whole("PORT", 8000, 0, 65_535)
         keys = knobs.text("API_KEY", "").split(",")
@@ -215,7 +215,13 @@ class ClientConfig:
 
 
 def _settings(env_file: Path) -> dict[str, str]:
-    in_file = {name: value for name, value in dotenv_values(env_file).items() if value is not None}
+    try:
+        values = dotenv_values(env_file)
+    except OSError as error:
+        raise SettingsUnreadable(env_file, error.strerror or str(error)) from error
+    except UnicodeDecodeError as error:
+        raise SettingsUnreadable(env_file, f"it is not UTF-8, at byte {error.start}") from error
+    in_file = {name: value for name, value in values.items() if value is not None}
     return in_file | dict(os.environ)
 
 

@@ -42,6 +42,15 @@ class BadKnob(StartError):
 
 
 @define
+class SettingsUnreadable(StartError):
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path} cannot be read: {self.reason}"
+
+
+@define
 class DeviceUnavailable(StartError):
     device: str
     reason: str

@@ -20,7 +20,7 @@ from attrs.validators import instance_of, optional
 from numpy.typing import NDArray
 
 from kokoro_trio.config import BYTES_PER_SAMPLE, Config
-from kokoro_trio.errors import BadKnob
+from kokoro_trio.errors import StartError
 from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
 
 AUDIBLE_LEVEL = 10 ** (-40 / 20)
@@ -279,7 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         now = datetime.now(UTC)
         longest = max(periods.values())
         records = [record for record in reader.records() if record.ts >= now - longest]
-    except (BadPeriod, BadKnob, OSError) as error:
+    except (BadPeriod, StartError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     print("\n".join(_table(periods, records, now)) if records else _nothing(reader.path, periods))

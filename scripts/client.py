@@ -17,7 +17,7 @@ import trio
 from numpy.typing import NDArray
 
 from kokoro_trio.client import ClientError, Speech, connect_with, connection_options, save_wav
-from kokoro_trio.errors import BadKnob
+from kokoro_trio.errors import StartError
 
 DEFAULT_RATES_HZ = {"mulaw": 8000}
 """Where it is not the default of a session."""
@@ -34,7 +34,7 @@ def main() -> None:
         speech, samples = trio.run(speak, options, text)
         if options.out is not None:
             save(options.out, speech, samples)
-    except (BadKnob, ClientError, OSError, UnicodeDecodeError) as error:
+    except (StartError, ClientError, OSError, UnicodeDecodeError) as error:
         sys.exit(f"error: {error}")
     for word in speech.words:
         print(f"{word.start_s:8.3f} {word.end_s:8.3f}  {word.text}")

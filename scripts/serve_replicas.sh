@@ -92,7 +92,7 @@ import socket
 import sys
 
 from kokoro_trio.config import Config
-from kokoro_trio.errors import BadKnob
+from kokoro_trio.errors import StartError
 
 n_replicas, given_port = int(sys.argv[1]), int(sys.argv[2]) if sys.argv[2] else None
 
@@ -110,7 +110,7 @@ def require_free(host: str, port: int) -> None:
 
 try:
     listen = Config.load(port=given_port).listen
-except BadKnob as error:
+except StartError as error:
     sys.exit(f"error: {error}")
 if listen.port == 0:
     sys.exit("error: scripts/serve_replicas.sh must know the port: PORT=0 works for a single server only")

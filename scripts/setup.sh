@@ -264,11 +264,11 @@ weights_source() {
 import sys
 
 from kokoro_trio.config import Config
-from kokoro_trio.errors import BadKnob
+from kokoro_trio.errors import StartError
 
 try:
     print(Config.load().model.weights)
-except BadKnob as error:
+except StartError as error:
     sys.exit(f"error: {error}")
 PYTHON
 }

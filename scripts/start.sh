@@ -116,7 +116,7 @@ import socket
 import sys
 
 from kokoro_trio.config import Config
-from kokoro_trio.errors import BadKnob
+from kokoro_trio.errors import StartError
 
 
 def free_address() -> str:
@@ -150,7 +150,7 @@ def require_free(host: str, port: int) -> None:
 
 try:
     print(free_address())
-except BadKnob as error:
+except StartError as error:
     sys.exit(f"error: {error}")
 PYTHON
 }

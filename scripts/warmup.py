@@ -19,7 +19,7 @@ from kokoro_trio.client import (
     save_wav,
 )
 from kokoro_trio.config import REPOSITORY
-from kokoro_trio.errors import BadKnob
+from kokoro_trio.errors import StartError
 
 SENTENCE = "The first words of a morning are seldom the wisest, but somebody has to say them."
 
@@ -27,7 +27,7 @@ SENTENCE = "The first words of a morning are seldom the wisest, but somebody has
 def main() -> None:
     try:
         all_spoke = trio.run(speak_all, _command_line().parse_args())
-    except (BadKnob, ClientError, OSError) as error:
+    except (StartError, ClientError, OSError) as error:
         sys.exit(f"error: {error}")
     sys.exit(0 if all_spoke else 1)
 

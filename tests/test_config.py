@@ -1,13 +1,17 @@
 """Pure: knobs to configuration, and what is refused."""
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from kokoro_trio import config as config_module
 from kokoro_trio.config import REPOSITORY, ClientConfig, Config
-from kokoro_trio.errors import BadKnob
+from kokoro_trio.errors import BadKnob, SettingsUnreadable
 
 KEY = {"API_KEY": "k"}
 
@@ -98,6 +102,37 @@ def test_the_environment_wins_over_the_file_and_the_command_line_over_both(
     config = Config.load(env_file=env_file)
     assert (config.listen.api_keys, config.listen.port) == (("of-file",), 2222)
     assert Config.load(port=3333, env_file=env_file).listen.port == 3333
+
+
+def test_a_file_in_another_encoding(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_bytes(b"API_KEY=caf\xe9\n")
+    with pytest.raises(SettingsUnreadable, match=r"\.env cannot be read: it is not UTF-8, at byte 11"):
+        Config.load(env_file=env_file)
+
+
+def test_a_file_that_may_not_be_read() -> None:
+    # Not in tmp_path, which others than root may not even enter.
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        env_file = Path(folder) / ".env"
+        env_file.write_text("API_KEY=k\n")
+        env_file.chmod(0)
+        with _as_nobody(), pytest.raises(SettingsUnreadable, match="Permission denied"):
+            ClientConfig.load(env_file)
+
+
+@contextmanager
+def _as_nobody() -> Iterator[None]:
+    """Root may read everything."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def test_the_readme_names_every_knob() -> None:
