@@ -17,6 +17,9 @@ main() {
         step layers .venv/bin/lint-imports
         step packages "$VENV_PYTHON" -m pip check
     fi
+    # By two processes, as many tests wait for servers and clients of their own. Not by more: what loads the
+    # model needs 2 GB each time.
+    [ $# -gt 0 ] || set -- --numprocesses 2 --dist loadfile
     # Last, and nothing after it: pytest's closing line says how it went and how long it took.
     say "== tests"
     exec "$VENV_PYTHON" -m pytest "$@"

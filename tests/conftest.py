@@ -4,6 +4,8 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import attrs
@@ -165,6 +167,15 @@ def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The process with the real model, for clients that leave it as they found it."""
     with running(tmp_path_factory.mktemp("logs")) as started:
         yield started
+
+
+@pytest.fixture
+def open_tmp_path() -> Iterator[Path]:
+    """As tmp_path, but one that others may enter."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        yield path
 
 
 @pytest.fixture

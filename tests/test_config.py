@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -111,15 +110,12 @@ def test_a_file_in_another_encoding(tmp_path: Path) -> None:
         Config.load(env_file=env_file)
 
 
-def test_a_file_that_may_not_be_read() -> None:
-    # Not in tmp_path, which others than root may not even enter.
-    with TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        env_file = Path(folder) / ".env"
-        env_file.write_text("API_KEY=k\n")
-        env_file.chmod(0)
-        with _as_nobody(), pytest.raises(SettingsUnreadable, match="Permission denied"):
-            ClientConfig.load(env_file)
+def test_a_file_that_may_not_be_read(open_tmp_path: Path) -> None:
+    env_file = open_tmp_path / ".env"
+    env_file.write_text("API_KEY=k\n")
+    env_file.chmod(0)
+    with _as_nobody(), pytest.raises(SettingsUnreadable, match="Permission denied"):
+        ClientConfig.load(env_file)
 
 
 @contextmanager

@@ -191,14 +191,6 @@ exec setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs --boundin
 
 
 @pytest.fixture
-def open_tmp_path(tmp_path: Path) -> Path:
-    """One that others may enter."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    return tmp_path
-
-
-@pytest.fixture
 def confined(open_tmp_path: Path) -> Iterator[Server]:
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
         pytest.skip("wants unshare, and to be allowed to use it: run as root")
