@@ -21,10 +21,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import safetensors.numpy
 import torch
 from attrs import evolve, frozen
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from bench import quality
@@ -425,7 +425,10 @@ def save(path: Path, pairs: Pairs, model_checksum: str) -> None:
         "voices": json.dumps(voices),
         "max_distance": f"{MAX_DISTANCE:.3f}",
     }
-    save_file({name: tensor.astype(np.float16) for name, tensor in tensors.items()}, path, about)
+    # Not by save_file, whose files nobody else may read, whatever the umask says.
+    path.write_bytes(
+        safetensors.numpy.save({name: tensor.astype(np.float16) for name, tensor in tensors.items()}, about)
+    )
     size_mb = path.stat().st_size / 1e6
     print(f"{path}: {size_mb:.1f} MB; segments beyond {about['max_distance']} are vocoded whole")
 
