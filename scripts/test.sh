@@ -13,7 +13,7 @@ main() {
     if [ $# -eq 0 ]; then
         step lint "$VENV_PYTHON" -m ruff check .
         step format "$VENV_PYTHON" -m ruff format --check .
-        step types "$VENV_PYTHON" -m mypy
+        step types "$VENV_PYTHON" -m mypy --num-workers 2
         step layers .venv/bin/lint-imports
         step packages "$VENV_PYTHON" -m pip check
     fi
