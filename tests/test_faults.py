@@ -21,6 +21,7 @@ import attrs
 import numpy as np
 import pytest
 import trio
+import trio.testing
 import websockets.exceptions
 from attrs import evolve
 from websockets.sync.client import ClientConnection, connect
@@ -30,6 +31,7 @@ from kokoro_trio.__main__ import EXIT_STUCK
 from kokoro_trio.config import EngineConfig
 from kokoro_trio.engine.engine import EngineStatistics
 from kokoro_trio.model.synthesizer import ToneSynthesizer
+from kokoro_trio.server.connection import DeadlineStream
 from kokoro_trio.speech import Samples, Window
 from tests.conftest import StumblingSynthesizer
 from tests.process import KEY
@@ -498,6 +500,20 @@ class TestBadInput:
             assert code == 1009
             assert peak_bytes < 30_000_000
             await others_are_served(server)
+
+    async def test_last_words_are_said_when_the_session_ends_first(self) -> None:
+        """Whoever was about to say them, and to close the stream, is cancelled by then."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            theirs.settimeout(5)
+            stream = DeadlineStream(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), b"", 1.0)
+            stream.last_words = lambda: b"farewell"
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stream.close_when_cancelled)
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+                await stream.aclose()
+            assert (theirs.recv(100), theirs.recv(100)) == (b"farewell", b"")
 
     @pytest.mark.parametrize(
         ("frame", "code"), [(b"\x81\x82\0\0\0\0\xff\xfe", 1007), (b"\x83\x80\0\0\0\0", 1002)]

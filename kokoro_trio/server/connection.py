@@ -1,5 +1,6 @@
 """What a session needs of its peer, and how trio-websocket gives it."""
 
+import os
 import select
 import socket
 import struct
@@ -95,9 +96,10 @@ class DeadlineStream(trio.abc.HalfCloseableStream):
             await self.stream.send_eof()
 
     async def aclose(self) -> None:
-        if last_words := self.last_words():
+        if self._sending.locked() and self.last_words():
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await self.send_all(last_words)
+                await self.send_all(b"")  # When the write that is under way has ended.
+        self._say_last_words()
         await self.stream.aclose()
 
     async def abort(self) -> None:
@@ -111,7 +113,18 @@ class DeadlineStream(trio.abc.HalfCloseableStream):
         try:
             await trio.sleep_forever()
         finally:
+            self._say_last_words()
             await trio.aclose_forcefully(self.stream)
+
+    def _say_last_words(self) -> None:
+        """Once, and without a checkpoint: a session that ends cancels whoever is about to say them.
+
+        They are few bytes. Where the peer does not read, or half a message lies before them, they are lost.
+        """
+        words, self.last_words = self.last_words(), bytes
+        if words and not self._sending.locked() and self.socket.fileno() != -1:
+            with suppress(OSError):
+                os.write(self.socket.fileno(), words)
 
     async def close_gently(self, timeout_s: float) -> None:
         """Closes so that what was sent arrives.
