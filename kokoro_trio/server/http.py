@@ -6,6 +6,8 @@ import trio
 from attrs import asdict, frozen
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
+from hypercorn.events import Event as ProtocolEvent
+from hypercorn.events import Updated
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
@@ -168,9 +170,17 @@ def _listed(voice: Voice) -> dict[str, str | bool | None]:
 class _Connection(TCPServer):
     """Ends when its peer has gone: hypercorn's waits for the keep-alive timeout even then."""
 
+    _has_heard_all = False
+
     async def _read_data(self) -> None:
         await super()._read_data()
+        self._has_heard_all = True
         await self.idle_task.stop()
+
+    async def protocol_send(self, event: ProtocolEvent) -> None:
+        # After an answer that was ready when its peer had gone, it would wait for another request.
+        if not (self._has_heard_all and isinstance(event, Updated)):
+            await super().protocol_send(event)
 
 
 class HttpServer:
