@@ -1,1 +1,1 @@
-"""Who is served next, and the one thread that runs the model."""
+"""Who is served next, the one thread that runs the model, and the heap it leaves."""

@@ -30,7 +30,9 @@ logger = structlog.get_logger()
 
 
 def _trimmer() -> Callable[[int], object] | None:
-    """glibc's malloc_trim; other C libraries have none."""
+    """glibc's malloc_trim, of Linux; other C libraries have none."""
+    if not STATM.exists():
+        return None
     return getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
@@ -49,10 +51,6 @@ class Heap:
     _level_bytes: int = 0
     """When it was last trimmed."""
     _trimmed_at: float = 0.0
-
-    def __attrs_post_init__(self) -> None:
-        if not STATM.exists():
-            self._trim = None
 
     def trim(self) -> None:
         if self._trim is None:
