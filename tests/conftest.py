@@ -20,7 +20,6 @@ from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.speech import Line, Prosody, Segment, Word
 from kokoro_trio.text.g2p import GraphemeToPhoneme
 from kokoro_trio.text.reading import Sentence, read
-from tests.process import Server, running
 
 if TYPE_CHECKING:
     from kokoro_trio.model.kokoro import KokoroSynthesizer
@@ -160,13 +159,6 @@ def exact_kokoro() -> "KokoroSynthesizer":
 
     whole = WindowConfig(first_max_words=0, first_boundaries="", trims_leading_silence=True)
     return KokoroSynthesizer(open_weights(DEFAULT_WEIGHTS_FOLDER), torch.device("cpu"), whole, predictor=None)
-
-
-@pytest.fixture(scope="session")
-def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The process with the real model, for clients that leave it as they found it."""
-    with running(tmp_path_factory.mktemp("logs")) as started:
-        yield started
 
 
 @pytest.fixture

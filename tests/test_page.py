@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -28,6 +29,7 @@ from kokoro_trio.speech import SAMPLE_RATE_HZ
 from kokoro_trio.text.segmentation import word_count
 from tests import process
 from tests.conftest import StumblingSynthesizer
+from tests.recording import recorded_page_files
 from tests.test_protocol import VOICES
 from tests.test_server import CONFIG, LIMITS, Server, SlowTones, hear, running
 
@@ -48,18 +50,22 @@ LISTEN = """
 // Everything that reaches the output of the machine, in blocks, and when words lit up.
 window.played = [];
 window.lit = [];
+const { get: stateOf } = Object.getOwnPropertyDescriptor(BaseAudioContext.prototype, "state");
+Object.defineProperty(AudioContext.prototype, "state", {
+  get() { return this.recorder ? stateOf.call(this) : "suspended"; },
+});
+const resume = AudioContext.prototype.resume;
+AudioContext.prototype.resume = async function () {
+  if (!this.recorder) {
+    await this.audioWorklet.addModule("/page/recorder.js");
+    this.recorder = new AudioWorkletNode(this, "recorder", { numberOfOutputs: 0 });
+    this.recorder.port.onmessage = ({ data }) => window.played.push(...data);
+  }
+  return resume.call(this);
+};
 const connect = AudioNode.prototype.connect;
 AudioNode.prototype.connect = function (to, ...rest) {
-  if (to instanceof AudioDestinationNode) {
-    const context = this.context;
-    // Not a worklet: its module would have to come from the server, as the page's policy has it.
-    context.recorder ??= context.createScriptProcessor(BLOCK_SAMPLES, 1, 1);
-    context.recorder.onaudioprocess = ({ inputBuffer }) => {
-      window.played.push(...inputBuffer.getChannelData(0));
-    };
-    connect.call(context.recorder, to);
-    connect.call(this, context.recorder);
-  }
+  if (to instanceof AudioDestinationNode) connect.call(this, this.context.recorder);
   return connect.call(this, to, ...rest);
 };
 document.addEventListener("DOMContentLoaded", () => {
@@ -73,6 +79,21 @@ document.addEventListener("DOMContentLoaded", () => {
     subtree: true, attributes: true, attributeFilter: ["class"],
   });
 });
+"""
+
+SLOW_SOURCE = """
+// The first source takes longer to make than a piece that comes into silence is put off.
+const createBufferSource = BaseAudioContext.prototype.createBufferSource;
+BaseAudioContext.prototype.createBufferSource = function () {
+  const untilMs = performance.now() + (window.leadS === undefined ? 100 : 0);
+  while (performance.now() < untilMs);
+  return createBufferSource.call(this);
+};
+const start = AudioBufferSourceNode.prototype.start;
+AudioBufferSourceNode.prototype.start = function (atS) {
+  window.leadS ??= atS - this.context.currentTime;
+  return start.call(this, atS);
+};
 """
 
 
@@ -90,6 +111,13 @@ class Served:
     def call(self, function: Callable[..., object], *args: object) -> None:
         """In the event loop of the server."""
         trio.from_thread.run_sync(function, *args, trio_token=self._token)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _recorder() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kokoro_trio.server.http.page_files", recorded_page_files)
+        yield
 
 
 @contextmanager
@@ -211,10 +239,10 @@ def visit(chromium: Browser) -> Iterator[Callable[..., Visit]]:
     contexts: list[BrowserContext] = []
     faults: list[str] = []
 
-    def come(url: str, *, block_samples: int = 2048, **options: Any) -> Visit:  # noqa: ANN401
+    def come(url: str, *, script: str = "", **options: Any) -> Visit:  # noqa: ANN401
         context = chromium.new_context(**options)
         contexts.append(context)
-        context.add_init_script(LISTEN.replace("BLOCK_SAMPLES", str(block_samples)))
+        context.add_init_script(LISTEN + script)
         page = context.new_page()
         page.set_default_timeout(20_000)
         visit = Visit(page, [], [], faults)
@@ -328,8 +356,7 @@ class TestDoor:
 @in_browser
 class TestSpeaking:
     def test_every_sample_once(self, tones: Served, visit: Callable[..., Visit]) -> None:
-        # A page that is late for a block gets the next one instead: so they are long here.
-        guest = visit(tones.url, block_samples=16384)
+        guest = visit(tones.url)
         guest.come_in()
         guest.speak(TEXT)
         guest.until_spoken()
@@ -338,6 +365,15 @@ class TestSpeaking:
         played = guest.played
         assert len(played) == len(expected)
         assert np.abs(played - expected).max() < 1e-4
+
+    def test_a_piece_that_is_slow_to_make_begins_in_time(
+        self, tones: Served, visit: Callable[..., Visit]
+    ) -> None:
+        guest = visit(tones.url, script=SLOW_SOURCE)
+        guest.come_in()
+        guest.speak(TEXT)
+        guest.until_spoken()
+        assert guest.page.evaluate("window.leadS") > 0
 
     def test_words_light_up_when_they_are_heard(self, tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(tones.url)
@@ -647,10 +683,16 @@ class TestPieces:
         assert max(word_count(piece["text"]) for piece in pieces) <= max_words
 
 
+@pytest.fixture
+def recorded_server(tmp_path: Path) -> Iterator[process.Server]:
+    with process.running(tmp_path, "tests.recording") as started:
+        yield started
+
+
 @in_browser
 @pytest.mark.model
-def test_the_real_voice(real_server: process.Server, visit: Callable[..., Visit]) -> None:
-    guest = visit(f"http://127.0.0.1:{real_server.port}/")
+def test_the_real_voice(recorded_server: process.Server, visit: Callable[..., Visit]) -> None:
+    guest = visit(f"http://127.0.0.1:{recorded_server.port}/")
     guest.come_in(process.KEY)
     expect(guest.page.locator("#voice optgroup")).to_have_count(11)
     guest.speak("Good morning. This is a sentence for a browser.")

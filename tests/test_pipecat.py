@@ -5,7 +5,7 @@ import os
 import sys
 import time
 import wave
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from kokoro_trio.server.messages import WEBSOCKET_PATH
 from kokoro_trio.speech import Samples, Window
 from tests.process import Server as RealServer
 from tests.process import free_port, start
+from tests.process import running as run_server
 from tests.readme import snippet
 from tests.test_server import CONFIG, Server, in_thread, running, talk
 
@@ -416,6 +417,12 @@ def test_the_readme_names_the_lines_of_the_bot_that_change() -> None:
     assert '[Parrot(), tts, WavFile("bot.wav")]' in code
     assert "for line in sys.stdin:" in code
     assert "EndFrame()" in code
+
+
+@pytest.fixture
+def real_server(tmp_path: Path) -> Iterator[RealServer]:
+    with run_server(tmp_path) as started:
+        yield started
 
 
 @pytest.mark.model

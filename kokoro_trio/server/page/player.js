@@ -67,17 +67,18 @@ export class Player {
   }
 
   #schedule(buffer) {
+    const source = this.#context.createBufferSource();
+    source.buffer = buffer;
+    source.connect(this.#out);
+    source.onended = () => this.#sources.delete(source);
+    this.#sources.add(source);
+    // Last, as the clock goes on meanwhile: a piece that begins late sounds into the next one.
     const now = this.#context.currentTime;
     if (this.#runs.length === 0 || this.#endsAt < now) {
       if (this.#runs.length > 0) this.gaps++;
       this.#endsAt = now + LEAD_S;
       this.#runs.push({ clockS: this.#endsAt, sample: this.#scheduled });
     }
-    const source = this.#context.createBufferSource();
-    source.buffer = buffer;
-    source.connect(this.#out);
-    source.onended = () => this.#sources.delete(source);
-    this.#sources.add(source);
     source.start(this.#endsAt);
     this.#scheduled += buffer.length;
     const run = this.#runs.at(-1);
