@@ -99,7 +99,7 @@ class TestOurs:
         monkeypatch.setattr(callers, "SHARE_UNHEARD", share_unheard)
         async with our_own() as (server, asked):
             seen = await seen_by("dies", asked)
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 while server.listener.readiness().connections:
                     await trio.sleep(0.01)
         assert not seen.errors

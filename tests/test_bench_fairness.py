@@ -58,11 +58,11 @@ class TestLongListeners:
             await peer.play(1)
             await trio.sleep_forever()
 
-        summary = (await listen(script, 0.3)).summed_up(n_listeners=1)
+        summary = (await listen(script, 1.0)).summed_up(n_listeners=1)
         assert (summary.n_begun, summary.errors) == (3, {})
         # The third time it runs dry after 20 ms, and stays so until it is cut short.
         assert summary.n_underruns == 1
-        assert 0 < summary.longest_gap_s < 0.3
+        assert summary.longest_gap_s > 0.2
 
     async def test_a_text_that_fails_is_not_tried_again(self) -> None:
         async def script(peer: Peer) -> None:
@@ -106,7 +106,7 @@ class TestMeasure:
                 await peer.speak(speak["request_id"], 1)
 
         async with serving(script) as port:
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 result = await measure(options(port, "--fairness", "--n", "1", "--long", "2"), ["One."], LONG)
         # The warm-up, alone, and beside both of the long ones.
         assert heard == ["One.", "One.", LONG, LONG, "One."]
@@ -126,7 +126,7 @@ class TestMeasure:
                     await peer.speak(speak["request_id"], 1)
 
         async with serving(script) as port:
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 result = await measure(options(port, "--fairness", "--n", "1"), ["One."], LONG)
         assert result.long.errors == {"too_long": 1}
         assert result.has_failed

@@ -172,9 +172,8 @@ class TestMeasure:
 
     async def test_our_own_server(self) -> None:
         soak = await soak_tones(ToneSynthesizer, "--minutes", "0.1", "--pace", "0.6")
-        # Memory and times are those of the process that runs all the tests.
-        by_machine = {"memory is flat", "TTFA p95 of the last quarter is within 20% of the first"}
-        assert set(refused(soak)) <= by_machine
+        # Slopes and times are those of the process that runs all the tests, and of few seconds.
+        assert [each for each in refused(soak) if "flat" not in each and "TTFA" not in each] == []
         assert min(soak.n_died, soak.n_dropped, soak.ends.n_once, len(soak.rows)) > 0
         assert soak.ends_by_kind.keys() == {"done", "canceled"}
 

@@ -89,8 +89,8 @@ async def serving_requests(
 
 @asynccontextmanager
 async def talking(script: Script) -> AsyncIterator[Session]:
-    """A session with a server that plays the script. A test that hangs fails after five seconds."""
-    with trio.fail_after(5):
+    """A session with a server that plays the script. A test that hangs fails after twenty seconds."""
+    with trio.fail_after(20):
         async with serving(script) as port, connect("127.0.0.1", port) as session:
             yield session
 

@@ -138,7 +138,10 @@ class TestOpus:
                 encoder.push(chirp(0.1))
             encoder.close()
             encoder.close()
-        assert held() == before
+        files, threads = held()
+        # Threads that other tests left idle may end meanwhile.
+        assert files <= before[0]
+        assert threads <= before[1]
 
     @pytest.mark.parametrize("cut", [slice(1, None), slice(None, -1), slice(10)])
     def test_pages_that_are_not_whole(self, frames: list[AudioFrame], cut: slice) -> None:

@@ -86,7 +86,7 @@ def test_a_second_signal_hastens(server: Server) -> None:
     assert "done" not in kinds
     assert code == 1012
     assert server.process.wait(timeout=10) == 0
-    assert time.monotonic() - signaled_at < 3
+    assert time.monotonic() - signaled_at < 10
 
 
 def test_a_signal_while_the_model_is_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ async def test_http_requests_are_outstanding_until_they_are_answered() -> None:
             await trio.sleep(0.1)
             assert not idle.is_set()
             may_answer.set()
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 answer = b"".join([piece async for piece in client])
         assert answer.endswith(b"answered")
         with trio.fail_after(1):

@@ -402,7 +402,7 @@ class TestThread:
             memory.now_s += 60
             memory.resident_bytes += heap_module.MIN_GROWTH_BYTES
             await speak(engine, LONG)
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 while memory.n_trimmed < 2:
                     await trio.sleep(0.01)
             assert n_samples(await speak(engine)) > 0

@@ -80,7 +80,10 @@ class TestEveryFormat:
                 encoder.push(chirp(0.1))
             encoder.close()
             encoder.close()
-        assert held() == before
+        files, threads = held()
+        # Threads that other tests left idle may end meanwhile.
+        assert files <= before[0]
+        assert threads <= before[1]
 
 
 @pytest.mark.parametrize("audio_format", ["flac", "wav"])

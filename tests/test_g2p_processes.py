@@ -148,9 +148,9 @@ class TestCancel:
         async with running(phonemizer):
             before = await obey(phonemizer, "Work")
             with trio.move_on_after(0.05) as left:
-                await obey(phonemizer, "Sleep 0.5")
+                await obey(phonemizer, "Sleep 2")
             assert left.cancelled_caught
-            assert trio.current_time() - left.deadline < 0.3
+            assert trio.current_time() - left.deadline < 1
             assert await obey(phonemizer, "Work") == before
 
     async def test_of_one_that_waits_leaves_no_work(self) -> None:

@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar
 
@@ -25,7 +25,7 @@ from tests.conftest import StumblingSynthesizer
 from tests.test_exposition import scraped
 from tests.test_files import MOST_ADDED_S, best_likeness, samples_in
 from tests.test_openai import KOKORO
-from tests.test_server import CONFIG, Server, SlowTones, in_thread, running
+from tests.test_server import CONFIG, Server, SlowTones, in_thread, running, until
 
 PATH = "/v1/audio/speech"
 HELLO = {"model": "tts-1", "voice": "alloy", "input": "Hello there.", "response_format": "pcm"}
@@ -51,12 +51,6 @@ def streamed(base: str, **fields: object) -> Iterator[httpx.Response]:
 
 def events_in(body: str) -> list[dict[str, Any]]:
     return [json.loads(event.removeprefix("data: ")) for event in body.split("\n\n") if event]
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    with trio.fail_after(10):
-        while not is_so():
-            await trio.sleep(0.005)
 
 
 def is_idle(server: Server) -> bool:
@@ -232,7 +226,7 @@ class TestErrors:
 
     async def test_a_body_that_does_not_come(self) -> None:
         def wait(port: int) -> bytes:
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as peer:
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as peer:
                 head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n"
                 peer.sendall(head.encode() + b'{"input": ')
                 return peer.recv(1024)

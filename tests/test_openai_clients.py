@@ -17,9 +17,9 @@ from kokoro_trio.audio.files import CONTENT_TYPES
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 from tests.readme import snippet
 from tests.test_files import MOST_ADDED_S, samples_in
-from tests.test_http_speech import is_idle, post, until
+from tests.test_http_speech import is_idle, post
 from tests.test_openai import KOKORO
-from tests.test_server import Server, SlowTones, in_thread, running
+from tests.test_server import Server, SlowTones, in_thread, running, until
 
 FORMATS = list(CONTENT_TYPES)
 TEXT = f"{'a' * 60}. Over."

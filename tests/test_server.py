@@ -98,6 +98,12 @@ async def in_thread(function: Callable[..., T], *args: object, **options: object
     return await trio.to_thread.run_sync(partial(function, *args, **options), abandon_on_cancel=True)
 
 
+async def until(is_so: Callable[[], bool]) -> None:
+    with trio.fail_after(20):
+        while not is_so():
+            await trio.sleep(0.005)
+
+
 def talk(url: str, *messages: dict[str, object], until: int = 1) -> list[bytes | dict[str, object]]:
     """Says the messages and hears until so many requests have ended."""
     with connect(url) as client:
@@ -199,7 +205,7 @@ class TestHttp:
     @pytest.mark.parametrize("head", [b"nonsense\r\n\r\n", b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n"])
     async def test_bad_requests_are_answered(self, head: bytes) -> None:
         def send(port: int) -> bytes:
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as peer:
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as peer:
                 peer.sendall(head)
                 return peer.recv(1024)
 
@@ -208,7 +214,7 @@ class TestHttp:
 
     async def test_a_connection_that_says_nothing_is_closed(self) -> None:
         def wait(port: int) -> bytes:
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as peer:
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as peer:
                 return peer.recv(1024)
 
         async with running() as server:
@@ -681,7 +687,7 @@ class TestBadPeers:
 
     async def test_half_a_handshake_is_answered_and_forgotten(self) -> None:
         def send(port: int) -> bytes:
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as peer:
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as peer:
                 peer.sendall(b"GET /v1/audio HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n")
                 return peer.recv(1024)
 
@@ -693,7 +699,7 @@ class TestBadPeers:
         listen = evolve(CONFIG.listen, ping_interval_s=0.05, ping_timeout_s=0.1)
         async with running(listen=listen) as server:
             dead = await in_thread(open_raw_websocket, server)
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 while server.listener.readiness().connections:
                     await trio.sleep(0.01)
             dead.close()
@@ -705,7 +711,7 @@ class TestBadPeers:
             await in_thread(peer.recv, 1024)
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
             peer.close()
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 while server.listener.readiness().connections:
                     await trio.sleep(0.01)
             assert server.engine.statistics().sessions == 0
