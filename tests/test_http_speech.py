@@ -330,7 +330,7 @@ class TestLeaving:
 
         async with running(voices=KOKORO, load=SlowTones) as server:
             await in_thread(leave, url(server))
-            await until(lambda: is_idle(server))
+            await until(lambda: is_idle(server) and bool(server.records))
             (record,) = server.records
             n_steps = server.engine.statistics().steps_run
             await trio.sleep(0.5)
