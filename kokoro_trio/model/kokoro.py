@@ -144,10 +144,13 @@ class KokoroSynthesizer:
 
     def warm_up(self) -> None:
         voice = next(iter(self._voices.packs))
+        lengths: set[int] = set()
         for repeats in WARM_UP_REPEATS:
             (prosody,) = self.prosody([Line(0, " ".join([WARM_UP_PHONEMES] * repeats), voice, 1.0)])
             for window in self.windows(prosody, listeners=1):
-                self.vocode([window])
+                if window.shape_frames not in lengths:
+                    lengths.add(window.shape_frames)
+                    self.vocode([window])
         if self._predictor is not None:
             self._warm_up_shapes(prosody)
             self._choose_pace(Window(prosody, 0, min(MIN_FIRST_FRAMES, prosody.n_frames)))
