@@ -27,6 +27,7 @@ PATH=$PATH:/usr/sbin:/usr/local/sbin
 
 n_replicas=""
 n_gpus=0
+cores_each=1
 given_port=""
 host=""
 port=""
@@ -78,9 +79,12 @@ ask_for_restart() {
 }
 
 choose_n_replicas() {
+    local cores
     n_gpus=$(nvidia-smi --list-gpus 2>/dev/null | grep -c '^GPU') || n_gpus=0
     n_replicas=${n_replicas:-$n_gpus}
     [ "$n_replicas" -gt 0 ] || fail "no GPU is there; say how many replicas: bash scripts/serve_replicas.sh 2"
+    cores=$(env -u OMP_NUM_THREADS nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+    cores_each=$((cores > n_replicas ? cores / n_replicas : 1))
 }
 
 # --- the configuration -------------------------------------------------------------------------
@@ -137,7 +141,6 @@ write_haproxy_config() {
 
 serve() {
     local number
-    # Names and nothing else: bash 5.2 stumbles over quotes in a trap that it meets while it reads on.
     trap end_replicas TERM INT
     trap want_restart USR1 HUP
     say "$$" >"$REPLICAS_PID_FILE"
@@ -174,27 +177,17 @@ want_restart() {
 
 # start_replica NUMBER
 start_replica() {
-    local settings=("HOST=127.0.0.1" "PORT=$((port + $1))" "LOG_FOLDER=$(folder "$1")")
-    mkdir -p "$(folder "$1")"
+    local folder=logs/replica-$1
+    local settings=("HOST=127.0.0.1" "PORT=$((port + $1))" "LOG_FOLDER=$folder")
+    mkdir -p "$folder"
     if [ "$n_gpus" -gt 0 ]; then
         settings+=("KOKORO_DEVICE=${KOKORO_DEVICE:-cuda:$((($1 - 1) % n_gpus))}")
     else
         # Threads that wait for a core that another replica has make both slower than fewer would.
-        settings+=("OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(cores_each)}")
+        settings+=("OMP_NUM_THREADS=${OMP_NUM_THREADS:-$cores_each}")
     fi
-    keep_running "replica-$1" "$(folder "$1")/server.log" env "${settings[@]}" "$VENV_PYTHON" -m kokoro_trio &
+    keep_running "replica-$1" "$folder/server.log" env "${settings[@]}" "$VENV_PYTHON" -m kokoro_trio &
     keepers[$1]=$!
-}
-
-# folder NUMBER: where a replica keeps its logs.
-folder() {
-    say "logs/replica-$1"
-}
-
-cores_each() {
-    local cores
-    cores=$(env -u OMP_NUM_THREADS nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
-    say "$((cores > n_replicas ? cores / n_replicas : 1))"
 }
 
 wait_until_all_serve() {
@@ -208,18 +201,26 @@ wait_until_all_serve() {
 # wait_until_serving NUMBER OLD_PID: until another process than that one is ready, and HAProxy knows.
 wait_until_serving() {
     local give_up_at=$((SECONDS + START_TIMEOUT_S))
-    until [ "$(pid_of "$1")" != "$2" ] && is_ready 127.0.0.1 "$((port + $1))" && is_in_use "$1"; do
+    until is_another "$1" "$2" && is_ready 127.0.0.1 "$((port + $1))" && is_in_use "$1"; do
         [ "$endings" -eq 0 ] || return 1
         if [ "$SECONDS" -ge "$give_up_at" ]; then
-            say "replica-$1 was not ready after $START_TIMEOUT_S s; see $(folder "$1")/server.log"
+            say "replica-$1 was not ready after $START_TIMEOUT_S s; see logs/replica-$1/server.log"
             return 1
         fi
         pause 0.3
     done
 }
 
-pid_of() {
-    cat "$(folder "$1")/server.pid" 2>/dev/null || true
+# is_another NUMBER OLD_PID
+is_another() {
+    local pid=""
+    read_pid "$1"
+    [ "$pid" != "$2" ]
+}
+
+# read_pid NUMBER: into `pid`.
+read_pid() {
+    { read -r pid <"logs/replica-$1/server.pid"; } 2>/dev/null || true
 }
 
 # is_in_use NUMBER: whether HAProxy sends clients to the replica.
@@ -241,13 +242,13 @@ PYTHON
 # One after the other, so that the others can take all clients; where one does not come back, the rest
 # goes on as it is.
 restart_one_by_one() {
-    local number old
+    local number pid=""
     restart_is_wanted=""
     for ((number = 1; number <= n_replicas; number++)); do
         say "Restarting replica-$number."
-        old=$(pid_of "$number")
+        read_pid "$number"
         kill -USR1 "${keepers[$number]}"
-        if ! wait_until_serving "$number" "$old"; then
+        if ! wait_until_serving "$number" "$pid"; then
             [ "$endings" -gt 0 ] || say "The restart ends here; the replicas after it run as before."
             return
         fi

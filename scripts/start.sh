@@ -48,7 +48,6 @@ start_server() {
         "$VENV_PYTHON" -m kokoro_trio "$@" </dev/null >>"$SERVER_LOG" 2>&1 9>&- &
     pid=$!
     starting=$pid
-    # A name and nothing else: bash 5.2 stumbles over quotes in a trap that it meets while it reads on.
     trap give_up INT TERM HUP
     say "$pid" >"$PID_FILE"
     say "$address" >"$ADDRESS_FILE"
@@ -75,8 +74,9 @@ size_of_log() {
 }
 
 wait_until_ready() {
-    local give_up_at=$((SECONDS + START_TIMEOUT_S)) began=$SECONDS
-    until is_ready "$(host)" "$(port)"; do
+    local give_up_at=$((SECONDS + START_TIMEOUT_S)) began=$SECONDS host port
+    read -r host port <"$ADDRESS_FILE"
+    until is_ready "$host" "$port"; do
         is_alive "$1" || return 1
         [ "$SECONDS" -lt "$give_up_at" ] || return 1
         sleep 0.3
@@ -94,6 +94,7 @@ end_server() {
 # fail_with_last_words LOG_START: the server ended, and its own error line says why.
 fail_with_last_words() {
     local written reason
+    trap - INT TERM HUP
     forget_server
     written=$(tail -c "+$(($1 + 1))" "$SERVER_LOG")
     reason=$(sed -n 's/^error: //p' <<<"$written" | tail -n 1)
@@ -188,4 +189,4 @@ It listens on $(url): open that in a browser to hear it. How to go on, in $ROOT:
 WAY
 }
 
-main "$@"
+[ "${BASH_SOURCE[0]}" != "$0" ] || main "$@"

@@ -140,9 +140,8 @@ def test_syntax(script: Path) -> None:
     subprocess.run(["bash", "-n", script], check=True)
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_shellcheck() -> None:
-    subprocess.run(["shellcheck", "-x", *SCRIPTS], check=True)
+    subprocess.run([Path(sys.executable).with_name("shellcheck"), "-x", *SCRIPTS], check=True)
 
 
 def test_ci_can_be_executed() -> None:
@@ -406,6 +405,47 @@ class TestServeReplicas:
         )
         assert checked.returncode == 0, checked.stderr
         assert "WARNING" not in checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "waits"),
+    [
+        ("start", "wait_until_ready $$"),
+        ("serve_replicas", "wait_until_serving 1 0"),
+        ("serve_replicas", "pause 0.001"),
+        ("start", "ended_within 1 $$"),
+    ],
+)
+def test_a_signal_in_the_midst_of_waiting(checkout: Checkout, script: str, waits: str) -> None:
+    """It is always the trap that is run: bash 5.2 gives up where one comes while it reads a $( )."""
+    checkout.write("logs/server.address", "127.0.0.1 8000\n")
+    # From a file: bash does not stumble over what it reads on its command line.
+    program = checkout.write(
+        "waiting.sh",
+        f"""
+        source scripts/{script}.sh
+        end() {{ exit 7; }}
+        is_ready() {{ false; }}
+        is_in_use() {{ false; }}
+        sleep() {{ command sleep 0.001; }}
+        wait_on() {{ while true; do {waits} || true; done; }}
+        trap end TERM
+        say waiting
+        wait_on
+        """,
+    )
+    ends = set()
+    for number in range(60):
+        with subprocess.Popen(
+            ["bash", program], cwd=checkout.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as waiting:
+            assert waiting.stdout is not None
+            waiting.stdout.readline()
+            time.sleep(number / 4_000)
+            waiting.terminate()
+            _, complaints = waiting.communicate(timeout=10)
+        ends.add((waiting.returncode, complaints))
+    assert ends == {(7, b"")}
 
 
 class TestTailBgLogs:
