@@ -225,6 +225,16 @@ class TestWords:
                 assert piece.segment <= known
             assert known == 2
 
+    async def test_whoever_has_heard_enough_of_them_harms_nobody(
+        self, in_loop: InLoopInference, autojump_clock: None
+    ) -> None:
+        """As when a session ends: who tells the words may be gone before the utterance is taken out."""
+        async with running(in_loop) as engine:
+            async with engine.open(LONG, "s") as stream:
+                await stream.words.aclose()
+                assert {piece.segment async for piece in stream} == {0, 1, 2}
+            assert await speak(engine)
+
 
 class TestPauses:
     async def test_are_heard_where_they_stand(self, in_loop: InLoopInference, autojump_clock: None) -> None:

@@ -8,7 +8,7 @@ taken makes its utterance eligible again, and leaving `open` makes the scheduler
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import numpy as np
 import structlog
@@ -59,7 +59,8 @@ class UtteranceStream:
     """The audio of one utterance, as it is made. Iterate it inside `Engine.open`.
 
     Iterating raises `RequestError` where the utterance cannot be spoken (to the end). `words` brings the
-    words of one segment after the other, each before any of its audio; it ends when `open` is left.
+    words of one segment after the other, each before any of its audio; it ends when `open` is left, and may
+    be closed before.
     """
 
     words: trio.MemoryReceiveChannel[list[WordTime]]
@@ -124,7 +125,8 @@ class UtteranceStream:
             prosody.line.speed,
         )
         self._planned_s += sum(window.seconds for window in windows)
-        self._send_words.send_nowait(times)
+        with suppress(trio.BrokenResourceError):  # Nobody listens to them any more.
+            self._send_words.send_nowait(times)
 
     def _deliver(self, segment: int, samples: Samples) -> float:
         """The samples of its next window, and before the first the silence, whose seconds are returned."""
