@@ -17,9 +17,10 @@ import ssl
 import uuid
 import wave
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlencode
 
 import numpy as np
@@ -194,19 +195,57 @@ async def _shake_hands(
     timeout_s: float,
 ) -> trio_websocket.WebSocketConnection:
     host, port = address
-    try:
-        with trio.fail_after(timeout_s):
-            return await trio_websocket.wrap_client_stream(
-                nursery,
-                stream,
-                f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-                resource,
-                max_message_size=MAX_MESSAGE_BYTES,
-                receive_buffer_size=RECEIVE_BYTES,
-            )
-    except trio.TooSlowError:
-        reason = f"it did not answer as a WebSocket server within {timeout_s:g} s"
-        raise ConnectFailed(host, port, reason) from None
+    with trio.move_on_after(timeout_s) as scope:
+        watched = _WatchedStream(stream, scope.cancel)
+        return await trio_websocket.wrap_client_stream(
+            nursery,
+            cast("trio.SocketStream", watched),  # Whatever sends and receives will do.
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+            resource,
+            max_message_size=MAX_MESSAGE_BYTES,
+            receive_buffer_size=RECEIVE_BYTES,
+        )
+    if watched.has_ended:
+        raise ConnectFailed(host, port, "it hung up before it had answered as a WebSocket server")
+    raise ConnectFailed(host, port, f"it did not answer as a WebSocket server within {timeout_s:g} s")
+
+
+class _WatchedStream(trio.abc.Stream):
+    """Tells when nothing more can come: in its handshake trio-websocket would go on waiting for it."""
+
+    def __init__(self, stream: Stream, on_end: Callable[[], None]) -> None:
+        self.has_ended = False
+        self._stream = stream
+        self._on_end = on_end
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        with self._watched():
+            data = bytes(await self._stream.receive_some(max_bytes))
+        if not data:
+            self._end()
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        with self._watched():
+            await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._end()
+            raise
+
+    def _end(self) -> None:
+        self.has_ended = True
+        self._on_end()
 
 
 @asynccontextmanager

@@ -1,7 +1,9 @@
 """End to end: the client on real sockets, against a server that plays a script."""
 
 import json
+import socket
 import ssl
+import struct
 import wave
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -585,6 +587,29 @@ class TestConnecting:
             with pytest.raises(ConnectFailed, match=r"within 0\.1 s"):
                 async with connect("127.0.0.1", port, tls=tls, timeout_s=0.1):
                     pass
+
+    @pytest.mark.parametrize(
+        "said", [b"", b"HTTP/1.1 101 Swi", b"220 Other, ESMTP\r\n", b"HTTP/1.1 502 No\r\n\r\n"]
+    )
+    @pytest.mark.parametrize("is_reset", [False, True])
+    async def test_a_server_that_hangs_up(self, said: bytes, is_reset: bool) -> None:
+        async def answer(stream: trio.SocketStream) -> None:
+            await stream.receive_some()
+            await stream.send_all(said)
+            if is_reset:
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            await stream.aclose()
+
+        async with trio.open_nursery() as nursery:
+            listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            nursery.start_soon(trio.serve_listeners, answer, listeners)
+            with (
+                trio.fail_after(client.CONNECT_TIMEOUT_S / 2),
+                pytest.raises(ConnectFailed, match="it hung up"),
+            ):
+                async with connect("127.0.0.1", listeners[0].socket.getsockname()[1]):
+                    pass
+            nursery.cancel_scope.cancel()
 
     async def test_tls_with_a_server_that_has_none(self) -> None:
         async with serving(say_hello) as port:
