@@ -41,6 +41,7 @@ from tests.test_exposition import scraped
 from tests.test_server import (
     CONFIG,
     HELLO,
+    IMPATIENT,
     Server,
     SlowTones,
     close_code_after,
@@ -365,7 +366,7 @@ class TestFloods:
         assert by_end["error"] >= 1
 
     async def test_a_hundred_connections_that_say_nothing(self) -> None:
-        async with running() as server:
+        async with running(listen=IMPATIENT) as server:
             silent = [
                 await in_thread(socket.create_connection, ("127.0.0.1", server.port)) for _ in range(100)
             ]
@@ -386,7 +387,7 @@ class TestFloods:
                     return peer.recv(1)
                 return b""
 
-        async with running() as server:
+        async with running(listen=IMPATIENT) as server:
             assert await in_thread(drip, server.port) == b""
             await others_are_served(server)
 

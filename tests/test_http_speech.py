@@ -25,7 +25,7 @@ from tests.conftest import StumblingSynthesizer
 from tests.test_exposition import scraped
 from tests.test_files import MOST_ADDED_S, best_likeness, samples_in
 from tests.test_openai import KOKORO
-from tests.test_server import CONFIG, Server, SlowTones, in_thread, running, until
+from tests.test_server import CONFIG, IMPATIENT, Server, SlowTones, in_thread, running, until
 
 PATH = "/v1/audio/speech"
 HELLO = {"model": "tts-1", "voice": "alloy", "input": "Hello there.", "response_format": "pcm"}
@@ -231,7 +231,7 @@ class TestErrors:
                 peer.sendall(head.encode() + b'{"input": ')
                 return peer.recv(1024)
 
-        async with running(voices=KOKORO) as server:
+        async with running(voices=KOKORO, listen=IMPATIENT) as server:
             assert (await in_thread(wait, server.port)).startswith(b"HTTP/1.1 408")
 
     async def test_while_loading(self) -> None:

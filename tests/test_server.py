@@ -40,7 +40,8 @@ from tests.test_exposition import scraped
 from tests.test_protocol import VOICES
 
 T = TypeVar("T")
-CONFIG = Config.of({"HOST": "127.0.0.1", "PORT": "0", "API_KEY": "first, second", "HANDSHAKE_TIMEOUT": "0.3"})
+CONFIG = Config.of({"HOST": "127.0.0.1", "PORT": "0", "API_KEY": "first, second"})
+IMPATIENT = evolve(CONFIG.listen, handshake_timeout_s=1.0)
 LIMITS = evolve(CONFIG.requests, max_words=1000)
 SILENCE_AT_ENDS_S = 1.0
 HELLO: dict[str, object] = {"type": "speak", "request_id": "r1", "text": "Hello there."}
@@ -217,7 +218,7 @@ class TestHttp:
             with socket.create_connection(("127.0.0.1", port), timeout=20) as peer:
                 return peer.recv(1024)
 
-        async with running() as server:
+        async with running(listen=IMPATIENT) as server:
             assert await in_thread(wait, server.port) == b""
 
     async def test_a_port_in_use(self) -> None:
