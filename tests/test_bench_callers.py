@@ -15,7 +15,7 @@ from bench.load import CONNECTION_LOST, NEVER_ENDED
 from tests.test_bench import options
 from tests.test_bench_barge_in import RatherSlowTones, end_again, never_answer
 from tests.test_client import Peer, Script, find_free_port, serving
-from tests.test_server import CONFIG, Server, running
+from tests.test_server import CONFIG, Server, running, until_all_are_gone
 
 ONE_ROUND = Plan(seed=0, pace_s=0.2, round_s=1.0, n_rounds=1)
 IMPATIENT = evolve(CONFIG.stream, send_timeout_s=0.2)
@@ -99,9 +99,7 @@ class TestOurs:
         monkeypatch.setattr(callers, "SHARE_UNHEARD", share_unheard)
         async with our_own() as (server, asked):
             seen = await seen_by("dies", asked)
-            with trio.fail_after(20):
-                while server.listener.readiness().connections:
-                    await trio.sleep(0.01)
+            await until_all_are_gone(server)
         assert not seen.errors
         if share_unheard == 0:
             assert (seen.n_sure, seen.n_died_early) == (seen.n_died, 0)

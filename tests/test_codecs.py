@@ -3,7 +3,7 @@
 import io
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import av
 import numpy as np
@@ -36,6 +36,24 @@ def encoded(encoder: Encoder, pieces: Sequence[Samples]) -> list[AudioFrame]:
 def decoded(audio_format: str, frames: Sequence[AudioFrame]) -> NDArray[np.int16]:
     decode = decoder_for(audio_format)
     return np.concatenate([decode(frame.data) for frame in frames])
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def assert_closing_leaves_nothing_open(make: Callable[[], Encoder], n_pieces: int) -> None:
+    """In the middle, after so many pieces, and twice."""
+    n_files, n_threads = descriptors(), threading.active_count()
+    for _ in range(20):
+        encoder = make()
+        for _ in range(n_pieces):
+            encoder.push(chirp(0.1))
+        encoder.close()
+        encoder.close()
+    assert descriptors() <= n_files
+    # Fewer, where threads that other tests left idle have ended meanwhile.
+    assert threading.active_count() <= n_threads
 
 
 def likeness(one: NDArray[np.int16] | Samples, other: Samples) -> float:
@@ -128,20 +146,7 @@ class TestOpus:
 
     @pytest.mark.parametrize("n_pieces", [0, 1, 3])
     def test_closing_in_the_middle_leaves_nothing_open(self, n_pieces: int) -> None:
-        def held() -> tuple[int, int]:
-            return len(os.listdir("/proc/self/fd")), threading.active_count()
-
-        before = held()
-        for _ in range(20):
-            encoder = OpusEncoder(24_000)
-            for _ in range(n_pieces):
-                encoder.push(chirp(0.1))
-            encoder.close()
-            encoder.close()
-        files, threads = held()
-        # Threads that other tests left idle may end meanwhile.
-        assert files <= before[0]
-        assert threads <= before[1]
+        assert_closing_leaves_nothing_open(lambda: OpusEncoder(24_000), n_pieces)
 
     @pytest.mark.parametrize("cut", [slice(1, None), slice(None, -1), slice(10)])
     def test_pages_that_are_not_whole(self, frames: list[AudioFrame], cut: slice) -> None:

@@ -1,7 +1,6 @@
 """End to end: each format and framing through a real server, heard by our client and by one that is not."""
 
 import json
-import os
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -20,8 +19,8 @@ from kokoro_trio.audio.resampling import Resampler
 from kokoro_trio.client import RequestFailed, Session, Speech, connect
 from kokoro_trio.engine.engine import EngineStatistics
 from kokoro_trio.server.messages import untag
-from tests.test_codecs import likeness
-from tests.test_server import HELLO, Server, hear, in_thread, running, talk, until
+from tests.test_codecs import descriptors, likeness
+from tests.test_server import HELLO, Server, hear, in_thread, running, talk, until, until_all_are_gone
 
 TEXT = "Hello there, my friend. How are you?"
 LONG = "Once more from the beginning, if you please. " * 6
@@ -35,14 +34,6 @@ def connected(server: Server) -> AbstractAsyncContextManager[Session]:
 async def speech_of(session: Session, text: str = TEXT) -> tuple[Speech, NDArray[np.int16]]:
     async with session.speak(text) as speech:
         return speech, await speech.read_all()
-
-
-async def until_all_are_gone(server: Server) -> None:
-    await until(lambda: server.listener.readiness().connections == 0)
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def resampled(samples: NDArray[np.int16], rate_hz: int) -> NDArray[np.float32]:

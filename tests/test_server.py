@@ -105,6 +105,10 @@ async def until(is_so: Callable[[], bool]) -> None:
             await trio.sleep(0.005)
 
 
+async def until_all_are_gone(server: Server) -> None:
+    await until(lambda: server.listener.readiness().connections == 0)
+
+
 def talk(url: str, *messages: dict[str, object], until: int = 1) -> list[bytes | dict[str, object]]:
     """Says the messages and hears until so many requests have ended."""
     with connect(url) as client:
@@ -700,9 +704,7 @@ class TestBadPeers:
         listen = evolve(CONFIG.listen, ping_interval_s=0.05, ping_timeout_s=0.1)
         async with running(listen=listen) as server:
             dead = await in_thread(open_raw_websocket, server)
-            with trio.fail_after(20):
-                while server.listener.readiness().connections:
-                    await trio.sleep(0.01)
+            await until_all_are_gone(server)
             dead.close()
 
     async def test_a_peer_that_resets_in_mid_speech(self) -> None:
@@ -712,8 +714,6 @@ class TestBadPeers:
             await in_thread(peer.recv, 1024)
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
             peer.close()
-            with trio.fail_after(20):
-                while server.listener.readiness().connections:
-                    await trio.sleep(0.01)
+            await until_all_are_gone(server)
             assert server.engine.statistics().sessions == 0
             assert [record.end for record in server.records] == ["disconnected"]
