@@ -18,6 +18,9 @@ from kokoro_trio.errors import BadKnob, SettingsUnreadable
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_WEIGHTS_FOLDER = REPOSITORY / "weights"
 BYTES_PER_SAMPLE = 2
+PREFIX = "KOKORO_"
+"""Any knob may be set under its name with this in front, and that setting wins: other programs export
+`HOST`, `PORT` and `API_KEY` too."""
 
 T = TypeVar("T")
 N = TypeVar("N", int, float)
@@ -139,7 +142,7 @@ class Config:
 
         Raises `BadKnob`, and `SettingsUnreadable` where `env_file` is there in vain.
         """
-        overrides = {"HOST": host, "PORT": None if port is None else str(port)}
+        overrides = {f"{PREFIX}HOST": host, f"{PREFIX}PORT": None if port is None else str(port)}
         given = {name: value for name, value in overrides.items() if value is not None}
         return cls.of(_settings(env_file) | given)
 
@@ -282,13 +285,11 @@ class _Knobs:
 
     def of(self, name: str, default: T, parse: Callable[[str], T], allowed: str) -> T:
         """`parse` raises ValueError for what is not `allowed`. An empty value counts as not set."""
-        value = self.settings.get(name, "").strip()
-        if not value:
-            return default
-        try:
-            return parse(value)
-        except ValueError as error:
-            raise BadKnob(name, value, allowed) from error
+        for written in (f"{PREFIX}{name}", name):
+            value = self.settings.get(written, "").strip()
+            if value:
+                return _parsed(written, value, parse, allowed)
+        return default
 
     def text(self, name: str, default: str) -> str:
         return self.of(name, default, str, "text")
@@ -305,6 +306,13 @@ class _Knobs:
 
     def flag(self, name: str, default: bool) -> bool:
         return self.of(name, default, _flag, "0 or 1")
+
+
+def _parsed(name: str, value: str, parse: Callable[[str], T], allowed: str) -> T:
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise BadKnob(name, value, allowed) from error
 
 
 def _within(parse: Callable[[str], N], minimum: float, maximum: float) -> Callable[[str], N]:

@@ -174,6 +174,7 @@ write_env_file() {
 env_file() {
     cat <<'ENV'
 # Settings of kokoro_trio. A variable of the same name in the environment wins over a line in here.
+# KOKORO_HOST wins over HOST, and so on, for those names that other programs export too.
 # Lines with a # in front show the defaults.
 
 # Clients must show one of these keys; a comma-separated list rotates them.

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -101,6 +101,45 @@ def test_the_environment_wins_over_the_file_and_the_command_line_over_both(
     config = Config.load(env_file=env_file)
     assert (config.listen.api_keys, config.listen.port) == (("of-file",), 2222)
     assert Config.load(port=3333, env_file=env_file).listen.port == 3333
+
+
+@pytest.mark.parametrize(
+    ("knob", "value", "read"),
+    [
+        ("HOST", "127.0.0.2", lambda config: config.listen.host),
+        ("PORT", "4444", lambda config: str(config.listen.port)),
+        ("API_KEY", "mine", lambda config: ",".join(config.listen.api_keys)),
+        ("LOG_LEVEL", "debug", lambda config: config.log.level),
+    ],
+)
+def test_a_prefixed_knob_in_the_file_wins_over_another_programs_variable(
+    knob: str,
+    value: str,
+    read: Callable[[Config], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text(f"API_KEY=k\nKOKORO_{knob}={value}\n")
+    monkeypatch.setenv(knob, "x86_64-conda-linux-gnu")
+    assert read(Config.load(env_file=env_file)) == value
+
+
+def test_the_command_line_wins_over_a_prefixed_knob(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text("API_KEY=k\nKOKORO_HOST=127.0.0.2\nKOKORO_PORT=4444\n")
+    listen = Config.load(host="127.0.0.3", port=5555, env_file=env_file).listen
+    assert (listen.host, listen.port) == ("127.0.0.3", 5555)
+
+
+def test_an_empty_prefixed_knob_counts_as_not_set() -> None:
+    assert Config.of(KEY | {"KOKORO_PORT": "", "PORT": "4444"}).listen.port == 4444
+
+
+def test_a_bad_value_is_reported_under_the_name_it_was_given() -> None:
+    with pytest.raises(BadKnob) as caught:
+        Config.of(KEY | {"KOKORO_PORT": "tcp://10.0.0.1:8000"})
+    assert caught.value.knob == "KOKORO_PORT"
 
 
 def test_a_file_in_another_encoding(tmp_path: Path) -> None:
