@@ -6,6 +6,7 @@ part, frozen and checked.
 
 import ipaddress
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -32,6 +33,8 @@ class ListenConfig:
     port: int
     api_keys: tuple[str, ...] = field(repr=False)
     """Any of these opens the door; none: only a loopback address may be served."""
+    allowed_origins: tuple[str, ...]
+    """Of web pages, beside the server's own, as `https://app.example`; `*`: any."""
     max_connections: int
     max_connections_per_key: int
     max_message_bytes: int
@@ -229,6 +232,7 @@ def _settings(env_file: Path) -> dict[str, str]:
 
 
 DTYPES = ("auto", "float32", "tf32", "bfloat16")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\s]+")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -241,6 +245,12 @@ def _listen(knobs: "_Knobs") -> ListenConfig:
         host=host,
         port=knobs.whole("PORT", 8000, 0, 65_535),
         api_keys=keys,
+        allowed_origins=knobs.of(
+            "ALLOWED_ORIGINS",
+            (),
+            _origins,
+            "* or a comma-separated list of origins such as https://app.example",
+        ),
         max_connections=knobs.whole("MAX_CONNECTIONS", 1000, 1, 1_000_000),
         max_connections_per_key=knobs.whole("MAX_CONNECTIONS_PER_KEY", 1000, 1, 1_000_000),
         max_message_bytes=knobs.whole("WS_MAX_MESSAGE_BYTES", 2_097_152, 1024, 1_000_000_000),
@@ -343,6 +353,13 @@ def _one_of(allowed: Sequence[str]) -> Callable[[str], str]:
         return value.lower()
 
     return checked
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    origins = tuple(each.strip().lower().removesuffix("/") for each in value.split(",") if each.strip())
+    if not all(each == "*" or _ORIGIN.fullmatch(each) for each in origins):
+        raise ValueError(value)
+    return origins
 
 
 def _device(value: str) -> str:

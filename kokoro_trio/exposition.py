@@ -31,7 +31,7 @@ FINE_BUCKETS_S = (0.001, 0.0025, 0.005, *BUCKETS_S)
 STEP_KINDS = ("prosody", "vocode")
 ENDS = ("done", "canceled", DISCONNECTED, *request_error_codes())
 OTHER_END = "other"
-REFUSING_STATUSES = (401, 404, 503)
+REFUSING_STATUSES = (401, 403, 404, 503)
 _OWN_THREADS = Path("/proc/self/task")
 """Those that Python does not know of too: the model computes in some."""
 

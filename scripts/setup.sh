@@ -180,6 +180,9 @@ env_file() {
 # Clients must show one of these keys; a comma-separated list rotates them.
 API_KEY=dev-key
 
+# Web pages of other origins that may use the server: https://app.example,http://localhost:5173 or *
+#ALLOWED_ORIGINS=
+
 #HOST=0.0.0.0
 #PORT=8000
 

@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import httpx
 import pytest
@@ -15,8 +15,11 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from kokoro_trio.server.connection import DeadlineStream
-from kokoro_trio.server.http import Application, HttpServer
+from kokoro_trio.server.http import HttpServer
 from tests.process import Server, running, start
+
+if TYPE_CHECKING:
+    from kokoro_trio.server.http_speech import Application
 
 LONG = "one two three four five six seven. " * 8
 

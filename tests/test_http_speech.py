@@ -151,6 +151,39 @@ class TestSpeaking:
         assert metrics["audio_seconds_total"] == pytest.approx(record.audio_s)
 
 
+class TestOrigins:
+    APP = "https://app.example"
+
+    async def ask(self, server: Server, method: str = "POST", **headers: str) -> httpx.Response:
+        return await in_thread(httpx.request, method, url(server) + PATH, json=HELLO, headers=headers)
+
+    async def test_allowed_page_may_read_audio_and_errors(self) -> None:
+        listen = evolve(CONFIG.listen, allowed_origins=(self.APP,))
+        async with running(voices=KOKORO, listen=listen) as server:
+            spoken = await self.ask(server, **KEY, Origin=self.APP)
+            no_key = await self.ask(server, Origin=self.APP)
+        assert (spoken.status_code, no_key.status_code) == (200, 401)
+        for answer in (spoken, no_key):
+            assert answer.headers["Access-Control-Allow-Origin"] == self.APP
+            assert "X-Request-Id" in answer.headers["Access-Control-Expose-Headers"]
+
+    async def test_preflight_without_a_key(self) -> None:
+        listen = evolve(CONFIG.listen, allowed_origins=(self.APP,))
+        preflight = {"Origin": self.APP, "Access-Control-Request-Method": "POST"}
+        async with running(voices=KOKORO, listen=listen) as server:
+            answer = await self.ask(server, "OPTIONS", **preflight)
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert answer.headers["Access-Control-Allow-Origin"] == self.APP
+
+    async def test_plain_text_of_a_foreign_page_is_not_spoken(self) -> None:
+        """It needs no preflight, and where there is no key it needs nothing else."""
+        async with running(voices=KOKORO, listen=evolve(CONFIG.listen, api_keys=())) as server:
+            answer = await self.ask(server, **{"Origin": self.APP, "Content-Type": "text/plain"})
+            assert (answer.status_code, answer.json()["error"]["code"]) == (403, "foreign_origin")
+            assert server.engine.statistics().steps_run == 0
+            assert (await self.ask(server, Origin=url(server))).status_code == 200
+
+
 class TestErrors:
     @pytest.mark.parametrize(
         ("fields", "status", "code", "param"),

@@ -1,6 +1,7 @@
 """End to end: the page in a real Chromium, with tones instead of a model, and once with the model."""
 
 import base64
+import http.server
 import json
 import re
 import shutil
@@ -30,6 +31,7 @@ from kokoro_trio.text.segmentation import word_count
 from tests import process
 from tests.conftest import StumblingSynthesizer
 from tests.recording import recorded_page_files
+from tests.test_openai import KOKORO
 from tests.test_protocol import VOICES
 from tests.test_server import CONFIG, LIMITS, Server, SlowTones, hear, running
 
@@ -351,6 +353,81 @@ class TestDoor:
         guest.page.evaluate("localStorage.setItem('kokoro_trio.key', 'of yesterday')")
         guest.page.reload()
         expect(guest.page.locator("#key-error")).to_have_text("The server does not know this key.")
+
+
+@pytest.fixture
+def foreign_page(chromium: Browser) -> Iterator[Page]:
+    """A page of another origin: another port is one."""
+    site = http.server.ThreadingHTTPServer(("127.0.0.1", 0), EmptyPage)
+    threading.Thread(target=site.serve_forever).start()
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{site.server_port}/")
+    yield page
+    context.close()
+    site.shutdown()
+    site.server_close()
+
+
+class EmptyPage(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Not on standard error."""
+
+
+ASK_FROM_ELSEWHERE = """async (server) => {
+  const body = JSON.stringify({ input: "Hello.", voice: "female", response_format: "pcm" });
+  const json = { "Content-Type": "application/json", "x-stainless-os": "?" };
+  const headers = { Authorization: "Bearer first", ...json };
+  const status = (answer) => answer.status;
+  const fetched = (path, how) => fetch(server + path, how).then(status, () => "kept from the page");
+  const socket = new WebSocket(server.replace("http", "ws") + "v1/audio/speech/stream/ws?api_key=first");
+  const opened = new Promise((resolve) => {
+    socket.onopen = () => resolve("open");
+    socket.onerror = () => resolve("refused");
+  });
+  return {
+    voices: await fetched("v1/audio/voices", { headers: { "X-API-Key": "first" } }),
+    wrongKey: await fetched("v1/audio/voices", { headers: { "X-API-Key": "wrong" } }),
+    speech: await fetched("v1/audio/speech", { method: "POST", headers, body }),
+    plainText: await fetched("v1/audio/speech?api_key=first", { method: "POST", body }),
+    socket: await opened,
+  };
+}"""
+
+
+@in_browser
+class TestForeignPage:
+    def test_is_refused_by_default(self, tones: Served, foreign_page: Page) -> None:
+        n_spoken = len(tones.server.records)
+        kept = "kept from the page"
+        assert foreign_page.evaluate(ASK_FROM_ELSEWHERE, tones.url) == {
+            "voices": kept,
+            "wrongKey": kept,
+            "speech": kept,
+            "plainText": kept,
+            "socket": "refused",
+        }
+        assert len(tones.server.records) == n_spoken
+
+    @pytest.mark.parametrize("knob", ["its origin", "*"])
+    def test_may_use_the_server_where_it_is_listed(self, knob: str, foreign_page: Page) -> None:
+        origin = foreign_page.evaluate("location.origin") if knob == "its origin" else knob
+        with serving(listen=evolve(CONFIG.listen, allowed_origins=(origin,)), voices=KOKORO) as served:
+            told = foreign_page.evaluate(ASK_FROM_ELSEWHERE, served.url)
+            foreign_page.close()
+        assert told == {
+            "voices": 200,
+            "wrongKey": 401,
+            "speech": 200,
+            "plainText": 200,
+            "socket": "open",
+        }
 
 
 @in_browser

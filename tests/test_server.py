@@ -33,6 +33,8 @@ from kokoro_trio.model.custom_voices import CustomVoices
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.model.voices import VoiceCatalogue
 from kokoro_trio.server.listener import Listener, Speaker
+from kokoro_trio.server.messages import WEBSOCKET_PATH
+from kokoro_trio.server.together import TOGETHER_PATH
 from kokoro_trio.speech import Samples, Window
 from kokoro_trio.text.reading import Sentence
 from tests.conftest import Speller
@@ -344,6 +346,39 @@ class TestDoor:
             first = await in_thread(open_raw_websocket, server)
             assert (await in_thread(status_of_handshake, server.url()))[0] == 503
             first.close()
+
+
+class TestOrigins:
+    APP = "https://app.example"
+
+    @pytest.mark.parametrize("path", [WEBSOCKET_PATH, TOGETHER_PATH])
+    async def test_handshake_of_a_foreign_page_gets_403(self, path: str) -> None:
+        async with running() as server:
+            with structlog.testing.capture_logs() as logged:
+                for key in ("first", "wrong"):
+                    url = server.url(path, key)
+                    assert (await in_thread(status_of_handshake, url, Origin=self.APP))[0] == 403
+            metrics = scraped((await server.get("/metrics")).text)
+        assert metrics["turned_away_total{status=403}"] == 2
+        told = [(each["event"], each["origin"], each["host"]) for each in logged]
+        assert told == [("foreign_origin", self.APP, f"127.0.0.1:{server.port}")] * 2
+
+    @pytest.mark.parametrize("path", [WEBSOCKET_PATH, TOGETHER_PATH])
+    async def test_handshake_of_an_allowed_page(self, path: str) -> None:
+        listen = evolve(CONFIG.listen, allowed_origins=(self.APP,))
+        async with running(listen=listen) as server:
+            for origin in (self.APP, f"http://127.0.0.1:{server.port}"):
+                assert (await in_thread(status_of_handshake, server.url(path), Origin=origin))[0] == 101
+            assert (await in_thread(status_of_handshake, server.url(path, "wrong"), Origin=origin))[0] == 401
+
+    async def test_voices_of_an_allowed_page(self) -> None:
+        listen = evolve(CONFIG.listen, allowed_origins=(self.APP,))
+        async with running(listen=listen) as server:
+            found = await server.get("/v1/audio/voices?api_key=first", Origin=self.APP)
+            refused = await server.get("/v1/audio/voices", Origin=self.APP)
+        assert (found.status_code, refused.status_code) == (200, 401)
+        for answer in (found, refused):
+            assert answer.headers["Access-Control-Allow-Origin"] == self.APP
 
 
 class TestVoices:

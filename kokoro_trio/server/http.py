@@ -1,6 +1,6 @@
 """The HTTP side: the page, health and readiness, which voices there are, and how the server is doing."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import trio
 from attrs import asdict, frozen
@@ -18,7 +18,7 @@ from kokoro_trio.errors import Overloaded
 from kokoro_trio.exposition import Exposition
 from kokoro_trio.model.voices import Voice
 from kokoro_trio.server.connection import DeadlineStream
-from kokoro_trio.server.http_speech import RETRY_AFTER_S, Event, Receive, Send
+from kokoro_trio.server.http_speech import RETRY_AFTER_S, Application, Event, Receive, Send
 from kokoro_trio.server.keys import Door
 from kokoro_trio.server.openai import (
     MODELS,
@@ -34,7 +34,6 @@ from kokoro_trio.server.page import HEADERS, INDEX, PageFile, page_files
 from kokoro_trio.text.languages import tag_of
 
 VOICES_PATH = "/v1/audio/voices"
-Application = Callable[[Event, Receive, Send], Awaitable[None]]
 
 
 @frozen

@@ -49,6 +49,7 @@ JSON_CONTENT_TYPE = "application/json"
 Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
+Application = Callable[[Event, Receive, Send], Awaitable[None]]
 
 
 class ClientLeft(Exception):

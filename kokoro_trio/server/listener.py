@@ -27,6 +27,7 @@ from kokoro_trio.server.http_speech import RETRY_AFTER_S, HttpSpeech
 from kokoro_trio.server.keys import Door
 from kokoro_trio.server.messages import WEBSOCKET_PATH
 from kokoro_trio.server.openai import SPEECH_PATH
+from kokoro_trio.server.origins import CrossOrigin, Headers, Origins, text_of
 from kokoro_trio.server.protocol import Protocol
 from kokoro_trio.server.session import Session
 from kokoro_trio.server.together import TOGETHER_PATH, Together
@@ -79,6 +80,7 @@ class Listener:
         self._exposition = exposition
         exposition.watch(engine.statistics, lambda: len(self._sessions))
         self._door = Door(config.api_keys)
+        self._origins = Origins.of(config.allowed_origins)
         self._http_speech = HttpSpeech(
             config,
             stream_config,
@@ -90,7 +92,7 @@ class Listener:
             on_refused=exposition.message_refused,
         )
         app = make_app(self.readiness, self._voices, self._door, exposition)
-        self._http = HttpServer(routed(app, SPEECH_PATH, self._http_speech))
+        self._http = HttpServer(CrossOrigin(routed(app, SPEECH_PATH, self._http_speech), self._origins))
         self._sessions: dict[Session, int | None] = {}
         """Each with the number of the key that opened the door for it."""
         self.n_sockets = 0
@@ -200,9 +202,9 @@ class Listener:
             if handshake.cancelled_caught or head is None:
                 await trio.aclose_forcefully(tcp_stream)
                 return
-            if _wants_websocket(head):
+            if (handshake_request := _websocket_request(head)) is not None:
                 stream = DeadlineStream(tcp_stream, head, self._stream_config.send_timeout_s)
-                await self._serve_websocket(stream)
+                await self._serve_websocket(stream, list(handshake_request.headers))
             else:
                 # Whoever plays what it reads, and reads no further than it plays, makes writes wait.
                 stream = DeadlineStream(tcp_stream, head, self._config.http_send_timeout_s)
@@ -222,14 +224,15 @@ class Listener:
             await self._http.serve(stream)
             nursery.cancel_scope.cancel()
 
-    async def _serve_websocket(self, stream: DeadlineStream) -> None:
+    async def _serve_websocket(self, stream: DeadlineStream, headers: Headers) -> None:
+        """`headers` are those of the request, as trio-websocket keeps some for itself."""
         async with trio.open_nursery() as nursery:
             with trio.fail_after(self._config.handshake_timeout_s):
                 request = await trio_websocket.wrap_server_stream(
                     nursery, stream, max_message_size=self._config.max_message_bytes
                 )
-            key = self._door.key_for(urlsplit(request.path).query, request.headers)
-            if (refusal := self._refusal(request.path, key)) is not None:
+            key = self._door.key_for(urlsplit(request.path).query, headers)
+            if (refusal := self._refusal(request.path, headers, key)) is not None:
                 self._exposition.turned_away(refusal.status)
                 await request.reject(
                     refusal.status, extra_headers=refusal.headers, body=refusal.status.phrase.encode()
@@ -291,10 +294,13 @@ class Listener:
         self._exposition.request_ended(record)
         self._on_request_end(record)
 
-    def _refusal(self, path: str, key: int | None) -> "_Refusal | None":
+    def _refusal(self, path: str, headers: Headers, key: int | None) -> "_Refusal | None":
         """Why a handshake is refused; a key is asked for before anything is told."""
         if urlsplit(path).path not in (WEBSOCKET_PATH, TOGETHER_PATH):
             return _Refusal(HTTPStatus.NOT_FOUND)
+        if not self._origins.allow(headers):
+            log.info("foreign_origin", origin=text_of(headers, b"origin"), host=text_of(headers, b"host"))
+            return _Refusal(HTTPStatus.FORBIDDEN)
         if key is None:
             return _Refusal(HTTPStatus.UNAUTHORIZED, [(b"WWW-Authenticate", b"Bearer")])
         n_of_key = sum(other == key for other in self._sessions.values())
@@ -334,13 +340,15 @@ async def _read_head(stream: trio.SocketStream) -> bytes | None:
     return received
 
 
-def _wants_websocket(head: bytes) -> bool:
+def _websocket_request(head: bytes) -> h11.Request | None:
+    """The request where it asks for a WebSocket."""
     parser = h11.Connection(h11.SERVER)
     parser.receive_data(head)
     try:
         request = parser.next_event()
     except h11.RemoteProtocolError:
-        return False  # hypercorn says what is wrong with it.
+        return None  # hypercorn says what is wrong with it.
     if not isinstance(request, h11.Request):
-        return False
-    return any(name == b"upgrade" and value.lower() == b"websocket" for name, value in request.headers)
+        return None
+    upgrades = {value.lower() for name, value in request.headers if name == b"upgrade"}
+    return request if b"websocket" in upgrades else None

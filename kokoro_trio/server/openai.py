@@ -198,6 +198,11 @@ def wrong_key() -> Refusal:
     )
 
 
+def foreign_origin() -> Refusal:
+    message = "pages of this origin may not use the server; its knob ALLOWED_ORIGINS lists those that may"
+    return Refusal(HTTPStatus.FORBIDDEN, message, code="foreign_origin")
+
+
 def wrong_method(allowed: str) -> Refusal:
     message = f"this address takes {allowed} requests only"
     return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, message, headers=[("Allow", allowed)])
