@@ -39,6 +39,7 @@ from bench.load import Spread, percentiles_ms, speak
 from bench.sentences import SENTENCES, read_long_text, read_sentences, read_short_sentences
 from bench.vitals import Slope, Vitals, Watch, has_settled, read_vitals, settled
 from kokoro_trio.client import connect_with, connection_options
+from kokoro_trio.config import ClientConfig
 from kokoro_trio.errors import KokoroTrioError
 
 N_QUARTERS = 4
@@ -159,11 +160,12 @@ async def measure(
 ) -> Soak:
     """Raises `StateUnknown`, and `ClientError` where the warm-up fails."""
     load_before = os.getloadavg()[0]
-    await _warm_up(options, sentences)
-    idle = await read_vitals(options)
+    metrics = at_metrics(options)
+    await _warm_up(options, metrics, sentences)
+    idle = await read_vitals(metrics)
     plan = Plan(options.seed, options.pace, options.minutes * MINUTE_S / N_QUARTERS, N_QUARTERS)
     callers = Callers(options, plan, sentences, short, long_text, trio.current_time())
-    watch = Watch(options)
+    watch = Watch(metrics)
     with tqdm(total=int(plan.length_s), unit="s", disable=None) as progress:
         async with trio.open_nursery() as nursery:
             for call in callers.mix(options.clients):
@@ -173,18 +175,25 @@ async def measure(
                 nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
-    after = await settled(options, idle, SETTLE_TIMEOUT_S)
+    after = await settled(metrics, idle, SETTLE_TIMEOUT_S)
     vitals = [evolve(each, at_s=each.at_s - callers.began_at) for each in watch.seen]
     return summed_up(options, callers.seen, idle, vitals, after, (load_before, os.getloadavg()[0]))
 
 
-async def _warm_up(options: argparse.Namespace, sentences: Sequence[str]) -> None:
+def at_metrics(options: argparse.Namespace) -> argparse.Namespace:
+    """The options with the port at which the server serves `/metrics`."""
+    return argparse.Namespace(**vars(options) | {"port": options.metrics_port or options.port})
+
+
+async def _warm_up(
+    options: argparse.Namespace, metrics: argparse.Namespace, sentences: Sequence[str]
+) -> None:
     """And waits until the server has closed what that needed."""
-    before = await read_vitals(options)
+    before = await read_vitals(metrics)
     async with connect_with(options) as session:
         for sentence in sentences[:WARM_UP_SENTENCES]:
             await speak(session, sentence, None)
-    await settled(options, before, timeout_s=2.0)
+    await settled(metrics, before, timeout_s=2.0)
 
 
 # What it comes to.
@@ -356,6 +365,12 @@ def command_line() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[connection_options()],
+    )
+    parser.add_argument(
+        "--metrics-port",
+        type=int,
+        default=ClientConfig.load().metrics_port,
+        help="where the server serves /metrics (default: METRICS_PORT, or else --port)",
     )
     parser.add_argument("--minutes", type=_positive, default=10.0, help="default: 10")
     parser.add_argument("--clients", type=_count, default=8, help="default: %(default)s, one of each kind")

@@ -33,6 +33,7 @@ from kokoro_trio.metrics import MetricsLog, RequestRecord
 from kokoro_trio.model.synthesizer import Synthesizer
 from kokoro_trio.model.voices import VoiceCatalogue
 from kokoro_trio.server.listener import SPARE_SOCKETS, Listener, Speaker
+from kokoro_trio.server.metrics_port import serve_metrics
 from kokoro_trio.supervisor import READY, STOPPING, Supervisor
 from kokoro_trio.text.g2p import load as load_g2p
 
@@ -120,6 +121,8 @@ async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestR
         shut_down = partial(_shut_down_on_signal, config.listen.shutdown_grace_s, listener, supervisor)
         await nursery.start(shut_down, nursery)
         nursery.start_soon(supervisor.reassure)
+        if config.listen.metrics_port:
+            await nursery.start(serve_metrics, config.listen, exposition)
         port = await nursery.start(listener.serve)
         logger.info("listening", host=config.listen.host, port=port)
         nursery.start_soon(_prove_alive, config.engine.stuck_after_s)

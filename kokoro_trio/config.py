@@ -33,6 +33,8 @@ class ListenConfig:
     port: int
     api_keys: tuple[str, ...] = field(repr=False)
     """Any of these opens the door; none: only a loopback address may be served."""
+    metrics_port: int
+    """0: `/metrics` is on `port`."""
     allowed_origins: tuple[str, ...]
     """Of web pages, beside the server's own, as `https://app.example`; `*`: any."""
     max_connections: int
@@ -206,6 +208,8 @@ class ClientConfig:
     host: str
     port: int
     api_key: str | None
+    metrics_port: int | None = None
+    """None: `/metrics` is on `port`."""
 
     @classmethod
     def load(cls, env_file: Path = REPOSITORY / ".env") -> "ClientConfig":
@@ -217,6 +221,7 @@ class ClientConfig:
             host=knobs.text("RUNPOD_TCP_HOST", "127.0.0.1"),
             port=knobs.whole("RUNPOD_TCP_PORT", local_port, 1, 65_535),
             api_key=keys[0].strip() or None,
+            metrics_port=knobs.whole("METRICS_PORT", 0, 0, 65_535) or None,
         )
 
 
@@ -245,6 +250,7 @@ def _listen(knobs: "_Knobs") -> ListenConfig:
         host=host,
         port=knobs.whole("PORT", 8000, 0, 65_535),
         api_keys=keys,
+        metrics_port=knobs.whole("METRICS_PORT", 0, 0, 65_535),
         allowed_origins=knobs.of(
             "ALLOWED_ORIGINS",
             (),

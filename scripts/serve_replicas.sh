@@ -178,8 +178,10 @@ want_restart() {
 # start_replica NUMBER
 start_replica() {
     local folder=logs/replica-$1
-    # With the prefix, which wins over whatever .env has.
-    local settings=("KOKORO_HOST=127.0.0.1" "KOKORO_PORT=$((port + $1))" "KOKORO_LOG_FOLDER=$folder")
+    # With the prefix, which wins over whatever .env has. The replicas cannot share one METRICS_PORT, and only
+    # this machine reaches the ports that they have.
+    local settings=("KOKORO_HOST=127.0.0.1" "KOKORO_PORT=$((port + $1))" "KOKORO_METRICS_PORT=0")
+    settings+=("KOKORO_LOG_FOLDER=$folder")
     mkdir -p "$folder"
     if [ "$n_gpus" -gt 0 ]; then
         settings+=("KOKORO_DEVICE=${KOKORO_DEVICE:-cuda:$((($1 - 1) % n_gpus))}")

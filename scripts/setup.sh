@@ -185,6 +185,8 @@ API_KEY=dev-key
 
 #HOST=0.0.0.0
 #PORT=8000
+# Where /metrics is served instead of on PORT; 0: on PORT. It needs no key.
+#METRICS_PORT=0
 
 # Where scripts/client.py, scripts/warmup.py and the bench connect. The port's default is PORT.
 #RUNPOD_TCP_HOST=127.0.0.1

@@ -80,6 +80,7 @@ def test_an_empty_value_counts_as_not_set() -> None:
         ("MAX_UTTERANCE_WORDS", "0"),
         ("G2P_PROCESSES", "some"),
         ("G2P_PROCESSES", "65"),
+        ("METRICS_PORT", "65536"),
     ],
 )
 def test_a_bad_value_names_its_knob_and_what_is_allowed(knob: str, value: str) -> None:
@@ -183,5 +184,5 @@ def test_where_clients_connect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     env_file = tmp_path / ".env"
     env_file.write_text("API_KEY=one,two\nPORT=1111\n")
     assert ClientConfig.load(env_file) == ClientConfig("127.0.0.1", 1111, "one")
-    env_file.write_text("RUNPOD_TCP_HOST=pod.example\nRUNPOD_TCP_PORT=40001\n")
-    assert ClientConfig.load(env_file) == ClientConfig("pod.example", 40001, None)
+    env_file.write_text("RUNPOD_TCP_HOST=pod.example\nRUNPOD_TCP_PORT=40001\nMETRICS_PORT=9100\n")
+    assert ClientConfig.load(env_file) == ClientConfig("pod.example", 40001, None, 9100)

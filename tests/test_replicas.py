@@ -120,6 +120,8 @@ exec "{sys.executable}" "$@"
         "PYTHONPATH": str(REPOSITORY),
         "API_KEY": KEY,
         "HOST": "127.0.0.1",
+        # Each replica would want it for itself.
+        "METRICS_PORT": str(free_port()),
         "TONES_STEP_S": "0.15",
         "CUSTOM_VOICES_FOLDER": str(folder / "custom_voices"),
     }

@@ -76,6 +76,16 @@ class TestKubernetes:
         assert float(pre_stop_s) > probe["periodSeconds"] * probe["failureThreshold"]
         assert pod["terminationGracePeriodSeconds"] > float(pre_stop_s) + grace_s + HANG_UP_S
 
+    def test_metrics_are_scraped_at_a_port_that_the_service_does_not_have(self) -> None:
+        template = manifest("deployment.yaml")["spec"]["template"]
+        [server] = template["spec"]["containers"]
+        settings = {each["name"]: each.get("value", "k") for each in server["env"]}
+        port = Config.of(settings).listen.metrics_port
+        assert template["metadata"]["annotations"]["prometheus.io/port"] == str(port)
+        assert {"name": "metrics", "containerPort": port} in server["ports"]
+        [service] = manifest("service.yaml")["spec"]["ports"]
+        assert service["targetPort"] == "speech"
+
     def test_what_it_scales_by_is_made_of_what_the_server_tells(self) -> None:
         [metric] = manifest("autoscaler.yaml")["spec"]["metrics"]
         [rule] = manifest("prometheus-adapter.yaml")["rules"]["custom"]

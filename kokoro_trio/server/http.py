@@ -67,11 +67,13 @@ def make_app(
     readiness: Callable[[], Readiness],
     voices: Callable[[], Sequence[Voice] | None],
     door: Door,
-    exposition: Exposition,
+    exposition: Exposition | None,
 ) -> QuartTrio:
-    """`voices` tells none at all while the model is loading."""
+    """`voices` tells none at all while the model is loading. `exposition`: where `/metrics` is served too."""
     app = QuartTrio(__name__)
     page = page_files()
+    if exposition is not None:
+        _add_metrics(app, exposition)
 
     @app.get("/")
     async def index() -> Response:
@@ -95,12 +97,6 @@ def make_app(
             response.status_code = 503
             response.headers["Retry-After"] = str(RETRY_AFTER_S)
         return response
-
-    # Without the key, as scrapers are set up: it holds nothing that anybody said.
-    @app.get("/metrics")
-    async def metrics() -> Response:
-        text, content_type = exposition.scrape(request.headers.get("Accept", ""))
-        return Response(text, content_type=content_type)
 
     @app.get(VOICES_PATH)
     async def list_voices() -> Response:
@@ -140,6 +136,21 @@ def make_app(
         return await refuse(not_found(request.path))
 
     return app
+
+
+def make_metrics_app(exposition: Exposition) -> Application:
+    """`/metrics` and nothing else."""
+    app = QuartTrio(__name__)
+    _add_metrics(app, exposition)
+    return app  # type: ignore[return-value]  # typed for each kind of event
+
+
+def _add_metrics(app: QuartTrio, exposition: Exposition) -> None:
+    # Without the key, as scrapers are set up: it holds nothing that anybody said.
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        text, content_type = exposition.scrape(request.headers.get("Accept", ""))
+        return Response(text, content_type=content_type)
 
 
 async def _page_file(file: PageFile) -> Response:
@@ -202,7 +213,11 @@ class HttpServer:
     async def serve(self, stream: DeadlineStream) -> None:
         # hypercorn is typed for its own TLS streams, and takes any stream that has a `socket`.
         server = _Connection(self._app, self._config, self._context, ConnectionState({}), stream)  # type: ignore[arg-type]
-        await server.run()
+        async with trio.open_nursery() as nursery:
+            # hypercorn shields its writes: a write that waits for its peer would hold up a shutdown.
+            nursery.start_soon(stream.close_when_cancelled)
+            await server.run()
+            nursery.cancel_scope.cancel()
 
     async def until_idle(self) -> None:
         """Until the response to every request that was received has been sent, or given up."""

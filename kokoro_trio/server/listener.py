@@ -5,7 +5,8 @@ send for seconds and a shutdown with it, and it costs nearly twice the time per 
 """
 
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from urllib.parse import parse_qsl, urlsplit
 
@@ -91,7 +92,8 @@ class Listener:
             on_request_end=self._request_ended,
             on_refused=exposition.message_refused,
         )
-        app = make_app(self.readiness, self._voices, self._door, exposition)
+        metrics = None if config.metrics_port else exposition
+        app = make_app(self.readiness, self._voices, self._door, metrics)
         self._http = HttpServer(CrossOrigin(routed(app, SPEECH_PATH, self._http_speech), self._origins))
         self._sessions: dict[Session, int | None] = {}
         """Each with the number of the key that opened the door for it."""
@@ -111,11 +113,7 @@ class Listener:
 
     async def serve(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves until cancelled; reports the port as started. Raises `AddressUnavailable`."""
-        try:
-            listeners = await trio.open_tcp_listeners(self._config.port, host=self._config.host)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise AddressUnavailable(self._config.host, self._config.port, reason) from error
+        listeners = await open_listeners(self._config.host, self._config.port)
         port: int = listeners[0].socket.getsockname()[1]
         task_status.started(port)
         await trio.serve_listeners(self._serve_stream, listeners)
@@ -191,38 +189,29 @@ class Listener:
     # One connection.
 
     async def _serve_stream(self, tcp_stream: trio.SocketStream) -> None:
-        """Whatever happens on one connection stays there: an exception here would end the server."""
         self.n_sockets += 1
         try:
-            if self.n_sockets > self._config.max_connections + SPARE_SOCKETS:
-                await _turn_away(tcp_stream)
-                return
-            with trio.move_on_after(self._config.handshake_timeout_s) as handshake:
-                head = await _read_head(tcp_stream)
-            if handshake.cancelled_caught or head is None:
-                await trio.aclose_forcefully(tcp_stream)
-                return
-            if (handshake_request := _websocket_request(head)) is not None:
-                stream = DeadlineStream(tcp_stream, head, self._stream_config.send_timeout_s)
-                await self._serve_websocket(stream, list(handshake_request.headers))
-            else:
-                # Whoever plays what it reads, and reads no further than it plays, makes writes wait.
-                stream = DeadlineStream(tcp_stream, head, self._config.http_send_timeout_s)
-                await self._serve_http(stream)
-        except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, ConnectionGone):
-            pass  # A peer that went away, or never finished its handshake.
-        except* Exception:
-            log.exception("connection_failed")
+            async with containing_faults(tcp_stream):
+                await self._serve_request(tcp_stream)
         finally:
             self.n_sockets -= 1
-            await trio.aclose_forcefully(tcp_stream)
 
-    async def _serve_http(self, stream: DeadlineStream) -> None:
-        async with trio.open_nursery() as nursery:
-            # hypercorn shields its writes: one that waits for its peer would hold up the end of the server.
-            nursery.start_soon(stream.close_when_cancelled)
+    async def _serve_request(self, tcp_stream: trio.SocketStream) -> None:
+        if self.n_sockets > self._config.max_connections + SPARE_SOCKETS:
+            await _turn_away(tcp_stream)
+            return
+        head = None
+        with trio.move_on_after(self._config.handshake_timeout_s):
+            head = await _read_head(tcp_stream)
+        if head is None:
+            return
+        if (handshake := _websocket_request(head)) is not None:
+            stream = DeadlineStream(tcp_stream, head, self._stream_config.send_timeout_s)
+            await self._serve_websocket(stream, list(handshake.headers))
+        else:
+            # A client that reads only as fast as it plays blocks our writes.
+            stream = DeadlineStream(tcp_stream, head, self._config.http_send_timeout_s)
             await self._http.serve(stream)
-            nursery.cancel_scope.cancel()
 
     async def _serve_websocket(self, stream: DeadlineStream, headers: Headers) -> None:
         """`headers` are those of the request, as trio-websocket keeps some for itself."""
@@ -311,6 +300,27 @@ class Listener:
         if is_full or not self.readiness().is_ready:
             return _Refusal(HTTPStatus.SERVICE_UNAVAILABLE, [(b"Retry-After", b"%d" % RETRY_AFTER_S)])
         return None
+
+
+async def open_listeners(host: str, port: int) -> list[trio.SocketListener]:
+    """Raises `AddressUnavailable`."""
+    try:
+        return await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        raise AddressUnavailable(host, port, error.strerror or str(error)) from error
+
+
+@asynccontextmanager
+async def containing_faults(stream: trio.SocketStream) -> AsyncIterator[None]:
+    """Closes the stream at the end, and logs what goes wrong: an exception would end the server."""
+    try:
+        yield
+    except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, ConnectionGone):
+        pass  # A peer that went away, or never finished its handshake.
+    except* Exception:
+        log.exception("connection_failed")
+    finally:
+        await trio.aclose_forcefully(stream)
 
 
 @frozen

@@ -1,0 +1,27 @@
+"""`/metrics` on a port of its own (knob METRICS_PORT), which a firewall can keep apart from speech."""
+
+import trio
+
+from kokoro_trio.config import ListenConfig
+from kokoro_trio.exposition import Exposition
+from kokoro_trio.server.connection import DeadlineStream
+from kokoro_trio.server.http import HttpServer, make_metrics_app
+from kokoro_trio.server.listener import containing_faults, open_listeners
+
+
+async def serve_metrics(
+    config: ListenConfig,
+    exposition: Exposition,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serves until cancelled. Raises `AddressUnavailable`."""
+    http = HttpServer(make_metrics_app(exposition))
+
+    async def serve_stream(stream: trio.SocketStream) -> None:
+        async with containing_faults(stream):
+            await http.serve(DeadlineStream(stream, b"", config.http_send_timeout_s))
+
+    listeners = await open_listeners(config.host, config.metrics_port)
+    task_status.started()
+    await trio.serve_listeners(serve_stream, listeners)
