@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
+from urllib.parse import quote
 
 import attrs
 import httpx
@@ -327,6 +328,46 @@ class TestDoor:
         expect(guest.page.locator("#door")).to_be_visible()
         guest.page.reload()
         expect(guest.page.locator("#door")).to_be_visible()
+
+    def test_takes_the_key_of_a_link(self, tones: Served, visit: Callable[..., Visit]) -> None:
+        guest = visit(f"{tones.url}#key=first")
+        expect(guest.page.locator("#studio")).to_be_visible()
+        assert guest.page.url == tones.url
+        assert guest.page.evaluate("localStorage.getItem('kokoro_trio.key')") == "first"
+        guest.page.reload()
+        expect(guest.page.locator("#studio")).to_be_visible()
+
+    def test_takes_the_key_of_a_link_in_an_open_tab(self, tones: Served, visit: Callable[..., Visit]) -> None:
+        guest = visit(tones.url)
+        guest.page.fill("#key", "third")
+        guest.page.keyboard.press("Enter")
+        expect(guest.page.locator("#key-error")).not_to_be_empty()
+        guest.page.goto(f"{tones.url}#key=first")
+        expect(guest.page.locator("#studio")).to_be_visible()
+        assert guest.page.url == tones.url
+
+    def test_key_of_a_link_is_not_in_the_history(self, tones: Served, visit: Callable[..., Visit]) -> None:
+        guest = visit(f"{tones.url}#key=first")
+        expect(guest.page.locator("#studio")).to_be_visible()
+        guest.page.goto(f"{tones.url}healthz")
+        guest.page.go_back()
+        expect(guest.page.locator("#studio")).to_be_visible()
+        assert guest.page.url == tones.url
+
+    def test_wrong_key_of_a_link(self, tones: Served, visit: Callable[..., Visit]) -> None:
+        guest = visit(f"{tones.url}#key=third")
+        expect(guest.page.locator("#key-error")).to_have_text("The server does not know this key.")
+        assert guest.page.url == tones.url
+        assert guest.page.evaluate("localStorage.length") == 0
+
+    def test_key_with_letters_that_a_link_must_escape(self, visit: Callable[..., Visit]) -> None:
+        key = "a+b&c=ü %2f#"
+        with serving(listen=evolve(CONFIG.listen, api_keys=(key,))) as served:
+            guest = visit(f"{served.url}#key={quote(key, safe='')}")
+            expect(guest.page.locator("#studio")).to_be_visible()
+            guest.speak("Hello.")
+            guest.until_spoken()
+            guest.page.close()
 
     def test_a_server_without_keys_does_not_ask(self, visit: Callable[..., Visit]) -> None:
         with serving(listen=evolve(CONFIG.listen, api_keys=())) as served:

@@ -88,6 +88,16 @@ function showStudio() {
   if (matchMedia("(pointer: fine)").matches) text.focus({ preventScroll: true });
 }
 
+/**
+ * The key of a link that scripts/start.sh prints, `#key=…`, or an empty one. It is removed from the address bar
+ * and from the history. No browser sends a fragment to a server.
+ */
+function linkedKey() {
+  const key = new URLSearchParams(location.hash.slice(1)).get("key") ?? "";
+  if (key) history.replaceState(null, "", location.pathname + location.search);
+  return key;
+}
+
 function keptKey() {
   try {
     return localStorage.getItem(KEPT_KEY) ?? "";
@@ -471,5 +481,11 @@ addEventListener("keydown", (event) => {
   }
 });
 
+// A link that is opened in a tab that shows the page already.
+addEventListener("hashchange", () => {
+  const key = linkedKey();
+  if (key) comeIn(key);
+});
+
 setState("idle", "");
-comeIn(keptKey());
+comeIn(linkedKey() || keptKey());
