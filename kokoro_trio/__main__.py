@@ -17,6 +17,7 @@ import trio
 from kokoro_trio import __version__, log
 from kokoro_trio.config import (
     DEFAULT_WEIGHTS_FOLDER,
+    KNOWN_KEY,
     Config,
     LogConfig,
     ModelConfig,
@@ -125,6 +126,8 @@ async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestR
             await nursery.start(serve_metrics, config.listen, exposition)
         port = await nursery.start(listener.serve)
         logger.info("listening", host=config.listen.host, port=port)
+        if config.listen.has_known_key:
+            logger.warning("known_api_key", api_key=KNOWN_KEY, mend="set an API_KEY of your own")
         nursery.start_soon(_prove_alive, config.engine.stuck_after_s)
         synthesizer = await nursery.start(_run_engine, engine, listener)
         voices = VoiceCatalogue.of(

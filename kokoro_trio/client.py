@@ -1,6 +1,6 @@
 """A client for the wire protocol: connect, speak, listen, interrupt.
 
-    async with connect("127.0.0.1", 8000, api_key="dev-key") as session:
+    async with connect("127.0.0.1", 8000, api_key="…") as session:
         async with session.speak("Hello there.", voice="female") as speech:
             async for samples in speech:  # int16, mono, 24 kHz, as they arrive
                 play(samples)

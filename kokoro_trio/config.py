@@ -27,6 +27,10 @@ T = TypeVar("T")
 N = TypeVar("N", int, float)
 
 
+KNOWN_KEY = "dev-key"
+"""Earlier versions of scripts/setup.sh wrote it into every `.env`."""
+
+
 @frozen
 class ListenConfig:
     host: str
@@ -49,6 +53,16 @@ class ListenConfig:
     ping_interval_s: float
     ping_timeout_s: float
     shutdown_grace_s: float
+
+    @property
+    def is_local(self) -> bool:
+        """Only programs of this machine can connect."""
+        return _is_loopback(self.host)
+
+    @property
+    def has_known_key(self) -> bool:
+        """Other machines can connect with `KNOWN_KEY`."""
+        return KNOWN_KEY in self.api_keys and not self.is_local
 
 
 @frozen

@@ -2,7 +2,7 @@
 
     tts = KokoroTrioTTSService(
         url="ws://127.0.0.1:8000/v1/audio/speech/stream/ws",
-        api_key="dev-key",
+        api_key="…",
         settings=KokoroTrioTTSService.Settings(voice="af_heart", speed=1.1),
     )
 

@@ -1,6 +1,6 @@
 """The client, for servers that are restarted, or that die: it connects again and speaks on.
 
-    async with connect("127.0.0.1", 8000, api_key="dev-key") as session:
+    async with connect("127.0.0.1", 8000, api_key="…") as session:
         async with session.speak("Hello there.", voice="female") as speech:
             async for samples in speech:
                 play(samples)

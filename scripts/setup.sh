@@ -32,7 +32,7 @@ main() {
     hold_lock setup "$python"
     make_venv "$python"
     install_packages "$extras"
-    write_env_file
+    write_env_file "$python"
     prepare_weights "$extras"
 }
 
@@ -163,12 +163,16 @@ fail_with_log() {
 
 # --- settings ----------------------------------------------------------------------------------
 
+# write_env_file PYTHON
 write_env_file() {
+    local key
     [ ! -e .env ] || return 0
+    # Hexadecimal, as a key that begins with a hyphen is an option to many programs.
+    key=$("$1" -c 'import secrets; print(secrets.token_hex(16))')
     # Not readable for others, as it holds the key; and never half a file.
-    (umask 077 && env_file >logs/env.new)
+    (umask 077 && env_file | sed "s/^API_KEY=\$/&$key/" >logs/env.new)
     mv logs/env.new .env
-    say "Wrote .env with the default settings (API_KEY=dev-key)."
+    say "Wrote .env with the default settings and a new API key: $key"
 }
 
 env_file() {
@@ -178,7 +182,7 @@ env_file() {
 # Lines with a # in front show the defaults.
 
 # Clients must show one of these keys; a comma-separated list rotates them.
-API_KEY=dev-key
+API_KEY=
 
 # Web pages of other origins that may use the server: https://app.example,http://localhost:5173 or *
 #ALLOWED_ORIGINS=

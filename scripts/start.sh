@@ -75,7 +75,7 @@ size_of_log() {
 
 wait_until_ready() {
     local give_up_at=$((SECONDS + START_TIMEOUT_S)) began=$SECONDS host port
-    read -r host port <"$ADDRESS_FILE"
+    read -r host port _ <"$ADDRESS_FILE"
     until is_ready "$host" "$port"; do
         is_alive "$1" || return 1
         [ "$SECONDS" -lt "$give_up_at" ] || return 1
@@ -108,7 +108,7 @@ fail_with_last_words() {
 # --- where it listens --------------------------------------------------------------------------
 
 # free_address ARGUMENTS: where a client of this machine reaches the server that these arguments
-# start, as "HOST PORT"; fails when another program has the port.
+# start, and the host that it listens on, as "HOST PORT LISTENS_ON"; fails when another program has the port.
 free_address() {
     "$VENV_PYTHON" - "$@" <<'PYTHON'
 import argparse
@@ -130,7 +130,7 @@ def free_address() -> str:
         raise SystemExit("error: scripts/start.sh must know the port: PORT=0 works in the foreground only")
     require_free(listen.host, listen.port)
     anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-    return f"{anywhere.get(listen.host, listen.host)} {listen.port}"
+    return f"{anywhere.get(listen.host, listen.host)} {listen.port} {listen.host}"
 
 
 def require_free(host: str, port: int) -> None:
@@ -164,11 +164,45 @@ port() {
     cut -d ' ' -f 2 "$ADDRESS_FILE"
 }
 
+listens_on() {
+    cut -d ' ' -f 3 "$ADDRESS_FILE"
+}
+
 url() {
     case "$(host)" in
     *:*) say "http://[$(host)]:$(port)" ;;
     *) say "http://$(host):$(port)" ;;
     esac
+}
+
+# show_access: the address that the server listens on, a link to its page with the key, and a warning where
+# the key is no secret. A browser sends no fragment, so the key of the link stays out of every log.
+show_access() {
+    "$VENV_PYTHON" - "$(url)" "$(listens_on)" "$(port)" <<'PYTHON'
+import sys
+from urllib.parse import quote
+
+from kokoro_trio.config import Config
+
+url, host, port = sys.argv[1:]
+listen = Config.load(host=host, port=int(port)).listen
+shown_host = f"[{listen.host}]" if ":" in listen.host else listen.host
+if listen.is_local:
+    reach = "this machine only"
+else:
+    reach = "all interfaces" if listen.host in ("0.0.0.0", "::") else "other machines can reach it"
+print(f"Listening on {shown_host}:{port} ({reach}).")
+if listen.api_keys:
+    print(f"To hear it, open this link, which holds the API key: {url}/#key={quote(listen.api_keys[0], safe='')}")
+else:
+    print(f"To hear it, open {url}/")
+if listen.has_known_key:
+    print(
+        "warning: other machines can reach this server, and its API_KEY is dev-key, which everybody knows; "
+        "put a key of your own into .env and start it again",
+        file=sys.stderr,
+    )
+PYTHON
 }
 
 # --- the first words ---------------------------------------------------------------------------
@@ -180,9 +214,10 @@ speak() {
 }
 
 show_the_way() {
+    say
+    show_access
     cat <<WAY
-
-It listens on $(url): open that in a browser to hear it. How to go on, in $ROOT:
+How to go on, in $ROOT:
     .venv/bin/python scripts/client.py --host $(host) --port $(port) --text "Good morning." --out morning.wav
     bash scripts/tail_bg_logs.sh
     bash scripts/stop.sh

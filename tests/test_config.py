@@ -47,6 +47,19 @@ def test_no_key_is_refused_elsewhere(host: str) -> None:
         Config.of({"HOST": host})
 
 
+@pytest.mark.parametrize(
+    ("host", "key", "is_warned_of"),
+    [
+        ("0.0.0.0", "dev-key", True),
+        ("10.0.0.1", "mine,dev-key", True),
+        ("127.0.0.1", "dev-key", False),
+        ("0.0.0.0", "mine", False),
+    ],
+)
+def test_key_that_everybody_knows(host: str, key: str, is_warned_of: bool) -> None:
+    assert Config.of({"HOST": host, "API_KEY": key}).listen.has_known_key == is_warned_of
+
+
 def test_the_primer_can_be_turned_off() -> None:
     assert Config.of(KEY | {"PRIME_STREAM": "0"}).stream.prime_bytes == 0
 

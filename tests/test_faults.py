@@ -238,6 +238,16 @@ class TestProcess:
         assert "\x1b" not in written
         assert all(json.loads(line).get("event") != "forged" for line in written.splitlines())
 
+    @pytest.mark.parametrize(("host", "n_warnings"), [("0.0.0.0", 1), ("127.0.0.1", 0)])
+    def test_key_that_everybody_knows_is_warned_of_once(
+        self, host: str, n_warnings: int, tmp_path: Path
+    ) -> None:
+        with process("", tmp_path, API_KEY="dev-key", HOST=host) as server:
+            url = server.url.replace(f"api_key={KEY}", "api_key=dev-key")
+            assert ends_of(talk(url, HELLO)) == {("r1", "done"): 1}
+        warnings = [each for each in logged(tmp_path / "server.log") if each["level"] == "warning"]
+        assert [each["event"] for each in warnings] == ["known_api_key"] * n_warnings
+
 
 # Of the client.
 

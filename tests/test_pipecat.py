@@ -398,13 +398,15 @@ async def test_speaks_at_the_rate_of_the_pipeline_if_the_server_has_it(
 async def test_the_bot_of_the_readme_writes_what_it_says_into_a_file(tmp_path: Path) -> None:
     code = snippet("# bot.py")
     async with running() as server:
-        for said, meant in ((":8000/", f":{server.port}/"), ('"dev-key"', '"first"')):
-            assert said in code
-            code = code.replace(said, meant)
+        assert ":8000/" in code
+        code = code.replace(":8000/", f":{server.port}/")
         command = [sys.executable, "-c", code]
         with trio.fail_after(60):
             await trio.run_process(
-                command, stdin=b"Hello there.\nIt is raining.\n", cwd=tmp_path, env=ENVIRONMENT
+                command,
+                stdin=b"Hello there.\nIt is raining.\n",
+                cwd=tmp_path,
+                env=ENVIRONMENT | {"KOKORO_API_KEY": "first"},
             )
     assert [record.end for record in server.records] == ["done"] * 4
     with wave.open(str(tmp_path / "bot.wav")) as written:

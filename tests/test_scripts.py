@@ -7,6 +7,7 @@ import fcntl
 import io
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -159,7 +160,12 @@ def test_help_is_the_comment_at_the_head(checkout: Checkout, script: str) -> Non
 
 class TestEnvFile:
     def written(self, checkout: Checkout) -> str:
-        command = "source scripts/setup.sh && mkdir -p logs && write_env_file >/dev/null && cat .env"
+        self.write(checkout)
+        return (checkout.folder / ".env").read_text()
+
+    def write(self, checkout: Checkout) -> str:
+        """What it says."""
+        command = f"source scripts/setup.sh && mkdir -p logs && write_env_file {shlex.quote(sys.executable)}"
         outcome = subprocess.run(
             ["bash", "-c", command], cwd=checkout.folder, capture_output=True, text=True, check=True
         )
@@ -168,12 +174,34 @@ class TestEnvFile:
     def test_shows_every_knob_with_its_default(self, checkout: Checkout) -> None:
         shown = self.written(checkout).replace("\n#", "\n")
         settings = {name: value for name, value in _assignments(shown).items() if name.isupper()}
-        assert Config.of(settings) == Config.of({"API_KEY": "dev-key"})
+        assert Config.of(settings) == Config.of({"API_KEY": settings["API_KEY"]})
         # Its default depends on the machine.
         assert _knobs_in(REPOSITORY / "kokoro_trio" / "config.py") - {"LOG_FOLDER"} == set(settings)
 
     def test_only_the_key_is_set(self, checkout: Checkout) -> None:
-        assert _assignments(self.written(checkout)) == {"API_KEY": "dev-key"}
+        assert set(_assignments(self.written(checkout))) == {"API_KEY"}
+
+    def test_each_has_a_key_of_its_own(self, checkout: Checkout) -> None:
+        keys = set()
+        for _ in range(3):
+            said = self.write(checkout)
+            key = _assignments((checkout.folder / ".env").read_text())["API_KEY"]
+            assert re.fullmatch(r"[0-9a-f]{32}", key)
+            assert said == f"Wrote .env with the default settings and a new API key: {key}\n"
+            assert self.write(checkout) == ""
+            keys.add(key)
+            (checkout.folder / ".env").unlink()
+        assert len(keys) == 3
+
+    def test_programs_of_the_readme_get_the_key_from_it(self, checkout: Checkout) -> None:
+        [command] = re.findall(
+            r"^export KOKORO_API_KEY=.*$", (REPOSITORY / "README.md").read_text(), re.MULTILINE
+        )
+        written = self.written(checkout)
+        key = subprocess.check_output(
+            ["bash", "-c", f"{command}; printenv KOKORO_API_KEY"], cwd=checkout.folder, text=True
+        )
+        assert _assignments(written) == {"API_KEY": key.strip()}
 
     def test_is_private_and_never_overwritten(self, checkout: Checkout) -> None:
         self.written(checkout)
@@ -284,7 +312,8 @@ class TestStart:
         assert outcome.returncode == 0, outcome.stderr
         assert f"client --host 127.0.0.1 --port {port} --text" in outcome.stdout
         assert "--out hello.wav" in outcome.stdout
-        assert f"http://127.0.0.1:{port}" in outcome.stdout
+        assert f"Listening on 127.0.0.1:{port} (this machine only).\n" in outcome.stdout
+        assert f"open http://127.0.0.1:{port}/\n" in outcome.stdout
         assert str(installed.folder) in outcome.stdout
         os.kill(installed.server_pid(), 0)
 
@@ -292,6 +321,39 @@ class TestStart:
         outcome = installed.run("scripts/start.sh", "--port", str(port), PORT="1")
         assert outcome.returncode == 0, outcome.stderr
         assert f"--port {port} --text" in outcome.stdout
+
+    @pytest.mark.parametrize(
+        ("host", "address", "client"),
+        [
+            ("0.0.0.0", "0.0.0.0:{} (all interfaces)", "127.0.0.1"),
+            ("localhost", "localhost:{} (this machine only)", "localhost"),
+            ("127.0.0.1", "127.0.0.1:{} (this machine only)", "127.0.0.1"),
+        ],
+    )
+    def test_says_who_can_reach_it(
+        self, host: str, address: str, client: str, installed: Checkout, port: int
+    ) -> None:
+        for _ in range(2):  # The second one joins the server of the first.
+            outcome = installed.run("scripts/start.sh", HOST=host, API_KEY="a+b c,second")
+            assert (outcome.returncode, outcome.stderr) == (0, "")
+            assert f"Listening on {address.format(port)}.\n" in outcome.stdout
+            assert f"http://{client}:{port}/#key=a%2Bb%20c\n" in outcome.stdout
+        for log in (installed.folder / "logs").iterdir():
+            assert "a+b" not in log.read_text()
+            assert "a%2Bb" not in log.read_text()
+
+    @pytest.mark.parametrize(
+        ("host", "key", "n_warnings"),
+        [("0.0.0.0", "dev-key", 1), ("0.0.0.0", "mine,dev-key", 1), ("127.0.0.1", "dev-key", 0)],
+    )
+    def test_warns_of_a_key_that_everybody_knows(
+        self, host: str, key: str, n_warnings: int, installed: Checkout
+    ) -> None:
+        for _ in range(2):
+            outcome = installed.run("scripts/start.sh", HOST=host, API_KEY=key)
+            assert outcome.returncode == 0, outcome.stderr
+            assert outcome.stderr.count("warning: ") == n_warnings
+            assert ("dev-key" in outcome.stderr) == bool(n_warnings)
 
     def test_second_start_only_speaks(self, installed: Checkout) -> None:
         installed.run("scripts/start.sh")
