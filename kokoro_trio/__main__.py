@@ -17,7 +17,7 @@ import trio
 from kokoro_trio import __version__, log
 from kokoro_trio.config import (
     DEFAULT_WEIGHTS_FOLDER,
-    KNOWN_KEY,
+    KNOWN_KEY_WARNING,
     Config,
     LogConfig,
     ModelConfig,
@@ -127,7 +127,7 @@ async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestR
         port = await nursery.start(listener.serve)
         logger.info("listening", host=config.listen.host, port=port)
         if config.listen.has_known_key:
-            logger.warning("known_api_key", api_key=KNOWN_KEY, mend="set an API_KEY of your own")
+            logger.warning("known_api_key", reason=KNOWN_KEY_WARNING)
         nursery.start_soon(_prove_alive, config.engine.stuck_after_s)
         synthesizer = await nursery.start(_run_engine, engine, listener)
         voices = VoiceCatalogue.of(

@@ -29,6 +29,10 @@ N = TypeVar("N", int, float)
 
 KNOWN_KEY = "dev-key"
 """Earlier versions of scripts/setup.sh wrote it into every `.env`."""
+KNOWN_KEY_WARNING = (
+    f"other machines can reach this server, and its API_KEY is {KNOWN_KEY}, which everybody knows; "
+    "put a key of your own into .env and start it again"
+)
 
 
 @frozen

@@ -95,7 +95,7 @@ free_ports() {
 import socket
 import sys
 
-from kokoro_trio.config import Config
+from kokoro_trio.config import KNOWN_KEY_WARNING, Config
 from kokoro_trio.errors import StartError
 
 n_replicas, given_port = int(sys.argv[1]), int(sys.argv[2]) if sys.argv[2] else None
@@ -121,6 +121,9 @@ if listen.port == 0:
 require_free(listen.host, listen.port)
 for number in range(1, n_replicas + 2):
     require_free("127.0.0.1", listen.port + number)
+# The replicas cannot tell: they listen on loopback addresses.
+if listen.has_known_key:
+    print(f"warning: {KNOWN_KEY_WARNING}", file=sys.stderr)
 print(listen.host, listen.port)
 PYTHON
 }

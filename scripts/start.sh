@@ -182,7 +182,7 @@ show_access() {
 import sys
 from urllib.parse import quote
 
-from kokoro_trio.config import Config
+from kokoro_trio.config import KNOWN_KEY_WARNING, Config
 
 url, host, port = sys.argv[1:]
 listen = Config.load(host=host, port=int(port)).listen
@@ -197,11 +197,7 @@ if listen.api_keys:
 else:
     print(f"To hear it, open {url}/")
 if listen.has_known_key:
-    print(
-        "warning: other machines can reach this server, and its API_KEY is dev-key, which everybody knows; "
-        "put a key of your own into .env and start it again",
-        file=sys.stderr,
-    )
+    print(f"warning: {KNOWN_KEY_WARNING}", file=sys.stderr)
 PYTHON
 }
 

@@ -676,6 +676,16 @@ class TestErrors:
             assert guest.answered("error")[0]["message"] in guest.status[0].lower() + guest.status[1:]
             guest.page.close()
 
+    def test_proxy_that_changes_the_host(
+        self, tones: Served, visit: Callable[..., Visit], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """To the server its own page is then one of another origin."""
+        monkeypatch.setattr("kokoro_trio.server.origins._is_own", lambda origin, host: False)
+        guest = visit(tones.url)
+        guest.come_in()
+        guest.speak("Hello.")
+        expect(guest.page.locator("#status")).to_contain_text("ALLOWED_ORIGINS must list it")
+
     def test_a_lost_connection(self, slow_tones: Served, visit: Callable[..., Visit]) -> None:
         def hang_up() -> None:
             for session in list(slow_tones.server.listener._sessions):

@@ -444,6 +444,21 @@ class TestServeReplicas:
     def test_what_it_cannot_do(self, installed: Checkout, arguments: list[str], says: str) -> None:
         assert says in error_line(installed.run("scripts/serve_replicas.sh", *arguments))
 
+    def test_warns_of_a_key_that_everybody_knows(self, installed: Checkout, port: int) -> None:
+        """Its replicas do not: they listen on loopback addresses."""
+        for key, n_warnings in (("dev-key", 1), ("mine", 0)):
+            command = "source scripts/serve_replicas.sh; n_replicas=1; free_ports"
+            ports = subprocess.run(
+                ["bash", "-c", command],
+                cwd=installed.folder,
+                env=installed.environment | {"HOST": "0.0.0.0", "API_KEY": key},
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            assert ports.stdout == f"0.0.0.0 {port}\n"
+            assert ports.stderr.count("warning: other machines can reach this server") == n_warnings
+
     @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there may be a GPU")
     def test_how_many_without_a_gpu(self, installed: Checkout) -> None:
         assert "say how many replicas" in error_line(installed.run("scripts/serve_replicas.sh"))

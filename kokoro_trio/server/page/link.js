@@ -5,7 +5,7 @@ const STREAM = "/v1/audio/speech/stream/ws";
 
 export const SAMPLE_RATE_HZ = 24000;
 
-/** Why the server cannot be talked with: "key" (wrong or missing), "loading", "busy" or "gone". */
+/** Why the server cannot be talked with: "key" (wrong or missing), "loading", "foreign", "busy" or "gone". */
 export class Refused extends Error {
   constructor(reason, retryAfterS = null) {
     super(reason);
@@ -27,6 +27,12 @@ export async function fetchVoices(key) {
   if (answer.status === 503) throw new Refused("loading", Number(answer.headers.get("Retry-After")) || 2);
   if (!answer.ok) throw new Refused("gone");
   return (await answer.json()).voices;
+}
+
+/** Whether the server refuses this page: behind a proxy that changes `Host` it is a page of another origin. */
+async function isForeign() {
+  // With a GET the browser would send no Origin.
+  return (await fetch(VOICES, { method: "OPTIONS" })).status === 403;
 }
 
 /** A header is bytes, and a key may be any text: as the server compares it, in UTF-8. */
@@ -82,10 +88,10 @@ export class Link {
       socket.onopen = () => resolve(true);
       socket.onclose = () => resolve(false);
     });
-    // A browser does not tell with which status a handshake was refused; the voices have the same door.
+    // A browser does not tell the status of a refused handshake; the voices need the same key.
     if (!isOpen) {
       await fetchVoices(this.key);
-      throw new Refused("busy");
+      throw new Refused((await isForeign()) ? "foreign" : "busy");
     }
     this.#socket = socket;
     socket.onmessage = ({ data }) => this.#receive(data);

@@ -13,6 +13,7 @@ const LONG_TEXT_CHARS = 600;
 const SHOWN_LINES = 200;
 const TICK_MS = 250;
 const HANDS_OFF_MS = 5000; // So long the page does not scroll by itself, after the user did.
+const FOREIGN = "The server refuses pages of this address: its ALLOWED_ORIGINS must list it.";
 const LOST = "The connection was lost; the next words open it again.";
 
 /** Which control an error of the server concerns, by its code; of `bad_message` it is the `field`. */
@@ -167,6 +168,7 @@ function couldNotOpen(refused, from) {
   setState("idle", "");
   if (refused.reason === "key") askForKey("The server does not know this key any more.");
   else if (refused.reason === "loading") waitFor(refused, () => againAfterWait(from));
+  else if (refused.reason === "foreign") say($("status"), FOREIGN);
   else if (refused.reason === "busy") say($("status"), "The server takes nothing new just now.");
   else say($("status"), "The server does not answer.");
 }
