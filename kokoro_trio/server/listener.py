@@ -214,7 +214,7 @@ class Listener:
             await self._http.serve(stream)
 
     async def _serve_websocket(self, stream: DeadlineStream, headers: Headers) -> None:
-        """`headers` are those of the request, as trio-websocket keeps some for itself."""
+        """`headers`: all of the request, while trio-websocket removes `Host`."""
         async with trio.open_nursery() as nursery:
             with trio.fail_after(self._config.handshake_timeout_s):
                 request = await trio_websocket.wrap_server_stream(

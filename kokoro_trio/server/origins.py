@@ -65,8 +65,8 @@ def text_of(headers: Headers, name: bytes) -> str | None:
 class CrossOrigin:
     """An ASGI application around another: CORS for `/v1/*`.
 
-    A page of a foreign origin cannot read what it gets, and may ask for nothing but what is read: a POST of
-    plain text needs no preflight, so its refusal cannot be left to the browser.
+    A foreign page may send GET and HEAD, whose answers its browser keeps from it. The server refuses its
+    other requests, as a browser sends a POST of plain text without a preflight.
     """
 
     _app: Application
