@@ -29,10 +29,12 @@ from tqdm import tqdm
 
 from bench import quality
 from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, REPOSITORY, ModelConfig, WindowConfig
+from kokoro_trio.model.calibration import deviations_db, finished, means_of_lines
 from kokoro_trio.model.device import choose_device
+from kokoro_trio.model.early_audio import FIT_FILE
 from kokoro_trio.model.kokoro import KokoroSynthesizer
 from kokoro_trio.model.recipes import Recipe
-from kokoro_trio.model.statistics import STATISTICS_FILE, StatisticsPredictor, features_of
+from kokoro_trio.model.statistics import StatisticsPredictor, features_of
 from kokoro_trio.model.voices import blend, language_of
 from kokoro_trio.model.weights import Weights, open_weights
 from kokoro_trio.speech import Line
@@ -116,6 +118,14 @@ OTHERS = {
         "Non pensavo che una città così piccola avesse un teatro tanto grande.",
         "Grazie mille, arrivederci.",
     ),
+    "j": (
+        "おはようございます。",
+        "駅はどこですか。",
+        "明日は港の近くで魚を食べましょう。",
+        "日曜日に店が開いているか分かりませんが、電話して聞いてみます。",
+        "祖母は毎朝、庭の花に水をやってから、ゆっくりお茶を飲みます。",
+        "ありがとう、また今度。",
+    ),
     "p": (
         "Bom dia.",
         "Onde fica a farmácia mais próxima?",
@@ -123,6 +133,14 @@ OTHERS = {
         "Meu vizinho toca violão todas as noites na varanda.",
         "Se você quiser, podemos ir à praia no sábado e voltar no domingo de manhã.",
         "Obrigado, até logo.",
+    ),
+    "z": (
+        "早上好。",
+        "请问火车站怎么走?",
+        "今天的天气非常好。",
+        "我妹妹每天早上都在花园里喝茶。",
+        "我不知道那家店星期天开不开门,不过可以打电话问一下。",
+        "谢谢,再见。",
     ),
 }
 
@@ -375,7 +393,7 @@ def listen(pairs: Pairs, weights: Weights) -> None:
     heard: list[quality.Comparison] = []
     print(quality.head("held out"))
     for each in held_out(pairs):
-        predictor = _predictor(each.slopes, each.means)
+        predictor = _predictor(each.slopes, each.means, float("inf"))
         synthesizer = KokoroSynthesizer(weights, cpu, quality.WINDOWS, predictor)
         compared = list(quality.comparisons(synthesizer, reference, sorted(each.means), rate))
         these = [comparison for comparison in compared if comparison is not None]
@@ -389,14 +407,14 @@ def listen(pairs: Pairs, weights: Weights) -> None:
 LISTENED_DISTANCES = (0.0, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, float("inf"))
 
 
-def _predictor(slopes: Slopes, means: Mapping[str, Means]) -> StatisticsPredictor:
+def _predictor(slopes: Slopes, means: Mapping[str, Means], max_distance: float) -> StatisticsPredictor:
     return StatisticsPredictor(
         feature_means={voice: torch.from_numpy(its.features) for voice, its in means.items()},
         target_means={voice: torch.from_numpy(its.targets) for voice, its in means.items()},
         slopes_in=torch.from_numpy(slopes.inner),
         slopes_out=torch.from_numpy(slopes.outer),
         feature_spread=torch.from_numpy(slopes.spread),
-        max_distance=float("inf"),
+        max_distance=max_distance,
     )
 
 
@@ -408,28 +426,35 @@ def _errors(slopes: Slopes, means: Mapping[str, Means], pairs: Pairs) -> NDArray
     return error(np.stack(predicted), pairs.targets)
 
 
-def save(path: Path, pairs: Pairs, model_checksum: str) -> None:
+def save(path: Path, pairs: Pairs, weights: Weights) -> None:
     pairs = pairs.where(~pairs.is_blend)
     means = means_of_voices(pairs)
     slopes = fit(pairs, means)
     voices = sorted(means)
+    synthesizer = KokoroSynthesizer(weights, torch.device("cpu"), quality.WINDOWS, predictor=None)
+    reference = finished(means_of_lines(synthesizer))
+    deviations = finished(deviations_db(synthesizer, _predictor(slopes, means, MAX_DISTANCE)))
     tensors = {
         "feature_means": np.stack([means[voice].features for voice in voices]),
         "target_means": np.stack([means[voice].targets for voice in voices]),
         "slopes_in": slopes.inner,
         "slopes_out": slopes.outer,
         "feature_spread": slopes.spread,
+        "reference_features": reference.features.numpy(),
+        "reference_targets": reference.targets.numpy(),
     }
     about = {
-        "model_checksum": model_checksum,
+        "model_checksum": weights.checksum,
         "voices": json.dumps(voices),
         "max_distance": f"{MAX_DISTANCE:.3f}",
+        "mean_db": f"{np.mean(deviations):.3f}",
     }
     # Not by save_file, whose files nobody else may read, whatever the umask says.
     path.write_bytes(
         safetensors.numpy.save({name: tensor.astype(np.float16) for name, tensor in tensors.items()}, about)
     )
     size_mb = path.stat().st_size / 1e6
+    print(f"check lines in windows: {len(deviations)}, {about['mean_db']} dB, worst {max(deviations):.3f}")
     print(f"{path}: {size_mb:.1f} MB; segments beyond {about['max_distance']} are vocoded whole")
 
 
@@ -443,12 +468,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     weights = open_weights(DEFAULT_WEIGHTS_FOLDER)
     if not options.collect.exists():
-        device = choose_device(ModelConfig("auto", "auto", "float32", gpu_memory_fraction=0.95))
+        device = choose_device(ModelConfig("auto", "auto", "float32", gpu_memory_fraction=0.95)).device
         whole = WindowConfig(first_max_words=0, first_boundaries="", trims_leading_silence=False)
         synthesizer = KokoroSynthesizer(with_blends(weights), device, whole, predictor=None)
         collect(synthesizer).save(options.collect, weights.checksum)
     pairs = Pairs.load(options.collect, weights.checksum)
-    save(STATISTICS_FILE, pairs, weights.checksum)
+    save(FIT_FILE, pairs, weights)
     if options.report:
         report(pairs)
     if options.listen:

@@ -160,7 +160,7 @@ class Likeness:
 
 def check(synthesizer: Synthesizer, reference: Synthesizer, book: PhonemeBook, limit_db: float) -> Likeness:
     """Lines and windows in batches on the device, one by one on the CPU. Raises `SoundsUnlike`."""
-    from bench.quality import log_spectral_distance_db
+    from kokoro_trio.model.spectral_distance import log_spectral_distance_db
 
     lines = [
         Line(0, phonemes, VOICES[n % len(VOICES)], 1.0)
@@ -249,9 +249,9 @@ class MeasuredInference(InferenceThread):
 def _waste(step: Step) -> float | None:
     from kokoro_trio.model.batching import BatchShape
 
-    if step.kind is StepKind.PROSODY:
+    if step.kind is StepKind.PROSODY or (shape_frames := step.windows[0].shape_frames) is None:
         return None
-    shape = BatchShape.of([w.prosody.n_frames for w in step.windows], step.windows[0].shape_frames)
+    shape = BatchShape.of([w.prosody.n_frames for w in step.windows], shape_frames)
     return shape.waste([window.end_frame - window.start_frame for window in step.windows])
 
 
@@ -443,7 +443,7 @@ class Setting:
         from kokoro_trio.model.device import allows_tf32, choose_device, choose_dtype
 
         config = ModelConfig("auto", options.device, options.dtype, options.memory_fraction, options.graphs)
-        device = choose_device(config)
+        device = choose_device(config).device
         return cls(device, config, choose_dtype(config, device), allows_tf32(config, device))
 
     @property
@@ -479,7 +479,8 @@ def load(setting: Setting, weights: "Weights", book: PhonemeBook) -> Synthesizer
 def floors_of(setting: Setting, weights: "Weights", phonemes: str) -> "Floors":
     """Those of the vocoder, without graphs, in which nothing can be counted."""
     from bench.floors import Floors, Speed, Work
-    from kokoro_trio.model.kokoro import KokoroSynthesizer, load_predictor
+    from kokoro_trio.model.calibration import load_predictor
+    from kokoro_trio.model.kokoro import KokoroSynthesizer
 
     predictor = load_predictor(weights, setting.device)
     plain = KokoroSynthesizer(weights, setting.device, WINDOWS, predictor, setting.dtype, tf32=setting.tf32)

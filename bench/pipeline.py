@@ -97,7 +97,7 @@ class WholeSpeaker:
 
         # Nothing listens here: with a loopback host the configuration asks for no API_KEY.
         config = evolve(Config.load(host="127.0.0.1").model, device=device)
-        chosen = choose_device(config)
+        chosen = choose_device(config).device
         weights = open_weights(prepared_folder(config.weights, DEFAULT_WEIGHTS_FOLDER))
         return cls(kpipeline_of(weights, voice, chosen), voice)
 

@@ -13,18 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 from attrs import frozen
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, WindowConfig
-from kokoro_trio.model.kokoro import KokoroSynthesizer, load_predictor
+from kokoro_trio.model.calibration import load_predictor
+from kokoro_trio.model.kokoro import KokoroSynthesizer
+from kokoro_trio.model.spectral_distance import log_spectral_distance_db
+from kokoro_trio.model.voices import language_of
 from kokoro_trio.model.weights import open_weights
 from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Line, Samples
 
-N_FFT, HOP = 1024, 256
-N_MELS = 80
-POWER_FLOOR = 1e-8
-"""−80 dB of a full-scale bin: below it differences are not heard."""
 DEFAULT_VOICES = "af_heart,am_michael,bf_emma,af_nicole,bm_george,ef_dora,ff_siwis,hm_omega,jf_alpha,zm_yunxi"
 SEED = 7
 """For the noise in the excitation, which is to be the same on both sides."""
@@ -32,7 +30,7 @@ WHOLE = WindowConfig(first_max_words=0, first_boundaries="", trims_leading_silen
 WINDOWS = WindowConfig(first_max_words=2, first_boundaries=".,?!;:", trims_leading_silence=True)
 
 # None of them is in the list that the predictor is fitted on.
-SENTENCES = (
+ENGLISH = (
     "Sure.",
     "Where have you been all day?",
     "The parcel came back because nobody was at home.",
@@ -40,7 +38,65 @@ SENTENCES = (
     "There are two ways to get to the lighthouse: over the beach when the tide is out, or, if you do not "
     "mind climbing, along the old wall behind the church.",
 )
-
+SENTENCES = {
+    "a": ENGLISH,
+    "b": ENGLISH,
+    "e": (
+        "Claro.",
+        "¿Cuánto cuesta el billete de ida y vuelta?",
+        "El paquete volvió porque no había nadie en casa.",
+        "Prefiero ir andando, si no te importa, que esperar otra hora al autobús.",
+        "Hay dos caminos para llegar al faro: por la playa cuando baja la marea, o, si no os cansa subir, "
+        "por la vieja muralla que hay detrás de la iglesia.",
+    ),
+    "f": (
+        "Bien sûr.",
+        "Où étais-tu pendant toute la journée ?",
+        "Le colis est revenu parce qu'il n'y avait personne à la maison.",
+        "Je préfère marcher, si cela ne te dérange pas, plutôt que d'attendre le bus encore une heure.",
+        "Il y a deux chemins pour aller au phare : par la plage à marée basse, ou bien, si la montée ne vous "
+        "fait pas peur, le long du vieux mur derrière l'église.",
+    ),
+    "h": (
+        "ज़रूर।",
+        "तुम सारा दिन कहाँ थे?",
+        "पार्सल वापस आ गया क्योंकि घर पर कोई नहीं था।",
+        "अगर तुम्हें कोई परेशानी न हो तो मैं एक घंटा और बस का इंतज़ार करने से पैदल जाना पसंद करूँगा।",
+        "पुल तक जाने के दो रास्ते हैं, एक नदी के किनारे से होकर जाता है और दूसरा पुराने मंदिर के पीछे की "
+        "दीवार के साथ साथ चलता है।",
+    ),
+    "i": (
+        "Certo.",
+        "Dove sei stato tutto il giorno?",
+        "Il pacco è tornato indietro perché non c'era nessuno in casa.",
+        "Preferisco camminare, se per te è lo stesso, piuttosto che aspettare l'autobus per un'altra ora.",
+        "Ci sono due strade per arrivare al faro: lungo la spiaggia quando c'è la bassa marea, oppure, se "
+        "non vi pesa salire, accanto al vecchio muro dietro la chiesa.",
+    ),
+    "j": (
+        "もちろん。",
+        "一日中どこにいたの?",
+        "家に誰もいなかったので、荷物が戻ってきました。",
+        "もしよければ、もう一時間バスを待つより、歩いて行きたいと思います。",
+        "灯台へ行く道は二つあります。一つは潮が引いた時に砂浜を歩く道で、もう一つは教会の裏の古い壁に沿って登る道です。",
+    ),
+    "p": (
+        "Claro.",
+        "Onde você esteve o dia inteiro?",
+        "O pacote voltou porque não havia ninguém em casa.",
+        "Prefiro ir a pé, se para você tanto faz, a esperar mais uma hora pelo ônibus.",
+        "Há dois caminhos para chegar ao farol: pela praia, quando a maré está baixa, ou, se vocês não se "
+        "importam de subir, ao longo do velho muro atrás da igreja.",
+    ),
+    "z": (
+        "当然。",
+        "你一整天都去哪儿了?",
+        "因为家里没有人,包裹又被退了回去。",
+        "如果你不介意的话,我宁愿走路,也不想再等一个小时的公共汽车。",
+        "去灯塔有两条路,退潮的时候可以走沙滩,要是你们不怕爬山,也可以沿着教堂后面的那堵老墙走上去。",
+    ),
+}
+"""Five in each language, from a word to two lines."""
 
 Rate = Callable[[Samples], float]
 
@@ -78,32 +134,6 @@ class Comparison:
             joins=tuple(abs(level_step_db(got, join) - level_step_db(exact, join)) for join in joins),
             overall=None if rate is None else rate(got) - rate(exact),
         )
-
-
-def mel_filters() -> NDArray[np.float64]:
-    """Triangles on the mel scale 2595·log10(1 + f/700), shape (80, 513)."""
-    top_mel = 2595 * np.log10(1 + SAMPLE_RATE_HZ / 2 / 700)
-    edges_hz = 700 * (10 ** (np.linspace(0, top_mel, N_MELS + 2) / 2595) - 1)
-    bins_hz = np.linspace(0, SAMPLE_RATE_HZ / 2, N_FFT // 2 + 1)
-    rising = (bins_hz - edges_hz[:-2, None]) / (edges_hz[1:-1] - edges_hz[:-2])[:, None]
-    falling = (edges_hz[2:, None] - bins_hz) / (edges_hz[2:] - edges_hz[1:-1])[:, None]
-    filters: NDArray[np.float64] = np.clip(np.minimum(rising, falling), 0, None)
-    return filters
-
-
-def log_mel_db(samples: Samples) -> NDArray[np.float64]:
-    """Shape (frames, 80)."""
-    padded = np.pad(samples.astype(np.float64), N_FFT // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP] * np.hanning(N_FFT)
-    power = np.abs(np.fft.rfft(frames) / N_FFT) ** 2
-    decibels: NDArray[np.float64] = 10 * np.log10(power @ mel_filters().T + POWER_FLOOR)
-    return decibels
-
-
-def log_spectral_distance_db(one: Samples, other: Samples) -> float:
-    """Root mean square over bands, mean over time."""
-    difference = log_mel_db(one) - log_mel_db(other)
-    return float(np.sqrt(np.square(difference).mean(axis=1)).mean())
 
 
 def level_db(samples: Samples) -> float:
@@ -157,11 +187,11 @@ def comparisons(
     from kokoro_trio.text.reading import Sentence
 
     g2p = GraphemeToPhoneme(synthesizer.alphabet)
-    with tqdm(total=len(voices) * len(SENTENCES), unit="utterance") as progress:
+    with tqdm(total=len(voices) * len(ENGLISH), unit="utterance") as progress:
         for voice in voices:
-            reads = voice[0] if voice[0] in "ab" else "a"
-            for text in SENTENCES:
-                (segment,) = g2p.segments(Sentence.at(text), reads, 0)
+            language = language_of(voice)
+            for text in SENTENCES[language]:
+                (segment,) = g2p.segments(Sentence.at(text), language, 0)
                 yield compare(synthesizer, reference, Line(0, segment.phonemes, voice, 1.0), rate)
                 progress.update()
 

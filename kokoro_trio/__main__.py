@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import structlog
@@ -18,6 +17,7 @@ from kokoro_trio import __version__, log
 from kokoro_trio.config import (
     DEFAULT_WEIGHTS_FOLDER,
     KNOWN_KEY_WARNING,
+    NVIDIA_DEVICE,
     Config,
     LogConfig,
     ModelConfig,
@@ -47,7 +47,6 @@ EXIT_STUCK = 70
 PROOFS_OF_LIFE = 10
 """While the event loop may be held up."""
 OTHER_FILES = 64
-NVIDIA_DEVICE = Path("/dev/nvidiactl")
 MAX_UNWRITTEN_RECORDS = 10_000
 SWITCH_INTERVAL_S = 0.0005
 """Python's default of 5 ms is what a busy inference thread may hold the event loop up for, each time;
@@ -136,7 +135,7 @@ async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestR
             male=config.voices.male,
             custom_folder=config.voices.custom_folder,
         )
-        listener.open_for(Speaker(voices, config.requests, synthesizer.device))
+        listener.open_for(Speaker(voices, config.requests, synthesizer.device, synthesizer.device_reason))
         supervisor.tell(READY)
         logger.info("ready", device=synthesizer.device, voices=len(voices.names))
 
@@ -176,9 +175,9 @@ def _load_model(config: ModelConfig, windows: WindowConfig) -> Synthesizer:
     from kokoro_trio.model.kokoro import KokoroSynthesizer
     from kokoro_trio.model.weights import open_weights, prepared_folder
 
-    device = choose_device(config)
+    chosen = choose_device(config)
     weights = open_weights(prepared_folder(config.weights, DEFAULT_WEIGHTS_FOLDER))
-    return KokoroSynthesizer.of(weights, device, config, windows)
+    return KokoroSynthesizer.of(weights, chosen.device, config, windows, chosen.reason)
 
 
 def _phonemizer(config: Config) -> Phonemizer:

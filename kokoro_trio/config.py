@@ -22,6 +22,8 @@ BYTES_PER_SAMPLE = 2
 PREFIX = "KOKORO_"
 """Any knob may be set under its name with this in front, and that setting wins: other programs export
 `HOST`, `PORT` and `API_KEY` too."""
+NVIDIA_DEVICE = Path("/dev/nvidiactl")
+"""There where NVIDIA's driver is loaded."""
 
 T = TypeVar("T")
 N = TypeVar("N", int, float)

@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 
 from kokoro_trio.errors import request_error_codes
 from kokoro_trio.metrics import DISCONNECTED, RequestRecord
+from kokoro_trio.model.synthesizer import EarlyAudio
 
 BUCKETS_S = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 """Of what people wait for: closest around the 0.2 s in which one speaker follows another."""
@@ -48,6 +49,8 @@ class Load(Protocol):
     def active(self) -> int: ...
     @property
     def waiting(self) -> int: ...
+    @property
+    def early_audio(self) -> EarlyAudio | None: ...
     @property
     def slacks_s(self) -> tuple[float, ...]:
         """For each listener who hears something, the seconds until there is nothing more to hear."""
@@ -160,6 +163,11 @@ class _LoadCollector(Collector):
         yield _gauge("kokoro_sessions", "Sessions with an utterance in the engine.", load.sessions)
         yield _gauge("kokoro_active", "Utterances that were given a slot.", load.active)
         yield _gauge("kokoro_queued", "Utterances that wait for a slot.", load.waiting)
+        yield _gauge(
+            "kokoro_early_audio",
+            "1 where sentences are vocoded in windows, 0 where they are vocoded whole.",
+            None if load.early_audio is None else float(load.early_audio.is_on),
+        )
         yield _gauge(
             "kokoro_slack_min_seconds",
             "Seconds until the first of those who hear something runs dry; below 0: has run dry.",

@@ -49,7 +49,7 @@ class Segment:
 
     `phonemes` are at most `MAX_SEGMENT_PHONEMES` characters of Kokoro's alphabet; the characters
     `start_char` to `end_char` of the utterance's text are what they pronounce. `words` ascend; ends are
-    exclusive.
+    exclusive. `is_continued`: the segment before it ends inside the same sentence.
     """
 
     index: int
@@ -57,6 +57,7 @@ class Segment:
     start_char: int
     end_char: int
     words: tuple[Word, ...] = ()
+    is_continued: bool = False
 
 
 @frozen
@@ -78,6 +79,7 @@ class Line:
     phonemes: str
     voice: str
     speed: float
+    is_continued: bool = False
 
 
 @frozen
@@ -101,13 +103,14 @@ class Prosody:
 class Window:
     """The frames `start_frame` to `end_frame` (exclusive) of a segment, vocoded in one step.
 
-    Windows of equal `shape_frames`, at least their own length, may go through the vocoder side by side.
+    Windows of equal `shape_frames`, at least their own length, may go through the vocoder side by side. One
+    without goes alone: it is a whole segment.
     """
 
     prosody: Prosody
     start_frame: int
     end_frame: int
-    shape_frames: int = field(
+    shape_frames: int | None = field(
         default=Factory(lambda window: window.end_frame - window.start_frame, takes_self=True)
     )
 

@@ -3,6 +3,9 @@
 What torch says of drivers and cards is as its sources have it; no GPU is needed for it here.
 """
 
+import re
+from pathlib import Path
+
 import pytest
 import structlog.testing
 import torch
@@ -73,7 +76,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     ("named", "chosen"), [("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1"), ("cpu", "cpu")]
 )
 def test_where_there_are_gpus(cuda: FakeCuda, named: str, chosen: str) -> None:
-    device = choose_device(config(KOKORO_DEVICE=named, KOKORO_GPU_MEMORY_FRACTION="0.5"))
+    device = choose_device(config(KOKORO_DEVICE=named, KOKORO_GPU_MEMORY_FRACTION="0.5")).device
     assert device == torch.device(chosen)
     assert cuda.fractions == ([] if named == "cpu" else [(0.5, device)])
 
@@ -122,14 +125,30 @@ def test_a_torch_without_cuda(cuda: FakeCuda) -> None:
         choose_device(config(KOKORO_DEVICE="cuda"))
 
 
-@pytest.mark.parametrize(("error", "n_warnings"), [(NO_DRIVER, 0), (OLD_DRIVER, 1)])
-def test_auto_takes_the_cpu_and_says_so_where_a_gpu_is_left_out(
-    cuda: FakeCuda, error: str, n_warnings: int
+@pytest.mark.parametrize(
+    ("error", "has_gpu", "reason"),
+    [
+        (NO_DRIVER, False, ""),
+        (OLD_DRIVER, False, "too old"),
+        (OLD_DRIVER, True, "too old"),
+        ("is built for the CPU only", False, ""),
+        ("is built for the CPU only", True, r"built for CUDA: bash scripts/setup\.sh --cuda"),
+    ],
+)
+def test_auto_takes_the_cpu_and_says_why_where_there_is_a_gpu(
+    cuda: FakeCuda, error: str, has_gpu: bool, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    nvidia_device = tmp_path / "nvidiactl"
+    monkeypatch.setattr("kokoro_trio.model.device.NVIDIA_DEVICE", nvidia_device)
+    if has_gpu:
+        nvidia_device.touch()
     cuda.init_error = RuntimeError(error)
     with structlog.testing.capture_logs() as logs:
-        assert choose_device(config()) == CPU
-    assert len(logs) == n_warnings
+        chosen = choose_device(config())
+    assert chosen.device == CPU
+    assert re.search(reason, chosen.reason) if reason else chosen.reason == ""
+    said = [(each["event"], each["reason"]) for each in logs]
+    assert said == ([("gpu_not_used", chosen.reason)] if reason else [])
 
 
 @pytest.mark.parametrize(

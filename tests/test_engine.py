@@ -1,5 +1,6 @@
 """Engine: admission, steps and delivery on virtual time, with the tone synthesizer in the loop."""
 
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import trio
 import trio.testing
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from kokoro_trio.config import EngineConfig
 from kokoro_trio.engine import heap as heap_module
@@ -21,6 +22,8 @@ from kokoro_trio.speech import (
     FRAME_SAMPLES,
     FRAME_SECONDS,
     SAMPLE_RATE_HZ,
+    Line,
+    Prosody,
     Samples,
     Segment,
     Utterance,
@@ -45,7 +48,7 @@ async def running(inference: InLoopInference, config: EngineConfig = CONFIG) -> 
         yield engine
         await trio.testing.wait_all_tasks_blocked()
         statistics = engine.statistics()
-        assert evolve(statistics, steps_run=0, in_step=0) == IDLE
+        assert evolve(statistics, steps_run=0, in_step=0, early_audio=None) == IDLE
         nursery.cancel_scope.cancel()
 
 
@@ -296,7 +299,7 @@ class TestLeaving:
                     async for _ in stream:
                         pass
                     await trio.sleep_forever()
-            assert evolve(engine.statistics(), steps_run=0) == IDLE
+            assert evolve(engine.statistics(), steps_run=0, early_audio=None) == IDLE
             await trio.sleep(1)
             n_steps = len(in_loop.steps)
             assert n_samples(await speak(engine)) > 0
@@ -387,6 +390,30 @@ class TestFaults:
                 await nursery.start(engine.run)
 
 
+@frozen
+class CalibratingTones(ToneSynthesizer):
+    """Tones with two pieces of spare work, which wait for `may_end`. After both, windows may be batched."""
+
+    has_begun: threading.Event = field(factory=threading.Event)
+    may_end: threading.Event = field(factory=threading.Event)
+    done: list[str] = field(factory=list)
+
+    @property
+    def has_spare_work(self) -> bool:
+        return self.done.count("spare") < 2
+
+    def do_spare_work(self) -> None:
+        self.has_begun.set()
+        assert self.may_end.wait(20)
+        self.done.append("spare")
+        if not self.has_spare_work:
+            object.__setattr__(self, "max_batch", 7)
+
+    def prosody(self, lines: Sequence[Line]) -> list[Prosody]:
+        self.done.append("prosody")
+        return super().prosody(lines)
+
+
 class TestThread:
     """The same engine on its real thread, in real time."""
 
@@ -419,6 +446,28 @@ class TestThread:
             nursery.cancel_scope.cancel()
         assert memory.n_trimmed == 2
 
+    async def test_a_request_is_served_between_two_pieces_of_spare_work(self) -> None:
+        tones = CalibratingTones()
+        engine = Engine(
+            CONFIG, InferenceThread(lambda: tones), PhonemizerThread(lambda alphabet: SpellingReader())
+        )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(engine.run)
+            with trio.fail_after(20):
+                while not tones.has_begun.is_set():
+                    await trio.sleep(0.01)
+                async with engine.open(HELLO, "s") as stream:
+                    while not engine.statistics().in_step:
+                        await trio.sleep(0.01)
+                    tones.may_end.set()
+                    assert [piece async for piece in stream]
+                while tones.has_spare_work:
+                    await trio.sleep(0.01)
+                await speak(engine)
+            nursery.cancel_scope.cancel()
+        assert tones.done[:2] == ["spare", "prosody"]
+        assert engine._scheduler.max_batch == 7, "the engine asks again what may be batched"
+
     async def test_many_cancels_leave_nothing_behind(self) -> None:
         engine = Engine(
             CONFIG, InferenceThread(ToneSynthesizer), PhonemizerThread(lambda alphabet: SpellingReader())
@@ -433,6 +482,26 @@ class TestThread:
             async with trio.open_nursery() as requests:
                 for number in range(200):
                     requests.start_soon(open_and_leave, number)
-            assert evolve(engine.statistics(), steps_run=0) == IDLE
+            assert evolve(engine.statistics(), steps_run=0, early_audio=None) == IDLE
             assert n_samples(await speak(engine)) > 0
             nursery.cancel_scope.cancel()
+
+
+async def test_long_lines_are_cut_for_a_model_that_vocodes_them_whole(autojump_clock: object) -> None:
+    inference = InLoopInference(ToneSynthesizer(max_line_phonemes=12))
+    async with running(inference) as engine:
+        await speak(engine, Utterance("one two three four five six", "af_aoede"))
+    lines = [line for step in inference.steps for line in step.lines]
+    assert [(line.segment, line.phonemes, line.is_continued) for line in lines] == [
+        (0, "one two", False),
+        (1, "three four", True),
+        (2, "five six", True),
+    ]
+
+
+@pytest.mark.parametrize(("speed", "n_lines"), [(0.5, 2), (1.0, 1), (2.0, 1)])
+async def test_slow_lines_are_cut_shorter(speed: float, n_lines: int, autojump_clock: object) -> None:
+    inference = InLoopInference(ToneSynthesizer(max_line_phonemes=24))
+    async with running(inference) as engine:
+        await speak(engine, Utterance("one two three, four", "af_aoede", speed))
+    assert sum(len(step.lines) for step in inference.steps) == n_lines

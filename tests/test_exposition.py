@@ -11,6 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from kokoro_trio.exposition import BUCKETS_S, FINE_BUCKETS_S, Exposition
+from kokoro_trio.model.synthesizer import EarlyAudio
 from tests.test_metrics import record
 
 
@@ -19,6 +20,7 @@ class Load:
     sessions: int = 0
     active: int = 0
     waiting: int = 0
+    early_audio: EarlyAudio | None = None
     slacks_s: tuple[float, ...] = ()
 
 

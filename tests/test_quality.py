@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bench.quality import COLUMNS, Comparison, head, level_step_db, log_spectral_distance_db, row
+from bench.quality import COLUMNS, Comparison, head, level_step_db, row
+from kokoro_trio.model.spectral_distance import log_spectral_distance_db
 from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
 
 

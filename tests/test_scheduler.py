@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from attrs import evolve
 
 from kokoro_trio.engine.scheduler import Job, Scheduler, SchedulerStatistics, Step, StepKind
 from kokoro_trio.speech import Line, Prosody, Window
@@ -399,3 +400,16 @@ class TestLeaving:
         schedule.abandon(job)
         schedule.complete_prosody(step, [[window(1.0)]])
         assert job.is_made
+
+
+def test_whole_segments_go_alone_beside_windows_of_their_length() -> None:
+    schedule = scheduler(max_batch=8)
+    for session in "abcd":
+        job_with_lines(schedule, session)
+    prosody = schedule.next_step(0.0)
+    assert prosody is not None
+    whole = evolve(window(1.0), shape_frames=None)
+    schedule.complete_prosody(prosody, [[window(1.0)], [whole], [window(1.0)], [whole]])
+    steps = list(iter(lambda: run(schedule, 0.0), None))
+    batches = [tuple(str(job.session) for job in step.jobs) for step in steps]
+    assert sorted(batches) == [("a", "c"), ("b",), ("d",)]

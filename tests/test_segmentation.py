@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Word
+from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Segment, Word
 from kokoro_trio.text.segmentation import (
     MAX_SENTENCE_CHARS,
     Piece,
     Pronunciation,
+    cut_segments,
     sentence_spans,
     split_phonemes,
     word_count,
@@ -186,3 +187,45 @@ def test_no_phoneme_is_dropped_and_every_piece_fits(text: str, max_phonemes: int
     assert all(0 < len(piece.phonemes) <= max_phonemes for piece in pieces)
     bounds = [bound for piece in pieces for bound in (piece.start_char, piece.end_char)]
     assert bounds == sorted(bounds)
+
+
+def segment_of(text: str, index: int = 0) -> Segment:
+    (piece,) = split_phonemes(spell(text))
+    return Segment(index, piece.phonemes, piece.start_char, piece.end_char, piece.words)
+
+
+def test_segments_are_cut_at_clauses_into_parts_of_about_one_length() -> None:
+    parts = cut_segments([segment_of("one two three, four five six", 3), segment_of("seven", 4)], 20)
+    assert [part.phonemes for part in parts] == ["one two three,", "four five six", "seven"]
+    assert [part.index for part in parts] == [3, 4, 5]
+    assert [part.is_continued for part in parts] == [False, True, False]
+
+
+def test_a_segment_that_fits_stays_as_it_is() -> None:
+    segments = [segment_of("one two"), segment_of("three", 1)]
+    assert cut_segments(segments, 7) == segments
+
+
+@given(st.text(string.ascii_lowercase + ",.      ", min_size=1).map(str.strip), st.integers(5, 30))
+def test_parts_of_a_segment_have_all_of_its_phonemes_words_and_characters(text: str, limit: int) -> None:
+    if not spell(text) or not text.replace(" ", ""):
+        return
+    whole = segment_of(text)
+    parts = cut_segments([whole], limit)
+    assert "".join(part.phonemes for part in parts).replace(" ", "") == whole.phonemes.replace(" ", "")
+    assert all(0 < len(part.phonemes) <= limit for part in parts)
+    spoken = [
+        (word.start_char, word.end_char, part.phonemes[word.start_phoneme : word.end_phoneme])
+        for part in parts
+        for word in part.words
+    ]
+    of_whole = [
+        (word.start_char, word.end_char, whole.phonemes[word.start_phoneme : word.end_phoneme])
+        for word in whole.words
+    ]
+    assert [(start, end) for start, end, _ in spoken] == [(start, end) for start, end, _ in of_whole]
+    # A word that is longer than a part goes to the part that it begins in, as far as that reaches.
+    assert all(wanted.startswith(got) for (*_, got), (*_, wanted) in zip(spoken, of_whole, strict=True))
+    bounds = [bound for part in parts for bound in (part.start_char, part.end_char)]
+    assert bounds == sorted(bounds)
+    assert (bounds[0], bounds[-1]) == (whole.start_char, whole.end_char)

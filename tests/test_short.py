@@ -6,8 +6,9 @@ import torch
 
 from bench.short import Measured, spoken
 from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, WindowConfig
+from kokoro_trio.model.calibration import load_predictor
 from kokoro_trio.model.closing import MAX_BARE_PHONEMES, closed
-from kokoro_trio.model.kokoro import KokoroSynthesizer, load_predictor
+from kokoro_trio.model.kokoro import KokoroSynthesizer
 from kokoro_trio.model.weights import open_weights
 from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Line, Prosody
 

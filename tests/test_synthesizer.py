@@ -1,33 +1,35 @@
 """Contract: what every synthesizer promises, held against tones and, with weights, Kokoro itself."""
 
-from collections.abc import Hashable, Sequence
+import timeit
+from collections import abc
+from collections.abc import Hashable, Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog.testing
 import torch
 from attrs import define, evolve, field
 from kokoro.istftnet import Generator  # type: ignore[import-untyped]
 
 from bench.pipeline import kmodel_of
-from bench.quality import log_spectral_distance_db
-from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, WindowConfig
+from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, ModelConfig, WindowConfig
 from kokoro_trio.model.batching import BatchShape
+from kokoro_trio.model.calibration import Calibration, load_predictor
+from kokoro_trio.model.early_audio import CalibrationRecord, known_early_audio
 from kokoro_trio.model.graphs import Function, GraphRunner
-from kokoro_trio.model.kokoro import KokoroSynthesizer, batch_of, load_predictor
+from kokoro_trio.model.kokoro import KokoroSynthesizer, batch_of
 from kokoro_trio.model.network import KokoroNetwork
 from kokoro_trio.model.prosody import PADDING_TOKEN, ProsodyHalf
 from kokoro_trio.model.source import HarmonicSource
-from kokoro_trio.model.statistics import (
-    STATISTICS_FILE,
-    StatisticsOfAnotherModel,
-    StatisticsPredictor,
-)
-from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
+from kokoro_trio.model.spectral_distance import log_spectral_distance_db
+from kokoro_trio.model.statistics import Fit, Means
+from kokoro_trio.model.synthesizer import EarlyAudio, Synthesizer, ToneSynthesizer
 from kokoro_trio.model.vocoder import Material, VocoderHalf
 from kokoro_trio.model.weights import Weights, open_weights
 from kokoro_trio.model.windowing import SHAPES
-from kokoro_trio.speech import FRAME_SAMPLES, Line, Samples, Window
+from kokoro_trio.speech import FRAME_SAMPLES, MAX_SEGMENT_PHONEMES, SAMPLE_RATE_HZ, Line, Samples, Window
 from tests.captures import CpuCapture
 
 TEXT = "həlˈO ðˈɛɹ, hˌW ɑɹ ju?"
@@ -349,6 +351,100 @@ class TestWindows:
         assert len(synthesizer.windows(prosody, 1)) == 1
 
 
+MODEL_CONFIG = ModelConfig("auto", "cpu", "float32", gpu_memory_fraction=0.95)
+
+
+def accepting(vocoder: object, fit: Fit, model_checksum: str) -> abc.Generator[None, None, Calibration]:
+    """A calibration in two steps that shifts nothing."""
+    yield
+    yield
+    record = CalibrationRecord(model_checksum, fit.record.checksum, (0.5,) * 10, "today")
+    return Calibration(record, Means(torch.zeros(1024), torch.zeros(18_432)))
+
+
+def failing(vocoder: object, fit: Fit, model_checksum: str) -> Iterator[None]:
+    yield
+    raise torch.OutOfMemoryError("no memory")
+
+
+@pytest.mark.model
+class TestUnknownWeights:
+    """Weights that nothing was fitted on or calibrated for."""
+
+    @pytest.fixture
+    def unknown(self, weights: Weights, tmp_path: Path) -> KokoroSynthesizer:
+        other = evolve(weights, checksum="0" * 64, folder=tmp_path)
+        return KokoroSynthesizer.of(other, CPU, MODEL_CONFIG, WINDOWED)
+
+    def test_segments_are_short_vocoded_whole_and_alone(
+        self, unknown: KokoroSynthesizer, windowed: KokoroSynthesizer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        timed: list[int | None] = []
+        vocode = unknown.vocode
+
+        def noted(windows: Sequence[Window]) -> list[Samples]:
+            timed.extend(window.shape_frames for window in windows)
+            return vocode(windows)
+
+        monkeypatch.setattr(unknown, "vocode", noted)
+        # Half a second for a second of sound.
+        monkeypatch.setattr(timeit, "timeit", lambda call, number: 0.5 * call().size / SAMPLE_RATE_HZ)
+        unknown.warm_up()
+        # Two seconds of sound, of a line that makes about 60 ms a phoneme.
+        assert 25 < unknown.max_line_phonemes < 45
+        assert windowed.max_line_phonemes == MAX_SEGMENT_PHONEMES
+        assert timed, "the speed of windows is measured beforehand"
+        assert None not in timed, "with statistics of their own, as none are predicted"
+        assert not unknown.early_audio.is_on
+        assert unknown.max_batch == 1
+        (prosody,) = unknown.prosody([Line(0, LONGER, "af_heart", 1.0)])
+        (window,) = unknown.windows(prosody, 1)
+        assert window.shape_frames is None
+
+    def test_its_calibration_is_spare_work(
+        self, unknown: KokoroSynthesizer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr("kokoro_trio.model.kokoro.calibrate", accepting)
+        for _ in range(3):
+            assert unknown.has_spare_work
+            assert not unknown.early_audio.is_on
+            unknown.do_spare_work()
+        assert not unknown.has_spare_work
+        assert unknown.early_audio == EarlyAudio(True, "calibrated for these weights, 0.5 dB")
+        (prosody,) = unknown.prosody([Line(0, LONGER, "af_heart", 1.0)])
+        assert len(unknown.windows(prosody, 1)) > 1
+        assert unknown.max_line_phonemes == MAX_SEGMENT_PHONEMES
+        assert known_early_audio(tmp_path, "0" * 64) == unknown.early_audio
+
+    def test_a_folder_that_cannot_be_written_is_calibrated_for_this_process(
+        self, weights: Weights, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr("kokoro_trio.model.kokoro.calibrate", accepting)
+        other = evolve(weights, checksum="0" * 64, folder=tmp_path / "not there")
+        synthesizer = KokoroSynthesizer.of(other, CPU, MODEL_CONFIG, WINDOWED)
+        with structlog.testing.capture_logs() as logs:
+            while synthesizer.has_spare_work:
+                synthesizer.do_spare_work()
+        assert synthesizer.early_audio.is_on
+        assert [each["event"] for each in logs] == ["calibration_not_kept", "early_audio"]
+
+    def test_a_calibration_that_fails_costs_early_audio_only(
+        self, unknown: KokoroSynthesizer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("kokoro_trio.model.kokoro.calibrate", failing)
+        with structlog.testing.capture_logs() as logs:
+            while unknown.has_spare_work:
+                unknown.do_spare_work()
+        assert unknown.early_audio == EarlyAudio(False, "the calibration failed, see the log")
+        assert [each["event"] for each in logs] == ["calibration_failed", "early_audio"]
+
+    def test_sentences_in_one_piece_need_no_calibration(self, weights: Weights, tmp_path: Path) -> None:
+        other = evolve(weights, checksum="0" * 64, folder=tmp_path)
+        synthesizer = KokoroSynthesizer.of(other, CPU, MODEL_CONFIG, WHOLE)
+        assert not synthesizer.has_spare_work
+        assert synthesizer.early_audio == EarlyAudio(False, "FIRST_SEGMENT_MAX_WORDS is 0")
+
+
 @pytest.mark.model
 class TestBlends:
     RECIPE = "af_aoede(3)+af_nicole(2)"
@@ -414,11 +510,6 @@ class TestMemory:
         assert synthesizer.max_batch <= 4
         expected = {BatchShape(n, frames, m) for n in (1, 2, 4) for frames in SHAPES for m in (True, False)}
         assert set(runner.shapes) == expected
-
-
-def test_statistics_of_another_model_are_refused() -> None:
-    with pytest.raises(StatisticsOfAnotherModel):
-        StatisticsPredictor.load(STATISTICS_FILE, "0" * 64, CPU)
 
 
 def level_db(samples: Samples) -> float:

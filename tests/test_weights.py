@@ -1,7 +1,6 @@
 """Preparing, checking and opening weights. Pure, but for a stand-in for the hub on a loopback socket and pip
 on a folder of wheels."""
 
-import hashlib
 import io
 import json
 import os
@@ -10,11 +9,9 @@ import socket
 import subprocess
 import sys
 import tarfile
-import threading
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import attrs
@@ -57,17 +54,11 @@ from kokoro_trio.model.weights import (
     open_weights,
     prepared_folder,
 )
+from tests.hub import REVISION, StandInHub, Told, pickled, sha256
 
-REVISION = "0" * 40
 SHAPES = {"bert.weight": (2, 3), "decoder.norm1.norm.weight": (2,)}
 
 # --- a release small enough to make up -------------------------------------------------------------
-
-
-def pickled(content: object) -> bytes:
-    file = io.BytesIO()
-    torch.save(content, file)
-    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -98,21 +89,6 @@ def release(hub_files: Mapping[str, bytes]) -> Release:
             npm=Package("npm", "1.0"),
         ),
     )
-
-
-def sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-@attrs.frozen
-class Told(Progress):
-    """Keeps what is said."""
-
-    stream: io.StringIO = attrs.field(factory=io.StringIO)
-
-    @property
-    def lines(self) -> list[str]:
-        return self.stream.getvalue().splitlines()
 
 
 @pytest.fixture
@@ -377,54 +353,10 @@ def loopback_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
 
-@attrs.define
-class StandInHub:
-    """Speaks as much of the hub as huggingface_hub needs to download a file."""
-
-    files: dict[str, bytes]
-    cut_short: bool = False
-    url: str = ""
-    fetched: list[str] = attrs.field(factory=list)
-
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
-        name = request.path.partition("/resolve/")[2].partition("/")[2]
-        content = self.files.get(name)
-        if content is None:
-            request.send_response(404)
-            request.send_header("X-Error-Code", "EntryNotFound")
-            request.send_header("Content-Length", "0")
-            request.end_headers()
-            return
-        request.send_response(200)
-        request.send_header("ETag", f'"{sha256(content)}"')
-        request.send_header("X-Repo-Commit", REVISION)
-        request.send_header("Content-Length", str(len(content)))
-        request.end_headers()
-        if request.command == "GET":
-            self.fetched.append(name)
-            request.wfile.write(content[: len(content) // 2] if self.cut_short else content)
-
-
 @pytest.fixture
 def stand_in(hub_files: Mapping[str, bytes]) -> Iterator[StandInHub]:
-    hub = StandInHub(dict(hub_files))
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            hub.answer(self)
-
-        do_HEAD = do_GET
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        hub.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with StandInHub(dict(hub_files)).serving() as hub:
         yield hub
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -21,8 +21,18 @@ from kokoro_trio.engine.phonemizing import Phonemizer
 from kokoro_trio.engine.scheduler import Job, Scheduler, Step
 from kokoro_trio.engine.timing import word_times
 from kokoro_trio.errors import InferenceStuck, RequestError, SynthesisFailed, Unpronounceable
-from kokoro_trio.model.synthesizer import Synthesizer
-from kokoro_trio.speech import SAMPLE_RATE_HZ, Line, Samples, Segment, Utterance, Window, WordTime
+from kokoro_trio.model.synthesizer import EarlyAudio, Synthesizer
+from kokoro_trio.speech import (
+    MAX_SEGMENT_PHONEMES,
+    SAMPLE_RATE_HZ,
+    Line,
+    Samples,
+    Segment,
+    Utterance,
+    Window,
+    WordTime,
+)
+from kokoro_trio.text.segmentation import cut_segments
 
 log = structlog.get_logger()
 
@@ -50,6 +60,8 @@ class EngineStatistics:
     steps_run: int
     is_stalled: bool = False
     """The step in flight takes longer than any should."""
+    early_audio: EarlyAudio | None = None
+    """None while the model is loading."""
     slacks_s: tuple[float, ...] = ()
     """For each listener who hears something and waits for more, seconds until there is nothing to hear."""
 
@@ -224,6 +236,7 @@ class Engine:
             streams=len(self._streams),
             steps_run=self._n_steps,
             is_stalled=self._step is not None and self._step_s() > self._stalled_after_s,
+            early_audio=None if self._synthesizer is None else self._synthesizer.early_audio,
             slacks_s=self._scheduler.slacks_s(trio.current_time()),
         )
 
@@ -303,10 +316,13 @@ class Engine:
             segments = await self._phonemizer.segments(sentence, utterance.language, n_segments)
             if not segments:
                 continue
+            segments = cut_segments(segments, self._max_phonemes(utterance.speed))
             n_segments += len(segments)
             stream._add_segments(segments, silence_s)
             silence_s = 0.0
-            lines = [Line(s.index, s.phonemes, utterance.voice, utterance.speed) for s in segments]
+            lines = [
+                Line(s.index, s.phonemes, utterance.voice, utterance.speed, s.is_continued) for s in segments
+            ]
             self._scheduler.add_lines(stream._job, lines)
             self._go_on()
         if n_segments == 0:
@@ -314,6 +330,12 @@ class Engine:
         stream._silence_after_s = silence_s
         self._scheduler.end_lines(stream._job)
         self._close_if_made(stream._job)
+
+    def _max_phonemes(self, speed: float) -> int:
+        assert self._synthesizer is not None
+        limit = self._synthesizer.max_line_phonemes
+        # At half the speed a line lasts twice as long.
+        return limit if limit == MAX_SEGMENT_PHONEMES else max(1, round(limit * speed))
 
     def _next_step(self) -> Step | None:
         while self._retries:
@@ -326,6 +348,9 @@ class Engine:
         self._step = None
         self._n_steps += 1
         self._on_step_end(step.kind.value, seconds)
+        assert self._synthesizer is not None
+        # It may have run out of memory, or have been calibrated.
+        self._scheduler.max_batch = self._synthesizer.max_batch
         match outcome:
             case ProsodyMade(windows):
                 self._plan(step, windows)
@@ -355,9 +380,6 @@ class Engine:
             self._close_if_made(job)
 
     def _retry_or_fail(self, step: Step, error: Exception) -> None:
-        assert self._synthesizer is not None
-        # It may have been too much for the memory.
-        self._scheduler.max_batch = self._synthesizer.max_batch
         if len(step.jobs) > 1:
             # One line that the model cannot take must not cost the others of its batch.
             log.warning("batch_failed", jobs=len(step.jobs), exc_info=error)

@@ -37,6 +37,8 @@ class StepFailed:
     error: Exception = field(eq=False)
 
 
+SPARE_WORK_REST_S = 0.25
+"""Without a step, before a piece of spare work is done."""
 LAST_STEP_S = 5.0
 """How long the end of the process waits for the step in flight."""
 
@@ -105,7 +107,7 @@ class InferenceThread:
             synthesizer.warm_up()
             self._heap.trim()
             soon(on_loaded, synthesizer)
-            while (step := self._next_step()) is not None:
+            while (step := self._next_step(synthesizer)) is not None:
                 started_at = time.perf_counter()
                 outcome = run_step(synthesizer, step)
                 soon(on_outcome, step, outcome, time.perf_counter() - started_at)
@@ -114,7 +116,12 @@ class InferenceThread:
             with suppress(trio.RunFinishedError):  # It was left behind.
                 soon(on_end)
 
-    def _next_step(self) -> Step | None:
+    def _next_step(self, synthesizer: Synthesizer) -> Step | None:
+        """While the queue is empty, the spare work is done first, and then the heap is trimmed."""
+        while synthesizer.has_spare_work:
+            with suppress(queue.Empty):
+                return self._steps.get(timeout=SPARE_WORK_REST_S)
+            synthesizer.do_spare_work()
         if (rest_s := self._heap.rest_s()) is not None:
             with suppress(queue.Empty):
                 return self._steps.get(timeout=rest_s)

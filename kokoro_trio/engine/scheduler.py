@@ -328,8 +328,8 @@ class Scheduler:
         return Step(StepKind.VOCODE, tuple(jobs), windows=tuple(job.windows.popleft() for job in jobs))
 
 
-def _shape(job: Job) -> tuple[StepKind, int]:
-    """Windows of one shape stack into one batch, and so do lines of about one length."""
+def _shape(job: Job) -> tuple[StepKind, int | Job]:
+    """Windows of one shape stack into one batch, and lines of about one length. Whole segments do not."""
     if job.windows:
-        return (StepKind.VOCODE, job.windows[0].shape_frames)
+        return (StepKind.VOCODE, job.windows[0].shape_frames or job)
     return (StepKind.PROSODY, token_bucket(len(job.lines[0].phonemes) + N_PADDING_TOKENS))

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import structlog
 import torch
+from attrs import frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kokoro_trio.config import ModelConfig
+from kokoro_trio.config import NVIDIA_DEVICE, ModelConfig
 from kokoro_trio.errors import DeviceUnavailable
 from kokoro_trio.model.convolution import Convolution, DirectConvolution, convolution_of
 from kokoro_trio.model.graphs import CudaCapture, EagerRunner, GraphRunner, Runner
@@ -25,7 +26,7 @@ MIN_GAIN = 1.2
 CPU_ONLY = "is built for the cpu only"
 NO_DRIVER = "found no nvidia driver"
 ADVICE = (
-    (CPU_ONLY, "install one that is built for CUDA"),
+    (CPU_ONLY, "install one that is built for CUDA: bash scripts/setup.sh --cuda"),
     (NO_DRIVER, "install NVIDIA's driver; a container must be given the GPU (docker run --gpus all)"),
     ("driver on your system is too old", "update the driver, or install a torch for an older CUDA"),
     ("no cuda gpus", "look at nvidia-smi and CUDA_VISIBLE_DEVICES"),
@@ -36,19 +37,28 @@ ADVICE = (
 """Parts of what torch says, in lower case, and what to do."""
 
 
-def choose_device(config: ModelConfig) -> torch.device:
+@frozen
+class ChosenDevice:
+    device: torch.device
+    reason: str = ""
+    """Why it is the CPU, and what to do about it, where the machine has a GPU."""
+
+
+def choose_device(config: ModelConfig) -> ChosenDevice:
     """The device that `KOKORO_DEVICE` names, with the memory cap set. Raises `DeviceUnavailable`."""
     if config.device == "cpu":
-        return CPU
+        return ChosenDevice(CPU)
     device = torch.device("cuda:0" if config.device in ("auto", "cuda") else config.device)
     if (trouble := _trouble_with(device)) is not None:
         if config.device != "auto":
             raise DeviceUnavailable(config.device, trouble)
-        if CPU_ONLY not in trouble.lower() and NO_DRIVER not in trouble.lower():
-            log.warning("gpu_left_out", reason=trouble)
-        return CPU
+        is_ruled_out = CPU_ONLY in trouble.lower() or NO_DRIVER in trouble.lower()
+        if is_ruled_out and not NVIDIA_DEVICE.exists():
+            return ChosenDevice(CPU)
+        log.warning("gpu_not_used", reason=trouble)
+        return ChosenDevice(CPU, trouble)
     torch.cuda.set_per_process_memory_fraction(config.gpu_memory_fraction, device)
-    return device
+    return ChosenDevice(device)
 
 
 def _trouble_with(device: torch.device) -> str | None:

@@ -15,18 +15,17 @@ from torch import Tensor
 
 from kokoro_trio.config import ModelConfig, WindowConfig
 from kokoro_trio.model.batching import ROWS, BatchShape
+from kokoro_trio.model.calibration import calibrate, load_predictor
 from kokoro_trio.model.closing import closed
 from kokoro_trio.model.device import allows_tf32, choose_dtype, choose_runner, float32_products, to_host
+from kokoro_trio.model.early_audio import known_early_audio
 from kokoro_trio.model.graphs import Runner
 from kokoro_trio.model.network import KokoroNetwork
 from kokoro_trio.model.prosody import PADDING_TOKEN, ProsodyHalf, SegmentFeatures
 from kokoro_trio.model.source import HarmonicSource
-from kokoro_trio.model.statistics import (
-    STATISTICS_FILE,
-    StatisticsOfAnotherModel,
-    StatisticsPredictor,
-    features_of,
-)
+from kokoro_trio.model.spectral_distance import log_spectral_distance_db
+from kokoro_trio.model.statistics import Fit, StatisticsPredictor, features_of
+from kokoro_trio.model.synthesizer import EarlyAudio
 from kokoro_trio.model.vocoder import Affine, Material, Statistics, VocoderHalf, WindowBatch
 from kokoro_trio.model.voices import VoicePacks
 from kokoro_trio.model.weights import Weights
@@ -40,7 +39,15 @@ from kokoro_trio.model.windowing import (
     shape_of,
     window_edges,
 )
-from kokoro_trio.speech import FRAME_SAMPLES, FRAME_SECONDS, Line, Prosody, Samples, Window
+from kokoro_trio.speech import (
+    FRAME_SAMPLES,
+    FRAME_SECONDS,
+    MAX_SEGMENT_PHONEMES,
+    Line,
+    Prosody,
+    Samples,
+    Window,
+)
 
 log = structlog.get_logger()
 
@@ -52,6 +59,10 @@ GROWTH_MARGIN = 0.6
 and the prosody of the next sentence, want the rest."""
 MAX_STEP_S = 0.5
 """What a newcomer, or the engine after a cancel, waits at most for a window in flight to be done."""
+MAX_WHOLE_STEP_S = 1.0
+"""The same, for a segment that is vocoded whole."""
+MIN_LINE_PHONEMES = 24
+"""A word or two: on a machine that is too slow for that, steps are longer."""
 MAX_BATCH = 8
 MAX_BATCH_ON_GPU = ROWS[-1]
 MIN_BATCH_GAIN = 1.25
@@ -109,26 +120,82 @@ class KokoroSynthesizer:
         self._runner = runner
         self._tf32 = tf32
         self._pace = Pace(growth=1.0)
+        self._max_whole_phonemes = MAX_SEGMENT_PHONEMES
+        self._calibration: Iterator[None] | None = None
+        self.device_reason = ""
+        self._early_audio = EarlyAudio(False, "FIRST_SEGMENT_MAX_WORDS is 0")
 
     @classmethod
     def of(
-        cls, weights: Weights, device: torch.device, config: ModelConfig, windows: WindowConfig
+        cls,
+        weights: Weights,
+        device: torch.device,
+        config: ModelConfig,
+        windows: WindowConfig,
+        device_reason: str = "",
     ) -> "KokoroSynthesizer":
         """As it is served. On the thread that the others of its methods belong to."""
-        return cls(
+        synthesizer = cls(
             weights,
             device,
             windows,
-            load_predictor(weights, device),
+            None,
             dtype=choose_dtype(config, device),
             max_batch=MAX_BATCH if device.type == "cpu" else MAX_BATCH_ON_GPU,
             runner=choose_runner(config, device),
             tf32=allows_tf32(config, device),
         )
+        if windows.first_max_words:
+            synthesizer._find_statistics(weights)
+        synthesizer.device_reason = device_reason
+        return synthesizer
+
+    def _find_statistics(self, weights: Weights) -> None:
+        self._predictor = load_predictor(weights, self._device)
+        known = known_early_audio(weights.folder, weights.checksum)
+        if known is None:
+            self._calibration = self._calibrate(weights)
+        self._early_audio = known or EarlyAudio(False, "the server is calibrating it for these weights")
+
+    def _calibrate(self, weights: Weights) -> Iterator[None]:
+        fit = Fit.load(self._device)
+        calibration = yield from calibrate(self, fit, weights.checksum)
+        self._predictor, self._early_audio = calibration.applied_to(fit), calibration.record.early_audio
+        try:
+            calibration.save(weights.folder)
+        except OSError as error:
+            log.info("calibration_not_kept", folder=str(weights.folder), reason=error.strerror)
+
+    @property
+    def early_audio(self) -> EarlyAudio:
+        return self._early_audio
+
+    @property
+    def has_spare_work(self) -> bool:
+        return self._calibration is not None
+
+    def do_spare_work(self) -> None:
+        """One line of the calibration. A fault of it leaves early audio off."""
+        assert self._calibration is not None
+        try:
+            next(self._calibration)
+            return
+        except StopIteration:
+            pass
+        except Exception:
+            log.exception("calibration_failed")
+            self._early_audio = EarlyAudio(False, "the calibration failed, see the log")
+        self._calibration = None
+        log.info("early_audio", is_on=self._early_audio.is_on, reason=self._early_audio.reason)
 
     @property
     def max_batch(self) -> int:
-        return self._max_batch
+        """Whole segments are made one to a step: each takes as long as a batch of windows may."""
+        return self._max_batch if self._predictor else 1
+
+    @property
+    def max_line_phonemes(self) -> int:
+        return MAX_SEGMENT_PHONEMES if self._predictor else self._max_whole_phonemes
 
     @property
     def voice_names(self) -> tuple[str, ...]:
@@ -144,16 +211,33 @@ class KokoroSynthesizer:
 
     def warm_up(self) -> None:
         voice = next(iter(self._voices.packs))
-        lengths: set[int] = set()
+        lengths: set[int | None] = set()
         for repeats in WARM_UP_REPEATS:
             (prosody,) = self.prosody([Line(0, " ".join([WARM_UP_PHONEMES] * repeats), voice, 1.0)])
+            if self._predictor is None:
+                self._choose_max_line(prosody)  # The last decides: the first of a shape is slow.
+            prosody = self._made_windowed(prosody)
             for window in self.windows(prosody, listeners=1):
                 if window.shape_frames not in lengths:
                     lengths.add(window.shape_frames)
                     self.vocode([window])
-        if self._predictor is not None:
-            self._warm_up_shapes(prosody)
-            self._choose_pace(Window(prosody, 0, min(MIN_FIRST_FRAMES, prosody.n_frames)))
+        self._warm_up_shapes(prosody)
+        self._choose_pace(Window(prosody, 0, min(MIN_FIRST_FRAMES, prosody.n_frames)))
+        log.info("early_audio", is_on=self._early_audio.is_on, reason=self._early_audio.reason)
+
+    @torch.inference_mode()
+    def _made_windowed(self, prosody: Prosody) -> Prosody:
+        """With statistics of its own, so that windows can be timed whatever is known of these weights."""
+        sounding = _sounding(prosody)
+        _, statistics = self._vocoder_half.whole(sounding.material)
+        affine = self._vocoder_half.affine(sounding.material.style, statistics)
+        return evolve(prosody, features=evolve(sounding, affine=affine))
+
+    def _choose_max_line(self, prosody: Prosody) -> None:
+        """By measurement: how many phonemes are vocoded whole in `MAX_WHOLE_STEP_S`."""
+        seconds = timeit.timeit(lambda: self.vocode_exactly(prosody), number=1)
+        n_phonemes = int(MAX_WHOLE_STEP_S / seconds * len(prosody.line.phonemes))
+        self._max_whole_phonemes = min(max(n_phonemes, MIN_LINE_PHONEMES), MAX_SEGMENT_PHONEMES)
 
     def _choose_pace(self, window: Window) -> None:
         """By measurement: how long windows may be, and whether to make them side by side."""
@@ -179,8 +263,9 @@ class KokoroSynthesizer:
     def _warm_up_shapes(self, prosody: Prosody) -> None:
         """The largest first: what memory they take, the others can share."""
         sounding = _sounding(prosody)
-        if self._runner is None or sounding.affine is None:
+        if self._runner is None:
             return
+        assert sounding.affine is not None
         for frames in sorted(SHAPES, reverse=True):
             batch = self._vocoder_half.batch(
                 [sounding.material], [sounding.affine], [0], frames, is_static=True
@@ -218,12 +303,16 @@ class KokoroSynthesizer:
         ]
 
     def windows(self, prosody: Prosody, listeners: int) -> list[Window]:
+        return self._windows(prosody, self._pace.growth / listeners)
+
+    def _windows(self, prosody: Prosody, growth: float) -> list[Window]:
         durations = prosody.durations_frames.tolist()
         shapes = SHAPES if self._max_batch > 1 or self._runner else ()
-        pace = evolve(self._pace, growth=self._pace.growth / listeners, shapes=shapes)
-        edges = window_edges(prosody.line, durations, self._config, pace)
+        edges = window_edges(
+            prosody.line, durations, self._config, evolve(self._pace, growth=growth, shapes=shapes)
+        )
         if self.is_vocoded_whole(prosody):
-            edges = [edges[0], edges[-1]]
+            return [Window(prosody, edges[0], edges[-1], shape_frames=None)]
         return [Window(prosody, start, end, shape_of(end - start, shapes)) for start, end in pairwise(edges)]
 
     @torch.inference_mode()
@@ -249,6 +338,20 @@ class KokoroSynthesizer:
         """The whole segment with its own statistics: what windows are measured against."""
         samples, _ = self._vocoder_half.whole(_sounding(prosody).material)
         return to_host(samples[0])
+
+    def deviation_db(self, line: Line, predictor: StatisticsPredictor) -> float | None:
+        """See `calibration.Vocoder`."""
+        used, self._predictor = self._predictor, predictor
+        try:
+            (prosody,) = self.prosody([line])
+        finally:
+            self._predictor = used
+        if self.is_vocoded_whole(prosody):
+            return None
+        windows = self._windows(prosody, growth=MAX_FRAMES)
+        made = np.concatenate([self.vocode([window])[0] for window in windows])
+        exact = self.vocode_exactly(prosody)[windows[0].start_frame * FRAME_SAMPLES :]
+        return log_spectral_distance_db(made, exact)
 
     @torch.inference_mode()
     def statistics_of(self, line: Line) -> tuple[Tensor, Statistics]:
@@ -351,17 +454,23 @@ def _stackable(windows: Sequence[Window], is_static: bool) -> list[list[int]]:
     """Which windows go through the vocoder side by side, by their numbers."""
     groups: dict[Hashable, list[int]] = {}
     for number, window in enumerate(windows):
-        has_room = is_static or window.prosody.n_frames >= window.shape_frames + 2 * CONTEXT_FRAMES
-        length = None if has_room else window.prosody.n_frames
-        key = (number,) if _sounding(window.prosody).is_whole else (window.shape_frames, length)
-        groups.setdefault(key, []).append(number)
+        groups.setdefault(_stack_of(window, is_static) or (number,), []).append(number)
     return list(groups.values())
+
+
+def _stack_of(window: Window, is_static: bool) -> tuple[int, int | None] | None:
+    """None for one that is made alone."""
+    if window.shape_frames is None:
+        return None
+    has_room = is_static or window.prosody.n_frames >= window.shape_frames + 2 * CONTEXT_FRAMES
+    return window.shape_frames, None if has_room else window.prosody.n_frames
 
 
 def _made_in(windows: Sequence[Window], is_static: bool) -> tuple[list[int], int]:
     """Where what is made for each begins, and its length: of the shape, where the segment has room, or
     `is_static`."""
     shape, n_segment = windows[0].shape_frames, windows[0].prosody.n_frames
+    assert shape is not None
     n_frames = shape if is_static else min(shape, n_segment)
     starts = [max(0, min(window.start_frame, window.prosody.n_frames - n_frames)) for window in windows]
     return starts, n_frames
@@ -370,12 +479,3 @@ def _made_in(windows: Sequence[Window], is_static: bool) -> tuple[list[int], int
 def _sounding(prosody: Prosody) -> _Sounding:
     sounding: _Sounding = prosody.features
     return sounding
-
-
-def load_predictor(weights: Weights, device: torch.device) -> StatisticsPredictor | None:
-    """None, and a warning, where the coefficients at hand are not for this model."""
-    try:
-        return StatisticsPredictor.load(STATISTICS_FILE, weights.checksum, device)
-    except StatisticsOfAnotherModel:
-        log.warning("whole_segments_only", reason="the vocoder's statistics were fitted on another model")
-        return None

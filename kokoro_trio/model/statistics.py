@@ -2,7 +2,8 @@
 
 Ridge regression: ŷ = ȳ + (φ − φ̄)·A·B, where φ are the features of the segment, y the statistics, the
 means φ̄ and ȳ are those of the voice, and the slopes A·B, of reduced rank, are shared by all voices. The
-coefficients are data: `bench/fit_statistics.py` makes them, from one model, for that model only.
+coefficients are data: `bench/fit_statistics.py` makes them from one set of weights, and `calibration.py`
+shifts their means for another.
 """
 
 import json
@@ -12,15 +13,15 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from attrs import Factory, field, frozen
+from attrs import Factory, evolve, field, frozen
 from safetensors import safe_open
 from torch import Tensor
 
+from kokoro_trio.model.early_audio import FIT_FILE, FitRecord
 from kokoro_trio.model.recipes import Recipe
 from kokoro_trio.model.vocoder import Statistics
 from kokoro_trio.model.voices import MAX_KEPT_BLENDS, blend
 
-STATISTICS_FILE = Path(__file__).with_name("statistics.safetensors")
 STD_FLOOR = 1e-4
 
 
@@ -33,16 +34,12 @@ def features_of(decoded: Tensor) -> Tensor:
     return torch.cat([mean, torch.log(std + STD_FLOOR)], dim=1)
 
 
-@frozen
+@frozen(eq=False)
 class Means:
-    """Of one voice: its features, shape (1024,), and targets, (18432,)."""
+    """Of a voice, or of some lines: features, shape (1024,), and targets, (18432,)."""
 
     features: Tensor
     targets: Tensor
-
-
-class StatisticsOfAnotherModel(Exception):
-    """The coefficients were fitted on a model with another checksum."""
 
 
 @frozen(eq=False)
@@ -66,22 +63,12 @@ class StatisticsPredictor:
         default=Factory(lambda self: lru_cache(MAX_KEPT_BLENDS)(self._find_means), takes_self=True),
     )
 
-    @classmethod
-    def load(cls, path: Path, model_checksum: str, device: torch.device) -> "StatisticsPredictor":
-        """Raises `StatisticsOfAnotherModel`."""
-        with safe_open(path, framework="pt") as file:
-            about = file.metadata()
-            if about["model_checksum"] != model_checksum:
-                raise StatisticsOfAnotherModel(about["model_checksum"])
-            tensors = {name: file.get_tensor(name).to(device, torch.float32) for name in file.keys()}  # noqa: SIM118
-        voices = json.loads(about["voices"])
-        return cls(
-            feature_means=dict(zip(voices, tensors["feature_means"], strict=True)),
-            target_means=dict(zip(voices, tensors["target_means"], strict=True)),
-            slopes_in=tensors["slopes_in"],
-            slopes_out=tensors["slopes_out"],
-            feature_spread=tensors["feature_spread"],
-            max_distance=float(about["max_distance"]),
+    def shifted(self, shift: Means) -> "StatisticsPredictor":
+        """With the means of every voice moved by as much."""
+        return evolve(
+            self,
+            feature_means={voice: mean + shift.features for voice, mean in self.feature_means.items()},
+            target_means={voice: mean + shift.targets for voice, mean in self.target_means.items()},
         )
 
     def distances(self, voices: Sequence[str], features: Tensor) -> list[float]:
@@ -119,3 +106,32 @@ class StatisticsPredictor:
         if not weights.keys() <= self.feature_means.keys():
             return None
         return Means(blend(self.feature_means, weights), blend(self.target_means, weights))
+
+
+@frozen(eq=False)
+class Fit:
+    """The coefficients that come with the package.
+
+    `reference`: the means over the lines of `calibration.py`, with the weights of the fit.
+    """
+
+    predictor: StatisticsPredictor
+    record: FitRecord
+    reference: Means
+
+    @classmethod
+    def load(cls, device: torch.device, path: Path = FIT_FILE) -> "Fit":
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata()
+            tensors = {name: file.get_tensor(name).to(device, torch.float32) for name in file.keys()}  # noqa: SIM118
+        voices = json.loads(about["voices"])
+        predictor = StatisticsPredictor(
+            feature_means=dict(zip(voices, tensors["feature_means"], strict=True)),
+            target_means=dict(zip(voices, tensors["target_means"], strict=True)),
+            slopes_in=tensors["slopes_in"],
+            slopes_out=tensors["slopes_out"],
+            feature_spread=tensors["feature_spread"],
+            max_distance=float(about["max_distance"]),
+        )
+        reference = Means(tensors["reference_features"], tensors["reference_targets"])
+        return cls(predictor, FitRecord.read(path), reference)

@@ -10,7 +10,23 @@ from typing import Protocol
 import numpy as np
 from attrs import frozen
 
-from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Line, Prosody, Samples, Window
+from kokoro_trio.speech import (
+    FRAME_SAMPLES,
+    MAX_SEGMENT_PHONEMES,
+    SAMPLE_RATE_HZ,
+    Line,
+    Prosody,
+    Samples,
+    Window,
+)
+
+
+@frozen
+class EarlyAudio:
+    """Whether sentences are vocoded in windows, so that their first audio comes early, and why (not)."""
+
+    is_on: bool
+    reason: str
 
 
 class Synthesizer(Protocol):
@@ -33,7 +49,25 @@ class Synthesizer(Protocol):
         """The phonemes that a line may hold, one character each."""
 
     @property
+    def max_line_phonemes(self) -> int:
+        """The longest line, at a speed of 1, that does not hold up the others for long."""
+
+    @property
     def device(self) -> str: ...
+
+    @property
+    def device_reason(self) -> str:
+        """Why it is not the GPU, where there is one."""
+
+    @property
+    def early_audio(self) -> EarlyAudio: ...
+
+    @property
+    def has_spare_work(self) -> bool:
+        """There is something to do that can wait until there is nothing else to do."""
+
+    def do_spare_work(self) -> None:
+        """A piece of it, of about a second. Raises nothing."""
 
     def warm_up(self) -> None:
         """Does once what the first request would otherwise wait for."""
@@ -66,7 +100,17 @@ class ToneSynthesizer:
     level: float = 0.25
     voice_names: tuple[str, ...] = ("af_aoede", "am_michael")
     alphabet: frozenset[str] = frozenset(string.ascii_lowercase + " .,!?")
+    max_line_phonemes: int = MAX_SEGMENT_PHONEMES
     device: str = "cpu"
+    device_reason: str = ""
+    early_audio: EarlyAudio = EarlyAudio(True, "tones need no statistics")
+
+    @property
+    def has_spare_work(self) -> bool:
+        return False
+
+    def do_spare_work(self) -> None:
+        pass
 
     def warm_up(self) -> None:
         pass

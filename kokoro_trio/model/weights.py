@@ -5,6 +5,8 @@
     config.json          the model's configuration as the hub has it
     manifest.json        for each of them checksum, size, license and origin
 
+Beside them may lie `statistics.safetensors`, see `calibration.py`.
+
 Reading it is all that the server does; `python -m kokoro_trio.model.weights` makes it.
 """
 
@@ -77,6 +79,7 @@ class Weights:
     checksum: str
     """SHA-256 of the model file."""
     source: str
+    folder: Path
 
 
 def prepared_folder(kokoro_weights: str, default: Path) -> Path:
@@ -103,6 +106,7 @@ def open_weights(folder: Path) -> Weights:
         config=json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")),
         checksum=manifest.files[MODEL_FILE].sha256,
         source=manifest.source,
+        folder=folder,
     )
 
 

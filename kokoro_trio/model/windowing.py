@@ -51,14 +51,14 @@ KEPT_SILENCE_FRAMES = 3
 def window_edges(line: Line, durations_frames: Sequence[int], config: WindowConfig, pace: Pace) -> list[int]:
     """The edges of the windows, in frames: window n lies between edge n and edge n + 1.
 
-    `durations_frames` has one entry for each phoneme and one for the padding at each end. Only the
-    first segment of an utterance begins with a short window, and only its leading silence is left
-    out: before the others it is the pause between two sentences.
+    `durations_frames` has one entry for each phoneme and one for the padding at each end. Only the first
+    segment of an utterance begins with a short window. Its leading silence is left out, and so is that of a
+    segment that continues a sentence: before the others it is the pause between two sentences.
     """
     ends = list(accumulate(durations_frames))
     n_frames = ends[-1]
     is_first = line.segment == 0
-    trims = is_first and config.trims_leading_silence
+    trims = (is_first or line.is_continued) and config.trims_leading_silence
     start = max(0, durations_frames[0] - KEPT_SILENCE_FRAMES) if trims else 0
     if config.first_max_words == 0:
         return [start, n_frames]

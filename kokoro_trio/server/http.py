@@ -44,6 +44,10 @@ class Readiness:
     state: str
     engine: str
     device: str
+    device_reason: str
+    """Why it is not the GPU, where there is one."""
+    early_audio: bool
+    early_audio_reason: str
     voices: int
     connections: int
     active: int

@@ -61,6 +61,7 @@ class Speaker:
     voices: VoiceCatalogue
     limits: RequestLimits
     device: str
+    device_reason: str = ""
 
 
 class Listener:
@@ -160,6 +161,9 @@ class Listener:
             state=state,
             engine="kokoro-82m",
             device=speaker.device if speaker else "",
+            device_reason=speaker.device_reason if speaker else "",
+            early_audio=engine.early_audio is not None and engine.early_audio.is_on,
+            early_audio_reason=engine.early_audio.reason if engine.early_audio else "",
             voices=len(speaker.voices.names) if speaker else 0,
             connections=len(self._sessions),
             active=engine.active,

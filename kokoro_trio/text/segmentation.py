@@ -12,12 +12,15 @@ from itertools import accumulate
 import sentencex  # type: ignore[import-untyped]
 from attrs import Factory, evolve, field, frozen
 
-from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Word
+from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Segment, Word
 from kokoro_trio.text.traced import Span
 
 MAX_SENTENCE_CHARS = 1_000
 """Longer sentences are cut here already, so that no text makes grapheme-to-phoneme slow: at about one
 phoneme a character this is twice what a segment holds, so they would be cut anyway."""
+
+PART_ROOM = 1.25
+"""How much longer than the mean a part of a segment may be, so that it can end with a clause."""
 
 LETTERS_PER_UNSPACED_WORD = 2
 """Chinese words have about one and a half characters, Japanese ones (kana included) and Thai ones more."""
@@ -115,6 +118,42 @@ def split_phonemes(words: Sequence[Pronunciation], max_phonemes: int = MAX_SEGME
         for start, end in _cuts(timeline.phonemes, 0, len(timeline.phonemes), max_phonemes)
         if not timeline.phonemes[start:end].isspace()
     ]
+
+
+def cut_segments(segments: Sequence[Segment], max_phonemes: int) -> list[Segment]:
+    """The same in segments of at most `max_phonemes`, cut where `split_phonemes` would, and numbered anew."""
+    cut = [part for segment in segments for part in _cut_segment(segment, max_phonemes)]
+    return [evolve(part, index=index) for index, part in enumerate(cut, segments[0].index)]
+
+
+def _cut_segment(segment: Segment, max_phonemes: int) -> Iterator[Segment]:
+    n_phonemes = len(segment.phonemes)
+    n_parts = math.ceil(n_phonemes / max_phonemes)
+    # Parts of about one length: none is a fragment of a word or two.
+    limit = min(max_phonemes, math.ceil(PART_ROOM * n_phonemes / n_parts))
+    start_char = segment.start_char
+    spans = list(_cuts(segment.phonemes, 0, n_phonemes, limit))
+    for start, end in spans:
+        words = [word for word in segment.words if start <= word.start_phoneme < end]
+        later = [word.start_char for word in segment.words if word.start_phoneme >= end]
+        first, last = _stripped(segment.phonemes, start, end, " ")
+        end_char = words[-1].end_char if words and later else (later or [segment.end_char])[0]
+        yield Segment(
+            segment.index,
+            segment.phonemes[first:last],
+            start_char,
+            end_char,
+            tuple(
+                evolve(
+                    word,
+                    start_phoneme=word.start_phoneme - first,
+                    end_phoneme=min(word.end_phoneme, last) - first,
+                )
+                for word in words
+            ),
+            is_continued=segment.is_continued or start > 0,
+        )
+        start_char = later[0] if later else segment.end_char
 
 
 def _paragraphs(text: str) -> Iterator[Span]:

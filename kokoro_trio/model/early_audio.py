@@ -1,0 +1,129 @@
+"""Whether the vocoder's statistics are known for some weights, by what files say of themselves.
+
+Without torch, so that a script which has nothing to do is done at once.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean
+
+import structlog
+from attrs import frozen
+from safetensors import SafetensorError, safe_open
+
+from kokoro_trio.model.release import file_sha256
+from kokoro_trio.model.synthesizer import EarlyAudio
+
+log = structlog.get_logger()
+
+FIT_FILE = Path(__file__).with_name("statistics.safetensors")
+"""The coefficients that come with the package."""
+CALIBRATION_FILE = "statistics.safetensors"
+"""Beside the weights: how the means of the fit are shifted for them."""
+
+N_CHECK_LINES = 10
+MIN_CHECKED = 8
+"""Of those lines, so many must be near enough to the fit to be vocoded in windows."""
+MAX_MEAN_DB, MAX_WORST_DB = 1.3, 2.5
+"""Log-spectral distance of lines in windows to whole lines."""
+
+
+@frozen
+class FitRecord:
+    model_checksum: str
+    """Of the weights of the fit."""
+    checksum: str
+    mean_db: float
+    """Of the check lines, with those weights."""
+
+    @classmethod
+    def read(cls, path: Path = FIT_FILE) -> "FitRecord":
+        about = _metadata(path)
+        return cls(about["model_checksum"], file_sha256(path), float(about["mean_db"]))
+
+
+@frozen
+class CalibrationRecord:
+    """For which weights and which fit a calibration holds, and what the check lines showed."""
+
+    model_checksum: str
+    fit_checksum: str
+    deviations_db: tuple[float, ...]
+    """Of each check line that could be vocoded in windows."""
+    date: str
+
+    @property
+    def mean_db(self) -> float:
+        return fmean(self.deviations_db)
+
+    @property
+    def is_accepted(self) -> bool:
+        return (
+            len(self.deviations_db) >= MIN_CHECKED
+            and self.mean_db <= MAX_MEAN_DB
+            and max(self.deviations_db) <= MAX_WORST_DB
+        )
+
+    @property
+    def early_audio(self) -> EarlyAudio:
+        if self.is_accepted:
+            return EarlyAudio(True, f"calibrated for these weights, {self.mean_db:.1f} dB")
+        if len(self.deviations_db) < MIN_CHECKED:
+            reason = f"only {len(self.deviations_db)} of {N_CHECK_LINES} lines are near enough to the fit"
+        else:
+            reason = (
+                f"windows are {self.mean_db:.1f} dB from the whole in the mean (limit {MAX_MEAN_DB}), "
+                f"{max(self.deviations_db):.1f} dB at worst (limit {MAX_WORST_DB})"
+            )
+        return EarlyAudio(False, f"the calibration for these weights was rejected: {reason}")
+
+    def metadata(self) -> dict[str, str]:
+        return {
+            "model_checksum": self.model_checksum,
+            "fit_checksum": self.fit_checksum,
+            "deviations_db": " ".join(f"{each:.3f}" for each in self.deviations_db),
+            "date": self.date,
+        }
+
+    @classmethod
+    def read(cls, folder: Path) -> "CalibrationRecord | None":
+        """None where there is none, or one that is damaged."""
+        path = folder / CALIBRATION_FILE
+        if not path.exists():
+            return None
+        try:
+            about = _metadata(path)
+            deviations = tuple(map(float, about["deviations_db"].split()))
+            return cls(about["model_checksum"], about["fit_checksum"], deviations, about["date"])
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            log.warning("calibration_unreadable", path=str(path), reason=str(error))
+            return None
+
+
+def calibration_of(folder: Path, model_checksum: str, fit: FitRecord) -> CalibrationRecord | None:
+    """The one for these weights and this fit."""
+    record = CalibrationRecord.read(folder)
+    is_for_these = record is not None and (record.model_checksum, record.fit_checksum) == (
+        model_checksum,
+        fit.checksum,
+    )
+    return record if is_for_these else None
+
+
+def is_fitted_on(model_checksum: str) -> bool:
+    return FitRecord.read().model_checksum == model_checksum
+
+
+def known_early_audio(folder: Path, model_checksum: str) -> EarlyAudio | None:
+    """None where the weights in `folder` must be calibrated first."""
+    fit = FitRecord.read()
+    if fit.model_checksum == model_checksum:
+        return EarlyAudio(True, f"fitted on these weights, {fit.mean_db:.1f} dB")
+    calibration = calibration_of(folder, model_checksum, fit)
+    return None if calibration is None else calibration.early_audio
+
+
+def _metadata(path: Path) -> Mapping[str, str]:
+    with safe_open(path, framework="np") as file:
+        metadata: Mapping[str, str] = file.metadata() or {}
+        return metadata
