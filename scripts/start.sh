@@ -27,6 +27,7 @@ main() {
         address=$(free_address "$@")
         start_server "$address" "$@"
     fi
+    show_state
     speak
     show_the_way
 }
@@ -198,6 +199,21 @@ else:
     print(f"To hear it, open {url}/")
 if listen.has_known_key:
     print(f"warning: {KNOWN_KEY_WARNING}", file=sys.stderr)
+PYTHON
+}
+
+# show_state: what the server runs on, and whether its first audio comes early.
+show_state() {
+    "$VENV_PYTHON" - "$(url)" <<'PYTHON'
+import json
+import sys
+from urllib.request import urlopen
+
+with urlopen(f"{sys.argv[1]}/readyz", timeout=10) as answer:
+    ready = json.load(answer)
+not_gpu = f", although this machine has a GPU: {ready['device_reason']}" if ready["device_reason"] else ""
+print(f"Device: {ready['device']}{not_gpu}.")
+print(f"Early audio: {'on' if ready['early_audio'] else 'off'}, {ready['early_audio_reason']}.")
 PYTHON
 }
 

@@ -5,6 +5,7 @@ Nothing is installed: stand-ins take the place of what needs minutes (the packag
 
 import fcntl
 import io
+import json
 import os
 import re
 import shlex
@@ -28,7 +29,7 @@ COPIED = ["scripts", ".ci", "pyproject.toml", "constraints.txt"]
 
 # Ready a moment after it listens, as the real server is. BROKEN and DEAF make it fail as that one might.
 SERVER = """
-import argparse, http.server, os, signal, sys, time
+import argparse, http.server, json, os, signal, sys, time
 
 if os.environ.get("BROKEN"):
     print("loading\\nerror: the weights are damaged", file=sys.stderr)
@@ -45,6 +46,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200 if time.monotonic() > ready_at and not os.environ.get("NEVER_READY") else 503)
         self.end_headers()
+        state = {"device": "cpu", "device_reason": "", "early_audio": True, "early_audio_reason": "so, 0.7 dB"}
+        self.wfile.write(json.dumps(state | json.loads(os.environ.get("STATE", "{}"))).encode())
 
 http.server.HTTPServer((given.host, given.port), Handler).serve_forever()
 """
@@ -316,6 +319,25 @@ class TestStart:
         assert f"open http://127.0.0.1:{port}/\n" in outcome.stdout
         assert str(installed.folder) in outcome.stdout
         os.kill(installed.server_pid(), 0)
+
+    @pytest.mark.parametrize(
+        ("state", "said"),
+        [
+            ({}, ["Device: cpu.", "Early audio: on, so, 0.7 dB."]),
+            (
+                {"device_reason": "the driver is too old; update it"},
+                ["Device: cpu, although this machine has a GPU: the driver is too old; update it."],
+            ),
+            ({"early_audio": False, "early_audio_reason": "not yet"}, ["Early audio: off, not yet."]),
+        ],
+    )
+    def test_says_what_the_server_runs_on(
+        self, state: dict[str, object], said: list[str], installed: Checkout
+    ) -> None:
+        for _ in range(2):  # The second one joins the server of the first.
+            outcome = installed.run("scripts/start.sh", STATE=json.dumps(state))
+            assert outcome.returncode == 0, outcome.stderr
+            assert set(said) <= set(outcome.stdout.splitlines())
 
     def test_arguments_reach_server_and_client(self, installed: Checkout, port: int) -> None:
         outcome = installed.run("scripts/start.sh", "--port", str(port), PORT="1")
