@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bench import quality
-from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, REPOSITORY, ModelConfig, WindowConfig
+from bench.configured import open_configured_weights
+from kokoro_trio.config import REPOSITORY, ModelConfig, WindowConfig
 from kokoro_trio.model.calibration import deviations_db, finished, means_of_lines
 from kokoro_trio.model.device import choose_device
 from kokoro_trio.model.early_audio import FIT_FILE
@@ -36,7 +37,7 @@ from kokoro_trio.model.kokoro import KokoroSynthesizer
 from kokoro_trio.model.recipes import Recipe
 from kokoro_trio.model.statistics import StatisticsPredictor, features_of
 from kokoro_trio.model.voices import blend, language_of
-from kokoro_trio.model.weights import Weights, open_weights
+from kokoro_trio.model.weights import Weights
 from kokoro_trio.speech import Line
 from kokoro_trio.text.g2p import ENGLISH as ENGLISH_ACCENTS
 from kokoro_trio.text.g2p import GraphemeToPhoneme
@@ -466,7 +467,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--listen", action="store_true")
     options = parser.parse_args(arguments)
-    weights = open_weights(DEFAULT_WEIGHTS_FOLDER)
+    weights = open_configured_weights()
     if not options.collect.exists():
         device = choose_device(ModelConfig("auto", "auto", "float32", gpu_memory_fraction=0.95)).device
         whole = WindowConfig(first_max_words=0, first_boundaries="", trims_leading_silence=False)

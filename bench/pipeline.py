@@ -17,17 +17,18 @@ import trio
 from attrs import define, evolve, frozen
 from tqdm import tqdm
 
+from bench.configured import open_configured_weights
 from bench.load import WARM_UP_SENTENCES, Failed, Ratio, Run, Spoken, Summary, percentiles_ms, speak
 from bench.sentences import in_turn
 from bench.server_state import read_state
 from kokoro_trio.client import Arrival, Session, Timing, connect_with
-from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, Config
+from kokoro_trio.config import Config
 from kokoro_trio.errors import KokoroTrioError
 from kokoro_trio.metrics import HeadSilence
 
 # Before torch, which kokoro brings: this room sets what libgomp reads when torch loads it.
 from kokoro_trio.model.voices import language_of
-from kokoro_trio.model.weights import Weights, open_weights, prepared_folder
+from kokoro_trio.model.weights import Weights
 from kokoro_trio.text.english import load_misaki
 from kokoro_trio.text.g2p import ENGLISH
 
@@ -98,7 +99,7 @@ class WholeSpeaker:
         # Nothing listens here: with a loopback host the configuration asks for no API_KEY.
         config = evolve(Config.load(host="127.0.0.1").model, device=device)
         chosen = choose_device(config).device
-        weights = open_weights(prepared_folder(config.weights, DEFAULT_WEIGHTS_FOLDER))
+        weights = open_configured_weights()
         return cls(kpipeline_of(weights, voice, chosen), voice)
 
     def speak(self, sentence: str) -> Timing:

@@ -15,12 +15,12 @@ import torch
 from attrs import frozen
 from tqdm import tqdm
 
-from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, WindowConfig
+from bench.configured import open_configured_weights
+from kokoro_trio.config import WindowConfig
 from kokoro_trio.model.calibration import load_predictor
 from kokoro_trio.model.kokoro import KokoroSynthesizer
 from kokoro_trio.model.spectral_distance import log_spectral_distance_db
 from kokoro_trio.model.voices import language_of
-from kokoro_trio.model.weights import open_weights
 from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Line, Samples
 
 DEFAULT_VOICES = "af_heart,am_michael,bf_emma,af_nicole,bm_george,ef_dora,ff_siwis,hm_omega,jf_alpha,zm_yunxi"
@@ -235,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--no-dnsmos", action="store_true")
     options = parser.parse_args(arguments)
     rate = None if options.no_dnsmos else dnsmos_rate()
-    weights, cpu = open_weights(DEFAULT_WEIGHTS_FOLDER), torch.device("cpu")
+    weights, cpu = open_configured_weights(), torch.device("cpu")
     dtype: torch.dtype = getattr(torch, options.dtype)
     synthesizer = KokoroSynthesizer(weights, cpu, WINDOWS, load_predictor(weights, cpu), dtype)
     reference = KokoroSynthesizer(weights, cpu, WHOLE, predictor=None)

@@ -16,10 +16,9 @@ import torch
 from attrs import frozen
 from numpy.typing import NDArray
 
+from bench.configured import open_configured_weights
 from bench.quality import WHOLE, level_db
-from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER
 from kokoro_trio.model.kokoro import KokoroSynthesizer
-from kokoro_trio.model.weights import open_weights
 from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Line, Samples
 
 DEFAULT_VOICES = "af_heart,am_michael,bf_emma,ef_dora,jf_alpha"
@@ -104,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--voices", default=DEFAULT_VOICES)
     options = parser.parse_args(arguments)
-    weights = open_weights(DEFAULT_WEIGHTS_FOLDER)
+    weights = open_configured_weights()
     synthesizer = KokoroSynthesizer(weights, torch.device("cpu"), WHOLE, predictor=None)
     titles = "".join(f"{title:>14}" for title in ("alone", "bare", "last", "inner"))
     print(f"{'level (dB), seconds':<22}{titles}{'end dB':>8}")

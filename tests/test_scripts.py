@@ -46,7 +46,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200 if time.monotonic() > ready_at and not os.environ.get("NEVER_READY") else 503)
         self.end_headers()
-        state = {"device": "cpu", "device_reason": "", "early_audio": True, "early_audio_reason": "so, 0.7 dB"}
+        early_audio = {"early_audio": True, "early_audio_reason": "so, 0.7 dB"}
+        state = {"device": "cpu", "device_reason": "", **early_audio}
         self.wfile.write(json.dumps(state | json.loads(os.environ.get("STATE", "{}"))).encode())
 
 http.server.HTTPServer((given.host, given.port), Handler).serve_forever()
