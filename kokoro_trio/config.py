@@ -245,6 +245,14 @@ class ClientConfig:
         )
 
 
+def listen_address(env_file: Path = REPOSITORY / ".env") -> tuple[str, int]:
+    """HOST and PORT alone, for a health check, which may not see the API key.
+
+    Raises `BadKnob` and `SettingsUnreadable`.
+    """
+    return _address(_Knobs(_settings(env_file)))
+
+
 def _settings(env_file: Path) -> dict[str, str]:
     try:
         values = dotenv_values(env_file)
@@ -261,14 +269,18 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@*\s]+")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
+def _address(knobs: "_Knobs") -> tuple[str, int]:
+    return knobs.text("HOST", "0.0.0.0"), knobs.whole("PORT", 8000, 0, 65_535)
+
+
 def _listen(knobs: "_Knobs") -> ListenConfig:
-    host = knobs.text("HOST", "0.0.0.0")
+    host, port = _address(knobs)
     keys = tuple(key.strip() for key in knobs.text("API_KEY", "").split(",") if key.strip())
     if not keys and not _is_loopback(host):
         raise BadKnob("API_KEY", "", f"set, because HOST={host} can be reached from other machines")
     return ListenConfig(
         host=host,
-        port=knobs.whole("PORT", 8000, 0, 65_535),
+        port=port,
         api_keys=keys,
         metrics_port=knobs.whole("METRICS_PORT", 0, 0, 65_535),
         allowed_origins=knobs.of(

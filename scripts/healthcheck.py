@@ -1,25 +1,71 @@
-"""Whether the server of this machine is ready to speak: exit status 0, else 1 and a line that says why.
+"""Checks whether the server of this machine is ready to speak: exit status 0, or 1 and a line that says why.
 
 python scripts/healthcheck.py
 python scripts/healthcheck.py --port 9000 --path /healthz
+
+It reads HOST and PORT as the server does, from the environment or `.env`.
 """
 
 import argparse
-import os
+import json
+import signal
 import sys
-from urllib.error import URLError
-from urllib.request import urlopen
+from http.client import HTTPConnection, HTTPException
+
+from kokoro_trio.config import listen_address
+from kokoro_trio.errors import StartError
+
+DEADLINE_S = 4
+"""For the whole check, however slowly the server answers; the container's HEALTHCHECK allows 5 s."""
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Whether the server of this machine is ready to speak.")
-    parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "8000")))
-    parser.add_argument("--path", default="/readyz", help="/healthz: as long as it serves")
-    options = parser.parse_args()
+    options = _command_line().parse_args()
+    signal.signal(signal.SIGALRM, _give_up)
+    signal.alarm(DEADLINE_S)
     try:
-        urlopen(f"http://127.0.0.1:{options.port}{options.path}", timeout=4).close()
-    except URLError as error:  # HTTPError, for any status but a good one, is one of them.
+        host, port = listen_address()
+    except StartError as error:
         sys.exit(f"error: {error}")
+    host, port = options.host or LOOPBACK.get(host, host), options.port or port
+    if (trouble := _trouble(host, port, options.path)) is not None:
+        sys.exit(f"error: {host} port {port}: {trouble}")
+
+
+def _command_line() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Checks whether the server of this machine is ready to speak."
+    )
+    parser.add_argument("--host", help="default: HOST, or loopback where that means all interfaces")
+    parser.add_argument("--port", type=int, help="default: PORT")
+    parser.add_argument("--path", default="/readyz", help="/healthz: whether it serves at all")
+    return parser
+
+
+def _give_up(*_: object) -> None:
+    raise TimeoutError(f"no complete answer within {DEADLINE_S} s")
+
+
+def _trouble(host: str, port: int, path: str) -> str | None:
+    try:
+        connection = HTTPConnection(host, port)
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return None if answer.status == 200 else f"HTTP status {answer.status}{_state(answer.read())}"
+    except OSError as error:
+        return error.strerror or str(error)
+    except HTTPException as error:
+        # Its text holds what the server sent, line breaks included.
+        return f"the answer is not HTTP ({type(error).__name__})"
+
+
+def _state(body: bytes) -> str:
+    """The `state` in a JSON body, which `/readyz` sends; nothing where there is none."""
+    try:
+        return f", state {json.loads(body)['state']!r}"
+    except (ValueError, TypeError, KeyError):
+        return ""
 
 
 if __name__ == "__main__":
