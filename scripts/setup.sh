@@ -7,22 +7,37 @@
 #   bash scripts/setup.sh --bench  what the pictures and the judge in bench/ need besides
 #   bash scripts/setup.sh --ja     what Japanese needs besides
 #   bash scripts/setup.sh --zh     what Mandarin needs besides
+#   bash scripts/setup.sh --cpu    torch's CPU build: about 1 GB to download, 3 GB of disk
+#   bash scripts/setup.sh --cuda   torch's CUDA build for the driver: about 4 GB to download, 12 GB of disk
 #
-# Several may be given together, or one after the other: nothing is taken away again.
-# Environment: PYTHON names the Python to use; KOKORO_WEIGHTS says where the weights come from.
+# Several may be given together, or one after the other: nothing is taken away again. Without --cpu and
+# --cuda the first run chooses by the NVIDIA driver, and later ones keep what was chosen.
+# Environment: PYTHON names the Python to use; TORCH_INDEX is the URL of an index to take torch from;
+# KOKORO_WEIGHTS says where the weights come from.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=environment.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
 
-# Packages (1.6 GB with the CPU build of torch), the weights, and room to unpack both.
-FRESH_INSTALL_KB=3000000
+# GB to download, and GB of disk: packages (1.7 GB), pip's cache of them, the weights, and room to unpack.
+CPU_SIZES="1 3"
+# Estimated: torch and the libraries of CUDA are 3 GB packed, which stay in the cache, and 6 GB unpacked.
+CUDA_SIZES="4 12"
 UNFINISHED=.venv/unfinished
+# "BUILD DEVICE WANTED VERSION" of the torch that is installed: BUILD as scripts/torch_build.py names it, DEVICE
+# cpu or cuda, WANTED what was asked for (auto, a flag, an index).
+TORCH_MARKER=.venv/installed-torch
+torch_build=""
+torch_index=""
+torch_wanted=""
+
+export PIP_USER=0 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off
 
 main() {
-    local extras=registry argument python
+    local extras=registry argument python torch=auto
     for argument in "$@"; do
         case "$argument" in
         --test | --bench | --ja | --zh) extras+=,${argument#--} ;;
+        --cpu | --cuda) torch=$argument ;;
         -h | --help) usage && return ;;
         *) fail "unknown argument: $argument (bash scripts/setup.sh --help tells)" ;;
         esac
@@ -30,8 +45,11 @@ main() {
     python=$(find_python)
     mkdir -p logs
     hold_lock setup "$python"
+    clear_broken_venv
+    choose_torch "$python" "${TORCH_INDEX:-$torch}"
     make_venv "$python"
     install_packages "$extras"
+    mark_torch "$torch"
     write_env_file "$python"
     prepare_weights "$extras"
 }
@@ -40,7 +58,7 @@ main() {
 
 find_python() {
     local name lacking_venv=""
-    for name in ${PYTHON:+"$PYTHON"} python3.12 python3.11 python3 python; do
+    for name in ${PYTHON:+"$PYTHON"} python3.12 python3.11 python3 python "$(python_of_uv)"; do
         if is_supported "$name"; then
             if has_venv "$name"; then
                 say "$name"
@@ -58,7 +76,13 @@ find_python() {
         fail "PYTHON=$PYTHON is $(version_or_missing "$PYTHON"); Python 3.11 or 3.12 is needed"
     fi
     fail "Python 3.11 or 3.12 is needed, and python3 is $(version_or_missing python3);" \
-        "install one, or name it: PYTHON=/path/to/python3.12 bash scripts/setup.sh"
+        "with uv (https://docs.astral.sh/uv): uv python install 3.12, then" \
+        "PYTHON=\$(uv python find 3.12) bash scripts/setup.sh"
+}
+
+# A Python that uv has installed already; it downloads none here.
+python_of_uv() {
+    uv python find --system --no-python-downloads '>=3.11,<3.13' 2>/dev/null || true
 }
 
 is_supported() {
@@ -80,18 +104,35 @@ version_or_missing() {
 
 # --- packages ----------------------------------------------------------------------------------
 
-make_venv() {
-    if [ -e .venv ] && [ ! -e "$UNFINISHED" ] && venv_works >/dev/null 2>&1; then
-        return
-    fi
-    if [ -e .venv ]; then
-        say "The environment in .venv is damaged, moved or unfinished; making it anew."
-    fi
-    require_disk_space
-    say "Making a Python environment in .venv ($(version_of "$1" 'Python %d.%d'))."
-    "$1" -m venv --clear .venv >"$SETUP_LOG" 2>&1 ||
-        fail_with_log "$1 could not make a virtual environment in .venv"
+# Removes a damaged, moved or unfinished .venv that this script made. The marker stays until all is installed, so
+# that the next run resumes an interrupted removal.
+clear_broken_venv() {
+    [ -e .venv ] || [ -L .venv ] || return 0
+    is_our_venv ||
+        fail "$ROOT/.venv was not made by scripts/setup.sh, which leaves it alone;" \
+            "move it away (mv .venv .venv.old), then run this again"
+    [ -e "$UNFINISHED" ] || ! venv_works >/dev/null 2>&1 || return 0
+    say "The environment in .venv is damaged, moved or unfinished; making it anew."
     touch "$UNFINISHED"
+    find .venv/ -mindepth 1 -maxdepth 1 ! -name "${UNFINISHED#.venv/}" -exec rm -rf {} +
+}
+
+is_our_venv() {
+    local marker
+    for marker in "$UNFINISHED" .venv/installed-*; do
+        [ ! -e "$marker" ] || return 0
+    done
+    [ -d .venv ] && [ -z "$(ls -A .venv)" ]
+}
+
+make_venv() {
+    [ ! -e "$VENV_PYTHON" ] || return 0
+    say "Making a Python environment in .venv ($(version_of "$1" 'Python %d.%d'))."
+    mkdir -p .venv
+    touch "$UNFINISHED"
+    # By its real path: venv refuses a link, with which .venv may be on another disk.
+    "$1" -m venv "$(cd .venv && pwd -P)" >"$SETUP_LOG" 2>&1 ||
+        fail_with_log "$1 could not make a virtual environment in .venv"
 }
 
 # Its programs hold the path of the folder it was made in.
@@ -101,16 +142,109 @@ venv_works() {
         "$VENV_PYTHON" -c 'import pip'
 }
 
+# --- torch -------------------------------------------------------------------------------------
+
+# choose_torch PYTHON WANTED: sets torch_build, torch_index and torch_wanted. With "auto", what is installed is
+# kept, and a new version in constraints.txt is taken as the old one was.
+choose_torch() {
+    local device version reason
+    torch_wanted=$2
+    if [ "$2" = auto ] && [ -e "$TORCH_MARKER" ]; then
+        read -r torch_build device torch_wanted version <"$TORCH_MARKER"
+        if [ "$version" = "$(torch_pin)" ]; then
+            case "$device $torch_wanted" in "cpu auto" | "cpu --cuda") remind_of_gpu "$1" ;; esac
+            return
+        fi
+    fi
+    read -r torch_build torch_index reason <<<"$("$1" scripts/torch_build.py "$torch_wanted")"
+    [ -n "$torch_build" ] || exit 1
+    # Not with a name and password in it.
+    [[ $torch_wanted != */* ]] || torch_wanted=$torch_build
+    [ "$torch_build" != "$(installed_torch)" ] || return 0
+    say "torch: $reason."
+    require_disk_space
+}
+
+# remind_of_gpu PYTHON: the driver may have come after torch.
+remind_of_gpu() {
+    local cuda
+    ! cuda=$("$1" scripts/torch_build.py driver 2>/dev/null) ||
+        say "There is an NVIDIA GPU (CUDA $cuda), but torch is the CPU build; bash scripts/setup.sh --cuda replaces it."
+}
+
+# installed_torch: its build; nothing where it is not the version in constraints.txt.
+installed_torch() {
+    local build="" version=""
+    [ ! -e "$TORCH_MARKER" ] || read -r build _ _ version <"$TORCH_MARKER"
+    [ "$version" != "$(torch_pin)" ] || say "$build"
+}
+
+torch_pin() {
+    sed -n 's/^torch==//p' constraints.txt
+}
+
+# What .venv holds already counts as free.
 require_disk_space() {
-    local free
+    local free taken=0 download_gb needed_gb
+    read -r download_gb needed_gb <<<"$(sizes)"
+    say "This takes about $download_gb GB of downloads and $needed_gb GB of disk; the server needs 3 GB of memory."
     free=$(df -Pk . | { read -r _ && read -r _ _ _ free _ && say "$free"; })
-    [ "$free" -ge "$FRESH_INSTALL_KB" ] ||
-        fail "$((FRESH_INSTALL_KB / 1000)) MB of free disk space are needed in $ROOT," \
+    [ ! -d .venv ] || taken=$(du -sk .venv/ | cut -f 1)
+    [ "$((free + taken))" -ge "$((needed_gb * 1000000))" ] ||
+        fail "about $needed_gb GB of free disk space are needed in $ROOT for this build of torch," \
             "$((free / 1000)) MB are free"
 }
 
-# install_packages EXTRAS: exactly the versions in constraints.txt. torch is asked for by its pin, so
-# that a CPU build of that very version, where pip finds one, is taken rather than a CUDA build.
+# What pip finds by itself may be a CUDA build, but on Linux only.
+sizes() {
+    case "$(uname) $torch_wanted $torch_build" in
+    *" --cpu "* | *" cpu" | */cpu | [!L]*) say "$CPU_SIZES" ;;
+    *) say "$CUDA_SIZES" ;;
+    esac
+}
+
+# Another build than the one that is there takes its place, with the libraries that came with that one.
+install_torch() {
+    local replaced version
+    [ "$torch_build" != "$(installed_torch)" ] || return 0
+    rm -f "$TORCH_MARKER"
+    replaced=$("$VENV_PYTHON" -m pip list --format=freeze |
+        grep -E -o '^(torch|triton|nvidia-[^=]*|cuda-[^=]*)=' | tr -d =) || true
+    [ -z "$replaced" ] || "$VENV_PYTHON" -m pip uninstall -y -r /dev/stdin <<<"$replaced" || return
+    [ "$torch_build" != pip ] || return 0
+    version=$(torch_pin)
+    # Of PyTorch's own index exactly that build is asked for, whatever other indexes pip knows of.
+    case "$torch_build" in cpu | cu[0-9]*) version+=+$torch_build ;; esac
+    # Only torch comes from there: the libraries that it needs are taken with the other packages.
+    "$VENV_PYTHON" -m pip install --no-deps --index-url "$torch_index" "torch==$version"
+}
+
+# mark_torch FLAG
+mark_torch() {
+    local device
+    device=$(torch_device)
+    say "$torch_build $device $torch_wanted $(torch_pin)" >"$TORCH_MARKER"
+    [ "$1 $device" != "--cuda cpu" ] ||
+        fail "pip found the CPU build of torch only; name an index that has CUDA builds:" \
+            "TORCH_INDEX=URL bash scripts/setup.sh --cuda"
+}
+
+# torch_device: what the installed torch is built for, "cpu" or "cuda". Importing it would take seconds.
+torch_device() {
+    "$VENV_PYTHON" - <<'PYTHON'
+import runpy
+from importlib.util import find_spec
+from pathlib import Path
+
+[folder] = find_spec("torch").submodule_search_locations
+print("cuda" if runpy.run_path(str(Path(folder, "version.py")))["cuda"] else "cpu")
+PYTHON
+}
+
+# --- packages ----------------------------------------------------------------------------------
+
+# install_packages EXTRAS: exactly the versions in constraints.txt. torch is asked for by its pin: the build that
+# is there satisfies that, and without one a CPU build of that version is taken where pip finds one.
 install_packages() {
     local extra
     if are_installed "$1"; then
@@ -119,9 +253,10 @@ install_packages() {
     fi
     say "Installing packages; this takes some minutes ($SETUP_LOG has the details)."
     touch "$UNFINISHED"
-    PIP_USER=0 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off \
-        "$VENV_PYTHON" -m pip install -c constraints.txt "torch==$(torch_pin)" -e ".[$1]" \
-        >"$SETUP_LOG" 2>&1 || fail_with_log "$(why_pip_failed)"
+    {
+        install_torch &&
+            "$VENV_PYTHON" -m pip install -c constraints.txt "torch==$(torch_pin)" -e ".[$1]"
+    } >"$SETUP_LOG" 2>&1 || fail_with_log "$(why_pip_failed)"
     for extra in ${1//,/ }; do
         what_is_installed >".venv/installed-$extra"
     done
@@ -131,6 +266,7 @@ install_packages() {
 # What was installed for other versions of the packages counts as not there.
 are_installed() {
     local extra
+    [ "$torch_build" = "$(installed_torch)" ] || return 1
     for extra in ${1//,/ }; do
         [ -e ".venv/installed-$extra" ] && [ "$(cat ".venv/installed-$extra")" = "$(what_is_installed)" ] ||
             return 1
@@ -140,10 +276,6 @@ are_installed() {
 # All that an installation depends on.
 what_is_installed() {
     cat pyproject.toml constraints.txt
-}
-
-torch_pin() {
-    sed -n 's/^torch==//p' constraints.txt
 }
 
 why_pip_failed() {

@@ -93,6 +93,10 @@ class Checkout:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
+    return copy_of_repository(tmp_path)
+
+
+def copy_of_repository(tmp_path: Path) -> Checkout:
     folder = tmp_path / "kokoro trio"
     folder.mkdir()
     for name in COPIED:
@@ -231,12 +235,12 @@ class TestSetup:
         assert left_by(checkout) == set()
 
     def test_python_that_is_too_new(self, checkout: Checkout) -> None:
-        too_new = checkout.write_program("python-stand-in", _python("3, 14"))
+        too_new = checkout.write_program("python-stand-in", python_stand_in("3, 14"))
         outcome = checkout.run("scripts/setup.sh", PYTHON=str(too_new))
         assert f"PYTHON={too_new} is Python 3.14; Python 3.11 or 3.12 is needed" in error_line(outcome)
 
     def test_python_without_venv(self, checkout: Checkout) -> None:
-        bare = checkout.write_program("python-stand-in", _python("3, 12", "import venv"))
+        bare = checkout.write_program("python-stand-in", python_stand_in("3, 12", "import venv"))
         outcome = checkout.run("scripts/setup.sh", PYTHON=str(bare))
         assert "apt-get install python3.12-venv" in error_line(outcome)
 
@@ -250,7 +254,7 @@ class TestSetup:
         ],
     )
     def test_extras(self, checkout: Checkout, arguments: str, extras: str) -> None:
-        stand_ins = "find_python hold_lock make_venv write_env_file prepare_weights"
+        stand_ins = "find_python hold_lock choose_torch make_venv mark_torch write_env_file prepare_weights"
         command = f"""
             source scripts/setup.sh
             for name in {stand_ins}; do eval "$name() {{ :; }}"; done
@@ -291,7 +295,9 @@ class TestSetup:
         assert left_by(checkout) == {"logs"}
 
     def test_failed_installation_shows_the_end_of_the_log(self, checkout: Checkout) -> None:
-        broken = checkout.write_program("python-stand-in", _python("3, 12", "-m venv", "no room here"))
+        broken = checkout.write_program(
+            "python-stand-in", python_stand_in("3, 12", "-m venv", "no room here")
+        )
         outcome = checkout.run("scripts/setup.sh", PYTHON=str(broken))
         *log, last = outcome.stderr.splitlines()
         assert outcome.returncode == 1
@@ -300,7 +306,7 @@ class TestSetup:
         assert "logs/setup.log" in last
 
 
-def _python(version: str, fails_at: str = "nothing", saying: str = "") -> str:
+def python_stand_in(version: str, fails_at: str = "nothing", saying: str = "") -> str:
     """A shell script that passes for a Python of this version and fails at one kind of command."""
     claim = f"import sys; sys.version_info = ({version}, 0)"
     return f"""#!/bin/sh
