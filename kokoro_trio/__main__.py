@@ -30,6 +30,7 @@ from kokoro_trio.engine.inference import InferenceThread
 from kokoro_trio.engine.phonemizing import Phonemizer, PhonemizerThread, Reader
 from kokoro_trio.errors import InferenceStuck, StartError
 from kokoro_trio.exposition import Exposition
+from kokoro_trio.log_file import LogFile
 from kokoro_trio.metrics import MetricsLog, RequestRecord
 from kokoro_trio.model.synthesizer import Synthesizer
 from kokoro_trio.model.voices import VoiceCatalogue
@@ -58,7 +59,7 @@ def main() -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         config = Config.load(host=options.host, port=options.port)
-        log.configure(config.log)
+        log.configure(config.log, LogFile.of_stderr(config.log.max_bytes))
         _allow_files(config.listen.max_connections + SPARE_SOCKETS + OTHER_FILES)
         trio.run(serve, config)
     except StartError as error:
@@ -187,7 +188,8 @@ def _phonemizer(config: Config) -> Phonemizer:
     load = partial(_load_text, config.voices)
     if n_processes == 0:
         return PhonemizerThread(load)
-    return PhonemizerProcesses(load, n_processes, partial(log.configure, config.log))
+    configure_log = partial(log.configure, config.log, LogFile.of_stderr(config.log.max_bytes))
+    return PhonemizerProcesses(load, n_processes, configure_log)
 
 
 def _may_have_gpu(config: ModelConfig) -> bool:

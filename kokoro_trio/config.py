@@ -135,6 +135,8 @@ class StreamConfig:
 class LogConfig:
     level: str
     folder: Path
+    max_bytes: int
+    """Size at which the log is rotated, where standard error goes to a file."""
     metrics_max_bytes: int
 
 
@@ -210,6 +212,7 @@ class Config:
             log=LogConfig(
                 level=knobs.of("LOG_LEVEL", "info", _one_of(LOG_LEVELS), f"one of {', '.join(LOG_LEVELS)}"),
                 folder=Path(knobs.text("LOG_FOLDER", str(REPOSITORY / "logs"))),
+                max_bytes=knobs.whole("LOG_MAX_BYTES", 20_000_000, 10_000, 10_000_000_000),
                 metrics_max_bytes=knobs.whole("METRICS_MAX_BYTES", 50_000_000, 10_000, 10_000_000_000),
             ),
             requests=RequestLimits(

@@ -9,6 +9,7 @@ import structlog
 from attrs import frozen
 
 from kokoro_trio.config import LogConfig
+from kokoro_trio.log_file import LogFile
 
 
 @frozen
@@ -19,8 +20,13 @@ class _Undisturbed:
     """
 
     _stream: TextIO
+    _file: LogFile | None
 
     def write(self, text: str) -> int:
+        """`text` is a whole line."""
+        with suppress(OSError):
+            if self._file is not None:
+                self._file.make_room()
         with suppress(OSError):
             return self._stream.write(text)
         return 0
@@ -30,8 +36,11 @@ class _Undisturbed:
             self._stream.flush()
 
 
-def configure(config: LogConfig) -> None:
-    """structlog to standard error from here on; called once, at start."""
+def configure(config: LogConfig, file: LogFile | None) -> None:
+    """structlog to standard error from here on; called once, at the start of each process.
+
+    `file` is where standard error goes, if that is a file to be kept small.
+    """
     # Rich tracebacks show local variables, and those may hold a key or what somebody said.
     plain = structlog.dev.plain_traceback
     is_terminal = sys.stderr.isatty()
@@ -52,6 +61,7 @@ def configure(config: LogConfig) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[config.level.upper()]
         ),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Undisturbed(sys.stderr))),
+        # Unlike a PrintLogger it writes a line and its end at once.
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Undisturbed(sys.stderr, file))),
         cache_logger_on_first_use=True,
     )

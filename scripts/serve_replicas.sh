@@ -22,6 +22,9 @@ LONGEST_PAUSE_S=30
 SETTLED_S=60
 REPLICAS_PID_FILE=logs/replicas.pid
 HAPROXY_CONFIG=logs/haproxy.cfg
+# HAProxy cannot rotate its log; what it says goes through a program that does, and that ends with it.
+# shellcheck disable=SC2016
+RUN_HAPROXY='exec haproxy -db -f "$1" > >(exec "$2" -m kokoro_trio.log_file "$3") 2>&1'
 # Debian's haproxy is where only root looks.
 PATH=$PATH:/usr/sbin:/usr/local/sbin
 
@@ -31,6 +34,7 @@ cores_each=1
 given_port=""
 host=""
 port=""
+log_max_bytes=""
 keepers=()
 haproxy_keeper=""
 endings=0
@@ -43,7 +47,7 @@ main() {
     choose_n_replicas
     mkdir -p logs
     hold_lock serve_replicas "$VENV_PYTHON"
-    read -r host port <<<"$(free_ports)"
+    read -r host port log_max_bytes <<<"$(free_ports)"
     [ -n "$port" ] || exit 1
     write_haproxy_config
     serve
@@ -89,7 +93,8 @@ choose_n_replicas() {
 
 # --- the configuration -------------------------------------------------------------------------
 
-# free_ports: where it listens, as "HOST PORT"; fails when one of the ports it needs is in use.
+# free_ports: where it listens, and LOG_MAX_BYTES, as "HOST PORT BYTES"; fails when one of the ports it needs is
+# in use.
 free_ports() {
     "$VENV_PYTHON" - "$n_replicas" "$given_port" <<'PYTHON'
 import socket
@@ -113,9 +118,10 @@ def require_free(host: str, port: int) -> None:
 
 
 try:
-    listen = Config.load(port=given_port).listen
+    config = Config.load(port=given_port)
 except StartError as error:
     sys.exit(f"error: {error}")
+listen = config.listen
 if listen.port == 0:
     sys.exit("error: scripts/serve_replicas.sh must know the port: PORT=0 works for a single server only")
 require_free(listen.host, listen.port)
@@ -124,7 +130,7 @@ for number in range(1, n_replicas + 2):
 # The replicas cannot tell: they listen on loopback addresses.
 if listen.has_known_key:
     print(f"warning: {KNOWN_KEY_WARNING}", file=sys.stderr)
-print(listen.host, listen.port)
+print(listen.host, listen.port, config.log.max_bytes)
 PYTHON
 }
 
@@ -150,7 +156,8 @@ serve() {
     for ((number = 1; number <= n_replicas && endings == 0; number++)); do
         start_replica "$number"
     done
-    keep_running haproxy logs/haproxy.log haproxy -db -f "$HAPROXY_CONFIG" &
+    keep_running haproxy logs/haproxy.log bash -c "$RUN_HAPROXY" bash \
+        "$HAPROXY_CONFIG" "$VENV_PYTHON" "$log_max_bytes" &
     haproxy_keeper=$!
     wait_until_all_serve
     while [ "$endings" -eq 0 ]; do

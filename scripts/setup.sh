@@ -387,6 +387,7 @@ API_KEY=
 
 # debug, info, warning or error
 #LOG_LEVEL=info
+#LOG_MAX_BYTES=20000000
 #METRICS_MAX_BYTES=50000000
 ENV
 }

@@ -97,6 +97,8 @@ fail_with_last_words() {
     local written reason
     trap - INT TERM HUP
     forget_server
+    # A smaller one is a new one: the server has rotated its log.
+    [ "$(size_of_log)" -ge "$1" ] || set -- 0
     written=$(tail -c "+$(($1 + 1))" "$SERVER_LOG")
     reason=$(sed -n 's/^error: //p' <<<"$written" | tail -n 1)
     if [ -z "$reason" ]; then

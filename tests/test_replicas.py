@@ -299,6 +299,26 @@ async def test_a_rolling_restart_under_load(tmp_path: Path) -> None:
 
 
 @needs_haproxy
+async def test_the_log_of_haproxy_is_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_MAX_BYTES", "10000")
+    logs = tmp_path / "logs"
+    n_requests = 200
+
+    def logged() -> str:
+        files = [logs / f"haproxy.log{suffix}" for suffix in (".2", ".1", "")]
+        return "".join(file.read_text() for file in files if file.exists())
+
+    with running(tmp_path, n_replicas=1) as replicas:
+        for _ in range(n_requests):
+            async with await trio.open_tcp_stream("127.0.0.1", replicas.port) as stream:
+                await stream.send_all(b"not HTTP\r\n\r\n")
+                await stream.receive_some()
+        await until(lambda: logged().count("<BADREQ> <BADREQ>") == n_requests)
+    assert (logs / "haproxy.log.1").exists()
+    assert "\0" not in logged()
+
+
+@needs_haproxy
 async def test_all_are_drained_at_the_end(tmp_path: Path) -> None:
     with running(tmp_path) as replicas:
         pids = [replicas.pid(number) for number in (1, 2)]
