@@ -28,7 +28,7 @@ NO_DRIVER = "found no nvidia driver"
 ADVICE = (
     (CPU_ONLY, "install one that is built for CUDA: bash scripts/setup.sh --cuda"),
     (NO_DRIVER, "install NVIDIA's driver; a container must be given the GPU (docker run --gpus all)"),
-    ("driver on your system is too old", "update the driver, or install a torch for an older CUDA"),
+    ("driver on your system is too old", "update the driver, or run bash scripts/setup.sh --cuda to fit it"),
     ("no cuda gpus", "look at nvidia-smi and CUDA_VISIBLE_DEVICES"),
     ("no kernel image", "the GPU is older than what this torch is built for: install an older torch"),
     ("out of memory", "nvidia-smi shows who holds its memory"),
