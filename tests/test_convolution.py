@@ -10,8 +10,12 @@ from kokoro_trio.model.convolution import (
     TILE_COLUMNS,
     Convolution,
     DirectConvolution,
+    Method,
     SpectralConvolution,
+    TorchConvolution,
+    Workload,
     convolution_of,
+    methods_in,
 )
 
 
@@ -23,9 +27,9 @@ def conv1d(
     return nn.Conv1d(*channels, kernel, stride, padding=padding, dilation=dilation, bias=bias)
 
 
-def assert_is(convolution: Convolution, conv: nn.Conv1d, x: Tensor) -> None:
+def assert_is(computed: Convolution, conv: TorchConvolution, x: Tensor) -> None:
     with torch.inference_mode():
-        got = convolution(x)
+        got = computed(x)
         expected = conv.double()(x.double().transpose(1, 2)).transpose(1, 2)
     torch.testing.assert_close(got.double(), expected, atol=1e-5, rtol=1e-5)
 
@@ -50,26 +54,54 @@ def test_directly(stride: int, channels: tuple[int, int], n_columns: int) -> Non
     assert_is(DirectConvolution(conv), conv, torch.randn(2, n_columns, channels[0]))
 
 
+@pytest.mark.parametrize("channels", [(6, 4), (1, 4), (6, 1)])
+@pytest.mark.parametrize("n_columns", [1, 50])
+def test_upsampling(channels: tuple[int, int], n_columns: int) -> None:
+    torch.manual_seed(7)
+    conv = nn.ConvTranspose1d(*channels, 6, 2, padding=2)
+    assert_is(DirectConvolution(conv), conv, torch.randn(2, n_columns, channels[0]))
+
+
+@pytest.mark.parametrize("conv", [conv1d(11, 3), nn.ConvTranspose1d(6, 4, 6, 2, padding=2)])
+def test_bfloat16_rounds_factors_and_results_only(conv: TorchConvolution) -> None:
+    """Sums are float32, or the error would grow with the number of terms. In and out it is float32."""
+    x = torch.randn(2, 100, 6)
+    with torch.inference_mode():
+        expected = convolution_of(conv, Method.FLOAT32)(x)
+        got = convolution_of(conv, Method.BFLOAT16)(x)
+    assert got.dtype == torch.float32
+    assert 0 < (got - expected).square().mean().sqrt() / expected.square().mean().sqrt() < 2**-7
+
+
 def test_a_row_does_not_hear_the_other() -> None:
-    convolution = SpectralConvolution(conv1d(11, 3))
+    spectral = SpectralConvolution(conv1d(11, 3))
     x = torch.randn(2, 100, 6)
     loud = torch.stack([x[0], 1e6 * x[1]])
     with torch.inference_mode():
-        torch.testing.assert_close(convolution(loud)[0], convolution(x)[0])
-
-
-def test_an_even_kernel_is_refused() -> None:
-    with pytest.raises(ValueError, match="odd"):
-        SpectralConvolution(nn.Conv1d(2, 2, 4))
+        torch.testing.assert_close(spectral(loud)[0], spectral(x)[0])
 
 
 @pytest.mark.parametrize(
-    ("kernel", "dtype", "kind"),
+    "conv",
     [
-        (11, torch.float32, SpectralConvolution),
-        (3, torch.float32, DirectConvolution),
-        (11, torch.bfloat16, DirectConvolution),
+        nn.Conv1d(2, 2, 4, padding=2),
+        nn.Conv1d(2, 2, 3),
+        nn.Conv1d(2, 2, 3, 2, padding=1),
+        nn.ConvTranspose1d(2, 2, 3, padding=1),
     ],
 )
-def test_which_it_is(kernel: int, dtype: torch.dtype, kind: type) -> None:
-    assert isinstance(convolution_of(conv1d(kernel), dtype), kind)
+def test_what_does_not_keep_the_length_is_never_spectral(conv: TorchConvolution) -> None:
+    with pytest.raises(ValueError, match="keep the length"):
+        SpectralConvolution(conv)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "dtype", "method"),
+    [
+        (11, torch.float32, Method.SPECTRAL),
+        (3, torch.float32, Method.FLOAT32),
+        (11, torch.bfloat16, Method.BFLOAT16),
+    ],
+)
+def test_methods_where_nothing_is_timed(kernel: int, dtype: torch.dtype, method: Method) -> None:
+    assert list(methods_in(dtype)([Workload(conv1d(kernel), 20)])) == [method]

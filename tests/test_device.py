@@ -13,11 +13,13 @@ from attrs import evolve
 
 from kokoro_trio.config import Config, ModelConfig
 from kokoro_trio.errors import DeviceUnavailable
+from kokoro_trio.model import device
 from kokoro_trio.model.device import (
     CPU,
     allows_tf32,
     choose_device,
     choose_dtype,
+    choose_methods,
     choose_runner,
     float32_products,
     to_host,
@@ -152,24 +154,33 @@ def test_auto_takes_the_cpu_and_says_why_where_there_is_a_gpu(
 
 
 @pytest.mark.parametrize(
-    ("named", "device", "dtype", "tf32"),
+    ("named", "device", "dtype", "tf32", "is_timed"),
     [
-        ("auto", GPU, torch.float32, True),
-        ("float32", GPU, torch.float32, False),
-        ("tf32", GPU, torch.float32, True),
-        ("bfloat16", GPU, torch.bfloat16, False),
-        ("float32", CPU, torch.float32, False),
-        ("tf32", CPU, torch.float32, False),
-        ("bfloat16", CPU, torch.bfloat16, False),
+        ("auto", GPU, torch.float32, True, False),
+        ("float32", GPU, torch.float32, False, False),
+        ("tf32", GPU, torch.float32, True, False),
+        ("bfloat16", GPU, torch.bfloat16, False, False),
+        ("auto", CPU, torch.float32, False, True),
+        ("float32", CPU, torch.float32, False, True),
+        ("tf32", CPU, torch.float32, False, True),
+        ("bfloat16", CPU, torch.bfloat16, False, False),
     ],
 )
-def test_what_is_computed_in(named: str, device: torch.device, dtype: torch.dtype, tf32: bool) -> None:
-    assert choose_dtype(config(KOKORO_DTYPE=named), device) is dtype
-    assert allows_tf32(config(KOKORO_DTYPE=named), device) is tf32
+def test_precision(named: str, device: torch.device, dtype: torch.dtype, tf32: bool, is_timed: bool) -> None:
+    settings = config(KOKORO_DTYPE=named)
+    assert choose_dtype(settings) is dtype
+    assert allows_tf32(settings, device) is tf32
+    assert (choose_methods(settings, device) is not None) is is_timed
 
 
-def test_a_dtype_by_measurement() -> None:
-    assert choose_dtype(config(), CPU) in (torch.float32, torch.bfloat16)
+@pytest.mark.parametrize(("named", "allowed"), [("auto", True), ("float32", False), ("tf32", False)])
+def test_only_auto_times_bfloat16(monkeypatch: pytest.MonkeyPatch, named: str, allowed: bool) -> None:
+    asked = []
+    monkeypatch.setattr(device, "fastest_methods", lambda _, allows_bfloat16: asked.append(allows_bfloat16))
+    choose = choose_methods(config(KOKORO_DTYPE=named), CPU)
+    assert choose is not None
+    choose([])
+    assert asked == [allowed]
 
 
 def test_products_are_exact_or_not_and_then_as_before() -> None:

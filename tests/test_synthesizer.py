@@ -3,7 +3,7 @@
 import timeit
 from collections import abc
 from collections.abc import Hashable, Iterator, Sequence
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from bench.pipeline import kmodel_of
 from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, ModelConfig, WindowConfig
 from kokoro_trio.model.batching import BatchShape
 from kokoro_trio.model.calibration import Calibration, load_predictor
+from kokoro_trio.model.convolution import Method, Workload, has_spectral
 from kokoro_trio.model.early_audio import CalibrationRecord, known_early_audio
 from kokoro_trio.model.graphs import Function, GraphRunner
 from kokoro_trio.model.kokoro import KokoroSynthesizer, batch_of
@@ -322,15 +323,28 @@ class TestWindows:
         assert log_spectral_distance_db(in_pieces, exact) < 3.0
         assert abs(level_db(in_pieces) - level_db(exact)) < 2.0
 
-    def test_bfloat16_sounds_like_float32(self, weights: Weights, windowed: KokoroSynthesizer) -> None:
+    @pytest.mark.parametrize("methods", [[Method.BFLOAT16], list(Method)])
+    def test_bfloat16_sounds_like_float32(
+        self, weights: Weights, windowed: KokoroSynthesizer, methods: list[Method]
+    ) -> None:
+        """Alone, and where the methods alternate from layer to layer."""
+
+        def choose(workloads: Sequence[Workload]) -> list[Method]:
+            chosen = [method for method, _ in zip(cycle(methods), workloads, strict=False)]
+            return [
+                method if method is not Method.SPECTRAL or has_spectral(each.conv) else Method.BFLOAT16
+                for method, each in zip(chosen, workloads, strict=True)
+            ]
+
         predictor = load_predictor(weights, CPU)
-        halved = KokoroSynthesizer(weights, CPU, WINDOWED, predictor, torch.bfloat16)
+        halved = KokoroSynthesizer(weights, CPU, WINDOWED, predictor, choose_methods=choose)
         spoken = []
         for synthesizer in (windowed, halved):
             torch.manual_seed(7)
             (prosody,) = synthesizer.prosody([Line(0, LONGER, "af_heart", 1.0)])
             spoken.append(np.concatenate(synthesizer.vocode(synthesizer.windows(prosody, 1))))
-        assert 0 < log_spectral_distance_db(spoken[0], spoken[1]) < 2.0
+        # Measured: 0.07 dB. With the last convolution in bfloat16 too: 0.66.
+        assert 0.001 < log_spectral_distance_db(spoken[0], spoken[1]) < 0.15
 
     def test_leading_silence_is_left_out_of_the_first_segment_only(self, windowed: KokoroSynthesizer) -> None:
         first, second = windowed.prosody([Line(n, TEXT, "af_heart", 1.0) for n in (0, 1)])

@@ -7,10 +7,14 @@ a third to nine tenths of the time for kernels of 7 and 11, and its error is no 
 """
 
 import math
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from functools import partial
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
+from attrs import frozen
 from torch import Tensor, nn
 
 TILE_COLUMNS = 14
@@ -18,41 +22,81 @@ TILE_COLUMNS = 14
 transform, and waste more where the columns do not fill them. Between tiles of 16 and 48 columns the times
 differed less than from run to run."""
 MIN_SPECTRAL_KERNEL = 7
-"""A kernel of 3 is not faster that way."""
+"""Where nothing is timed. A kernel of 3 is seldom faster that way."""
+
+TorchConvolution = nn.Conv1d | nn.ConvTranspose1d
+
+
+class Method(StrEnum):
+    """How a convolution is computed. Input and output are float32 in each case."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    SPECTRAL = "spectral"
+
+
+@frozen
+class Workload:
+    """A convolution, and how many columns enter it for each frame of speech."""
+
+    conv: TorchConvolution
+    columns_per_frame: int
+
+
+ChooseMethods = Callable[[Sequence[Workload]], Sequence[Method]]
+"""One method for each."""
 
 
 class Convolution(Protocol):
-    """Keeps the length: zeros are taken to be around (batch, time, channels)."""
+    """Takes and returns (batch, time, channels) in float32. Columns before and after are zero."""
 
     def __call__(self, x: Tensor) -> Tensor: ...
 
 
-def convolution_of(conv: nn.Conv1d, dtype: torch.dtype) -> Convolution:
-    """The fastest way to do what `conv` does, on the device where its weights are."""
-    is_on_cpu = conv.weight.device.type == "cpu"
-    if is_on_cpu and dtype == torch.float32 and conv.kernel_size[0] >= MIN_SPECTRAL_KERNEL:
+def convolution_of(conv: TorchConvolution, method: Method) -> Convolution:
+    if method is Method.SPECTRAL:
         return SpectralConvolution(conv)
-    return DirectConvolution(conv, dtype)
+    return DirectConvolution(conv, torch.bfloat16 if method is Method.BFLOAT16 else torch.float32)
+
+
+def methods_in(dtype: torch.dtype) -> ChooseMethods:
+    """All in `dtype`. On the CPU, large kernels in float32 are spectral."""
+
+    def method_of(conv: TorchConvolution) -> Method:
+        if dtype == torch.bfloat16:
+            return Method.BFLOAT16
+        is_large = has_spectral(conv) and conv.kernel_size[0] >= MIN_SPECTRAL_KERNEL
+        return Method.SPECTRAL if is_large and conv.weight.device.type == "cpu" else Method.FLOAT32
+
+    return lambda workloads: [method_of(workload.conv) for workload in workloads]
+
+
+def has_spectral(conv: TorchConvolution) -> bool:
+    """Whether `SpectralConvolution` can compute it."""
+    kernel, dilation = conv.kernel_size[0], conv.dilation[0]
+    keeps_length = conv.stride[0] == 1 and conv.padding[0] == (kernel - 1) * dilation // 2
+    return isinstance(conv, nn.Conv1d) and keeps_length and kernel % 2 == 1
 
 
 class DirectConvolution:
-    """Any `nn.Conv1d` of one group, in `dtype` or in that of its weights."""
+    """Any convolution of one group. Multiplies in `dtype`."""
 
-    def __init__(self, conv: nn.Conv1d, dtype: torch.dtype | None = None) -> None:
+    def __init__(self, conv: TorchConvolution, dtype: torch.dtype = torch.float32) -> None:
         # As an image of one row, because there is no channels-last format for sequences.
         weight = conv.weight.detach()[:, :, None].to(dtype)
-        self._weight = weight.contiguous(memory_format=torch.channels_last)
-        self._bias = None if conv.bias is None else conv.bias.detach().to(dtype)
-        self._stride, self._padding, self._dilation = (
-            (1, conv.stride[0]),
-            (0, int(conv.padding[0])),
-            (1, conv.dilation[0]),
+        self._dtype = dtype
+        self._convolve = partial(
+            F.conv_transpose2d if isinstance(conv, nn.ConvTranspose1d) else F.conv2d,
+            weight=weight.contiguous(memory_format=torch.channels_last),
+            bias=None if conv.bias is None else conv.bias.detach().to(dtype),
+            stride=(1, conv.stride[0]),
+            padding=(0, int(conv.padding[0])),
+            dilation=(1, conv.dilation[0]),
         )
 
     def __call__(self, x: Tensor) -> Tensor:
-        image = x.transpose(1, 2)[:, :, None]
-        out = F.conv2d(image, self._weight, self._bias, self._stride, self._padding, self._dilation)
-        return out[:, :, 0].transpose(1, 2).contiguous()
+        out = self._convolve(x.to(self._dtype).transpose(1, 2)[:, :, None])
+        return out[:, :, 0].transpose(1, 2).float().contiguous()
 
 
 class SpectralConvolution:
@@ -68,12 +112,12 @@ class SpectralConvolution:
     transforms, so for each of 3N/2 − 1 planes there is one real matrix product over the channels.
     """
 
-    def __init__(self, conv: nn.Conv1d) -> None:
+    def __init__(self, conv: TorchConvolution) -> None:
+        if not has_spectral(conv):
+            raise ValueError(f"{conv} is not of an odd size, or does not keep the length")
         weight = conv.weight.detach()
         self._kernel, self._dilation = conv.kernel_size[0], conv.dilation[0]
         self._n_tile = self._kernel - 1 + TILE_COLUMNS
-        if self._n_tile % 2:
-            raise ValueError(f"the kernel must be of an odd size, not {self._kernel}")
         device = weight.device
         self._planes = _kernel_planes(weight, self._n_tile).to(device, torch.float32)
         self._forth = _forth(self._n_tile).to(device, torch.float32)
@@ -132,12 +176,14 @@ def _forth(n_tile: int) -> Tensor:
 def _kernel_planes(weight: Tensor, n_tile: int) -> Tensor:
     """What each plane is multiplied with: shape (planes, channels in, channels out).
 
-    `nn.Conv1d` correlates, so it is the conjugate of the kernel's spectrum.
+    `nn.Conv1d` correlates, so it is the conjugate of the kernel's spectrum a + ib.
     """
-    spectrum = torch.fft.rfft(weight.double(), n=n_tile, dim=2).conj().permute(2, 1, 0)
-    a, b = spectrum.real, spectrum.imag
+    n_out, n_in, kernel = weight.shape
+    a, b = torch.cos(_angles(n_tile))[:, :kernel], torch.sin(_angles(n_tile))[:, :kernel]
     inner = slice(1, n_tile // 2)
-    return torch.cat([a[[0, -1]], a[inner], (b - a)[inner], (a + b)[inner]])
+    transform = torch.cat([a[[0, -1]], a[inner], (b - a)[inner], (a + b)[inner]]).to(weight.device)
+    columns = weight.permute(2, 1, 0).double().reshape(kernel, -1)
+    return (transform @ columns).view(-1, n_in, n_out)
 
 
 def _back(n_tile: int) -> Tensor:

@@ -1,8 +1,8 @@
 """Where the model computes, how exactly, and how what it made gets from there to the host."""
 
-import timeit
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,13 @@ from torch import Tensor
 
 from kokoro_trio.config import NVIDIA_DEVICE, ModelConfig
 from kokoro_trio.errors import DeviceUnavailable
-from kokoro_trio.model.convolution import Convolution, DirectConvolution, convolution_of
+from kokoro_trio.model.convolution import ChooseMethods
+from kokoro_trio.model.convolution_timing import fastest_methods
 from kokoro_trio.model.graphs import CudaCapture, EagerRunner, GraphRunner, Runner
 
 log = structlog.get_logger()
 
 CPU = torch.device("cpu")
-MIN_GAIN = 1.2
-"""How much faster bfloat16 must be to be worth its 1 dB of log-spectral distance."""
 
 CPU_ONLY = "is built for the cpu only"
 NO_DRIVER = "found no nvidia driver"
@@ -83,23 +82,16 @@ def _advised(message: str) -> str:
     return "; ".join([said, *advice[:1], f"this is torch {torch.__version__}{built}"])
 
 
-def choose_dtype(config: ModelConfig, device: torch.device) -> torch.dtype:
-    """What `KOKORO_DTYPE` names. `auto`: bfloat16 on processors that compute in it, by measurement."""
-    if config.dtype != "auto":
-        return torch.bfloat16 if config.dtype == "bfloat16" else torch.float32
-    if device.type != "cpu":
-        return torch.float32
-    convolution = torch.nn.Conv1d(128, 128, 7, padding=3)
-    in_float32 = _seconds_of(convolution_of(convolution, torch.float32), torch.float32)
-    in_bfloat16 = _seconds_of(DirectConvolution(convolution, torch.bfloat16), torch.bfloat16)
-    return torch.bfloat16 if in_float32 / in_bfloat16 >= MIN_GAIN else torch.float32
+def choose_dtype(config: ModelConfig) -> torch.dtype:
+    """What the vocoder's convolutions multiply in where `choose_methods` leaves that open."""
+    return torch.bfloat16 if config.dtype == "bfloat16" else torch.float32
 
 
-@torch.inference_mode()
-def _seconds_of(convolution: Convolution, dtype: torch.dtype) -> float:
-    """The best of a few runs of one of the vocoder's convolutions, over a second of sound."""
-    x = torch.zeros(1, 4800, 128, dtype=dtype)
-    return min(timeit.repeat(lambda: convolution(x), number=1, repeat=7))
+def choose_methods(config: ModelConfig, device: torch.device) -> ChooseMethods | None:
+    """Only CPUs have a choice. There `auto` allows bfloat16, and the others take the fastest of float32."""
+    if device.type != "cpu" or config.dtype == "bfloat16":
+        return None
+    return partial(fastest_methods, allows_bfloat16=config.dtype == "auto")
 
 
 def allows_tf32(config: ModelConfig, device: torch.device) -> bool:

@@ -17,7 +17,15 @@ from kokoro_trio.config import ModelConfig, WindowConfig
 from kokoro_trio.model.batching import ROWS, BatchShape
 from kokoro_trio.model.calibration import calibrate, load_predictor
 from kokoro_trio.model.closing import closed
-from kokoro_trio.model.device import allows_tf32, choose_dtype, choose_runner, float32_products, to_host
+from kokoro_trio.model.convolution import ChooseMethods
+from kokoro_trio.model.device import (
+    allows_tf32,
+    choose_dtype,
+    choose_methods,
+    choose_runner,
+    float32_products,
+    to_host,
+)
 from kokoro_trio.model.early_audio import known_early_audio
 from kokoro_trio.model.graphs import Runner
 from kokoro_trio.model.network import KokoroNetwork
@@ -101,8 +109,10 @@ class KokoroSynthesizer:
         max_batch: int = 1,
         runner: Runner | None = None,
         tf32: bool = False,
+        choose_methods: ChooseMethods | None = None,
     ) -> None:
-        """Without a predictor every segment is one window. `dtype` is the vocoder's, and so is `tf32`.
+        """Without a predictor every segment is one window. `dtype`, `tf32` and `choose_methods` are
+        the vocoder's.
 
         A `max_batch` over 1 holds until `warm_up` has measured what is gained by it. With a runner all
         windows that can be batched are made in few shapes, see `BatchShape`.
@@ -110,7 +120,7 @@ class KokoroSynthesizer:
         network = KokoroNetwork(weights.config, weights.model).to(device)
         self._prosody_half = ProsodyHalf(network)
         self._source = HarmonicSource(network.decoder.generator)
-        self._vocoder_half = VocoderHalf(network, dtype)
+        self._vocoder_half = VocoderHalf(network, dtype, choose_methods)
         self._voices = VoicePacks({name: pack.to(device) for name, pack in weights.voices.items()})
         self._token_ids: Mapping[str, int] = weights.config["vocab"]
         self._device = device
@@ -140,10 +150,11 @@ class KokoroSynthesizer:
             device,
             windows,
             None,
-            dtype=choose_dtype(config, device),
+            dtype=choose_dtype(config),
             max_batch=MAX_BATCH if device.type == "cpu" else MAX_BATCH_ON_GPU,
             runner=choose_runner(config, device),
             tf32=allows_tf32(config, device),
+            choose_methods=choose_methods(config, device),
         )
         if windows.first_max_words:
             synthesizer._find_statistics(weights)
