@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from kokoro_trio.model import convolution
 from kokoro_trio.model.convolution import (
     TILE_COLUMNS,
     Convolution,
@@ -71,6 +72,13 @@ def test_bfloat16_rounds_factors_and_results_only(conv: TorchConvolution) -> Non
         got = convolution_of(conv, Method.BFLOAT16)(x)
     assert got.dtype == torch.float32
     assert 0 < (got - expected).square().mean().sqrt() / expected.square().mean().sqrt() < 2**-7
+
+
+@pytest.mark.parametrize("max_values", [1, 6 * 3 * TILE_COLUMNS * 7])
+def test_a_long_input_is_convolved_block_by_block(monkeypatch: pytest.MonkeyPatch, max_values: int) -> None:
+    monkeypatch.setattr(convolution, "MAX_VALUES", max_values)
+    conv = conv1d(7, 3)
+    assert_is(SpectralConvolution(conv), conv, torch.randn(2, 1000, 6))
 
 
 def test_a_row_does_not_hear_the_other() -> None:

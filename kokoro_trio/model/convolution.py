@@ -21,6 +21,9 @@ TILE_COLUMNS = 14
 """What `SpectralConvolution` makes from one transform. Longer ones save multiplications, but cost more to
 transform, and waste more where the columns do not fill them. Between tiles of 16 and 48 columns the times
 differed less than from run to run."""
+MAX_VALUES = 2**19
+"""How many values of its input `SpectralConvolution` takes at once, so that its products stay in the cache.
+At 128 channels and 160 frames that saves a quarter to a third of its time (two cores with AVX-512)."""
 MIN_SPECTRAL_KERNEL = 7
 """Where nothing is timed. A kernel of 3 is seldom faster that way."""
 
@@ -125,28 +128,34 @@ class SpectralConvolution:
         self._bias = None if conv.bias is None else conv.bias.detach().float()
 
     def __call__(self, x: Tensor) -> Tensor:
-        batch, n_columns, _ = x.shape
-        n_tiles = math.ceil(n_columns / (TILE_COLUMNS * self._dilation))
-        spectra = self._forth @ self._tiles(x, n_tiles)
-        n_planes, _, n_out = self._planes.shape
-        products = torch.bmm(spectra.view(n_planes, -1, x.shape[2]), self._planes)
-        tiles = self._back @ products.view(n_planes, -1)
-        out = tiles.view(TILE_COLUMNS, batch, n_tiles, self._dilation, n_out).permute(1, 2, 0, 3, 4)
-        out = out.reshape(batch, -1, n_out)[:, :n_columns]
+        batch, n_columns, channels = x.shape
+        stride = TILE_COLUMNS * self._dilation
+        n_tiles = math.ceil(n_columns / stride)
+        reach = (self._kernel - 1) * self._dilation
+        padded = F.pad(x, (0, 0, reach // 2, n_tiles * stride + reach - reach // 2 - n_columns))
+        out = x.new_empty(batch, n_tiles, TILE_COLUMNS, self._dilation, self._planes.shape[2])
+        n_block = max(1, MAX_VALUES // (batch * stride * channels))
+        for first in range(0, n_tiles, n_block):
+            block = out[:, first : first + n_block]
+            block.permute(2, 0, 1, 3, 4).copy_(self._convolved(padded[:, first * stride :], block.shape[1]))
+        out = out.view(batch, n_tiles * stride, -1)[:, :n_columns]
         return out if self._bias is None else out + self._bias
 
-    def _tiles(self, x: Tensor, n_tiles: int) -> Tensor:
-        """Shape (N, batch · tiles · dilation · channels): column n of each tile."""
-        batch, n_columns, channels = x.shape
-        reach = (self._kernel - 1) * self._dilation
-        n_padded = n_tiles * TILE_COLUMNS * self._dilation + reach
-        before = reach // 2
-        padded = F.pad(x, (0, 0, before, n_padded - before - n_columns))
+    def _convolved(self, padded: Tensor, n_tiles: int) -> Tensor:
+        """Shape (tile columns, batch, tiles, dilation, channels), of the first tiles."""
+        batch, _, channels = padded.shape
         row = self._dilation * channels
         tiles = padded.as_strided(
-            (self._n_tile, batch, n_tiles, row), (row, n_padded * channels, TILE_COLUMNS * row, 1)
+            (self._n_tile, batch, n_tiles, row),
+            (row, padded.stride(0), TILE_COLUMNS * row, 1),
+            padded.storage_offset(),
         )
-        return tiles.reshape(self._n_tile, -1)
+        spectra = self._forth @ tiles.reshape(self._n_tile, -1)
+        n_planes, _, n_out = self._planes.shape
+        products = torch.bmm(spectra.view(n_planes, -1, channels), self._planes)
+        return (self._back @ products.view(n_planes, -1)).view(
+            TILE_COLUMNS, batch, n_tiles, self._dilation, n_out
+        )
 
 
 # The real discrete Fourier transform of N columns, as planes: bin 0, bin N/2 (both real), then for the
