@@ -295,7 +295,7 @@ class TestWindows:
             [Line(0, text, "af_heart", 1.0) for text in (LONGER + " " + LONGER, LONGER, TEXT, "ə")]
         )
         windows = [window for prosody in prosodies for window in stacking.windows(prosody, 1)]
-        assert {window.shape_frames for window in windows} <= {*SHAPES, prosodies[-1].n_frames}
+        assert {window.shape_frames for window in windows} <= {*SHAPES, None}
         assert len(windows) > len({window.shape_frames for window in windows})
         for window, samples in zip(windows, stacking.vocode(windows), strict=True):
             (alone,) = windowed.vocode([Window(window.prosody, window.start_frame, window.end_frame)])
@@ -309,7 +309,7 @@ class TestWindows:
         windows = [
             window for prosody in prosodies for window in replaying.windows(prosody, 1)[:: len(prosodies)]
         ]
-        assert {window.shape_frames for window in windows} <= {*SHAPES, prosodies[-1].n_frames}
+        assert {window.shape_frames for window in windows} <= {*SHAPES, None}
         for window, samples in zip(windows, replaying.vocode(windows), strict=True):
             (alone,) = windowed.vocode([Window(window.prosody, window.start_frame, window.end_frame)])
             np.testing.assert_allclose(samples, alone, atol=1e-5)

@@ -470,8 +470,8 @@ def _stackable(windows: Sequence[Window], is_static: bool) -> list[list[int]]:
 
 
 def _stack_of(window: Window, is_static: bool) -> tuple[int, int | None] | None:
-    """None for one that is made alone."""
-    if window.shape_frames is None:
+    """None for a whole segment, which is made alone."""
+    if window.shape_frames is None or _sounding(window.prosody).is_whole:
         return None
     has_room = is_static or window.prosody.n_frames >= window.shape_frames + 2 * CONTEXT_FRAMES
     return window.shape_frames, None if has_room else window.prosody.n_frames
