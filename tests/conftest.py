@@ -13,13 +13,15 @@ import pytest
 import trio
 from hypothesis import HealthCheck, settings
 
-from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, WindowConfig
+from kokoro_trio.config import WindowConfig
 from kokoro_trio.engine.inference import OnOutcome, run_step
 from kokoro_trio.engine.scheduler import Step
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
+from kokoro_trio.model.weights import is_prepared
 from kokoro_trio.speech import Line, Prosody, Segment, Word
 from kokoro_trio.text.g2p import GraphemeToPhoneme
 from kokoro_trio.text.reading import Sentence, read
+from tests.weights import TEST_WEIGHTS
 
 if TYPE_CHECKING:
     from kokoro_trio.model.kokoro import KokoroSynthesizer
@@ -44,6 +46,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if (factor := config.getoption("--fuzz")) > 1:
         settings.register_profile("long", max_examples=DEFAULT_EXAMPLES * factor)
         settings.load_profile("long")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("model") and not is_prepared(TEST_WEIGHTS):
+        pytest.fail(f"{TEST_WEIGHTS} is not prepared; to mend it run: bash scripts/setup.sh --test", False)
 
 
 @pytest.fixture
@@ -158,7 +165,7 @@ def exact_kokoro() -> "KokoroSynthesizer":
     from kokoro_trio.model.weights import open_weights
 
     whole = WindowConfig(first_max_words=0, first_boundaries="", trims_leading_silence=True)
-    return KokoroSynthesizer(open_weights(DEFAULT_WEIGHTS_FOLDER), torch.device("cpu"), whole, predictor=None)
+    return KokoroSynthesizer(open_weights(TEST_WEIGHTS), torch.device("cpu"), whole, predictor=None)
 
 
 @pytest.fixture

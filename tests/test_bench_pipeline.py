@@ -12,12 +12,12 @@ from bench.load import Failed, Spoken
 from bench.pipeline import NotEnglish, Pair, WholeSpeaker, compared, kpipeline_of, measure
 from bench.server_state import ServerState
 from kokoro_trio.client import Timing
-from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER
 from kokoro_trio.model.weights import open_weights
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 from tests.test_bench import options
 from tests.test_client import Peer, serving
 from tests.test_server import running
+from tests.weights import TEST_WEIGHTS
 
 SILENCE = torch.zeros(SAMPLE_RATE_HZ // 4)
 TONE = torch.full((SAMPLE_RATE_HZ // 2,), 0.5)
@@ -116,7 +116,7 @@ class TestKPipeline:
         for module in ("kokoro.model", "kokoro.pipeline"):
             monkeypatch.setattr(f"{module}.hf_hub_download", refuse)
         monkeypatch.setattr("spacy.cli.download", refuse)
-        weights = open_weights(DEFAULT_WEIGHTS_FOLDER)
+        weights = open_weights(TEST_WEIGHTS)
         speaker = WholeSpeaker(kpipeline_of(weights, "bm_george", torch.device("cpu")), "bm_george")
         timing = speaker.speak("The tea is ready, if you are.")
         assert 1 < timing.audio_s < 4

@@ -16,7 +16,6 @@ from kokoro import KModel  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER
 from kokoro_trio.model.conversion import (
     Graph,
     dequantize,
@@ -34,6 +33,7 @@ from kokoro_trio.model.parameters import ParametersUnusable, complete_parameters
 from kokoro_trio.model.preparation import ONNX_FILE
 from kokoro_trio.model.release import Release, file_sha256
 from kokoro_trio.model.weights import Weights, open_weights
+from tests.weights import TEST_WEIGHTS
 
 Floats = NDArray[np.float32]
 
@@ -240,10 +240,10 @@ class Proof:
 
 @pytest.fixture(scope="module")
 def proof() -> Proof:
-    weights = open_weights(DEFAULT_WEIGHTS_FOLDER)
-    if weights.source != "registry":
-        pytest.skip(f"nothing was converted: the prepared weights are from {weights.source}")
-    model = onnx.load(find_export())
+    weights = open_weights(TEST_WEIGHTS)
+    export = TEST_WEIGHTS / ONNX_FILE
+    assert file_sha256(export) == Release.load().registry.model_sha256
+    model = onnx.load(export)
     inputs = graph_inputs(weights)
     float_values = run_export(made_float(model), inputs)
     return Proof(
@@ -251,14 +251,6 @@ def proof() -> Proof:
         torch=run_torch(weights, inputs, float_values["har"]),
         int8_graph=run_export(model, inputs),
     )
-
-
-def find_export() -> Path:
-    path = DEFAULT_WEIGHTS_FOLDER / ONNX_FILE
-    if not path.is_file():
-        pytest.fail(f"{path} is missing; to fetch it run: bash scripts/setup.sh --test")
-    assert file_sha256(path) == Release.load().registry.model_sha256
-    return path
 
 
 @pytest.mark.model

@@ -21,6 +21,7 @@ from kokoro_trio.model.custom_voices import (
     released_voices,
     usable_blends,
 )
+from tests.weights import TEST_WEIGHTS
 
 BASE = ("af_aoede", "af_bella", "af_sky", "am_michael")
 SCRIPT = REPOSITORY / "voices" / "custom_voices.py"
@@ -103,10 +104,9 @@ def test_what_cannot_be_spoken_is_left_out_and_the_rest_is_not() -> None:
 
 @pytest.mark.model
 def test_the_released_voices_are_those_of_the_weights() -> None:
-    from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER
     from kokoro_trio.model.weights import open_weights
 
-    assert set(released_voices()) == set(open_weights(DEFAULT_WEIGHTS_FOLDER).voices)
+    assert set(released_voices()) == set(open_weights(TEST_WEIGHTS).voices)
 
 
 @frozen

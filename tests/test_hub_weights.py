@@ -10,7 +10,6 @@ import torch
 from attrs import evolve, frozen
 
 from bench.quality import SENTENCES
-from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER
 from kokoro_trio.model.calibration import load_predictor
 from kokoro_trio.model.early_audio import CALIBRATION_FILE, CalibrationRecord
 from kokoro_trio.model.kokoro import KokoroSynthesizer
@@ -25,6 +24,7 @@ from tests.hub import REVISION, StandInHub, Told, pickled, sha256
 from tests.process import running
 from tests.stand_in import original_like
 from tests.test_exposition import scraped
+from tests.weights import TEST_WEIGHTS
 
 pytestmark = pytest.mark.model
 CPU = torch.device("cpu")
@@ -50,7 +50,7 @@ def hub_files_of(weights: Weights, config: bytes) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def registry_weights() -> Weights:
-    return open_weights(DEFAULT_WEIGHTS_FOLDER)
+    return open_weights(TEST_WEIGHTS)
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from kokoro_trio import __version__
-from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, REPOSITORY
+from kokoro_trio.config import REPOSITORY
 from tests.process import Server, running
 from tests.readme import snippet
+from tests.weights import TEST_WEIGHTS
 
 SENTENCES = (
     "Hello there.",
@@ -155,7 +156,7 @@ class TestServing:
 @pytest.mark.model
 def test_a_damaged_weight_file_stops_the_start_with_the_mending_command(tmp_path: Path) -> None:
     damaged = tmp_path / "weights"
-    shutil.copytree(DEFAULT_WEIGHTS_FOLDER, damaged, ignore=shutil.ignore_patterns("source"))
+    shutil.copytree(TEST_WEIGHTS, damaged, ignore=shutil.ignore_patterns("source"))
     with (damaged / "voices.safetensors").open("r+b") as file:
         file.seek(1_000_000)
         file.write(b"\xff" * 8)

@@ -79,6 +79,18 @@ class Checkout:
             timeout=60,
         )
 
+    def source(self, script: str, commands: str) -> str:
+        """What these commands print that call functions of the script."""
+        outcome = subprocess.run(
+            ["bash", "-c", f"source {script}\n{commands}"],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return outcome.stdout
+
     def write(self, path: str, content: str) -> Path:
         file = self.folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -176,11 +188,8 @@ class TestEnvFile:
 
     def write(self, checkout: Checkout) -> str:
         """What it says."""
-        command = f"source scripts/setup.sh && mkdir -p logs && write_env_file {shlex.quote(sys.executable)}"
-        outcome = subprocess.run(
-            ["bash", "-c", command], cwd=checkout.folder, capture_output=True, text=True, check=True
-        )
-        return outcome.stdout
+        command = f"mkdir -p logs && write_env_file {shlex.quote(sys.executable)}"
+        return checkout.source("scripts/setup.sh", command)
 
     def test_shows_every_knob_with_its_default(self, checkout: Checkout) -> None:
         shown = self.written(checkout).replace("\n#", "\n")
@@ -258,16 +267,12 @@ class TestSetup:
     )
     def test_extras(self, checkout: Checkout, arguments: str, extras: str) -> None:
         stand_ins = "find_python hold_lock choose_torch make_venv mark_torch write_env_file prepare_weights"
-        command = f"""
-            source scripts/setup.sh
+        commands = f"""
             for name in {stand_ins}; do eval "$name() {{ :; }}"; done
             install_packages() {{ say "installs $*"; }}
             main {arguments}
         """
-        outcome = subprocess.run(
-            ["bash", "-c", command], cwd=checkout.folder, capture_output=True, text=True, check=True
-        )
-        assert outcome.stdout == f"installs {extras}\n"
+        assert checkout.source("scripts/setup.sh", commands) == f"installs {extras}\n"
         project = tomllib.loads((checkout.folder / "pyproject.toml").read_text())["project"]
         assert set(extras.split(",")) <= set(project["optional-dependencies"])
 
@@ -276,16 +281,23 @@ class TestSetup:
         python = '#!/bin/sh\nfor last; do :; done\n[ "$2" != pip ] || echo "$last" >>asked\n'
         checkout.write_program(".venv/bin/python", python)
         checkout.write("logs/setup.log", "")
-        command = "source scripts/setup.sh; install_packages {}"
         for extras in ("registry", "registry,ja", "registry", "registry,ja", "registry,ja,zh", "registry,zh"):
-            subprocess.run(
-                ["bash", "-c", command.format(extras)],
-                cwd=checkout.folder,
-                capture_output=True,
-                check=True,
-            )
+            checkout.source("scripts/setup.sh", f"install_packages {extras}")
         asked = (checkout.folder / "asked").read_text().split()
         assert asked == [".[registry]", ".[registry,ja]", ".[registry,ja,zh]"]
+
+    @pytest.mark.parametrize(
+        ("extras", "asked"),
+        [
+            ("registry,ja", "--source hub --folder weights"),
+            ("registry,test", "--source registry --folder weights-test --keep-source --reuse weights"),
+        ],
+    )
+    def test_the_tests_have_weights_of_their_own(self, checkout: Checkout, extras: str, asked: str) -> None:
+        """Python is a stand-in that says what it is asked for; the hub is the source that .env names."""
+        checkout.write_program(".venv/bin/python", '#!/bin/sh\n[ "$1" = - ] && echo hub || echo "$@"\n')
+        outcome = checkout.source("scripts/setup.sh", f"prepare_weights {extras}")
+        assert outcome == f"-m kokoro_trio.model.weights {asked}\n"
 
     def test_unknown_argument(self, checkout: Checkout) -> None:
         assert "unknown argument: --tset" in error_line(checkout.run("scripts/setup.sh", "--tset"))

@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from bench.short import Measured, spoken
-from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, WindowConfig
+from kokoro_trio.config import WindowConfig
 from kokoro_trio.model.calibration import load_predictor
 from kokoro_trio.model.closing import MAX_BARE_PHONEMES, closed
 from kokoro_trio.model.kokoro import KokoroSynthesizer
 from kokoro_trio.model.weights import open_weights
 from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Line, Prosody
+from tests.weights import TEST_WEIGHTS
 
 WINDOWED = WindowConfig(first_max_words=2, first_boundaries=".,?!;:", trims_leading_silence=True)
 VOICES = ["af_heart", "am_michael", "bf_emma", "ef_dora", "jf_alpha"]
@@ -31,7 +32,7 @@ def test_what_is_measured_of_a_tone_between_silences() -> None:
 @pytest.fixture(scope="module")
 def kokoro() -> KokoroSynthesizer:
     """As it is served."""
-    weights, cpu = open_weights(DEFAULT_WEIGHTS_FOLDER), torch.device("cpu")
+    weights, cpu = open_weights(TEST_WEIGHTS), torch.device("cpu")
     return KokoroSynthesizer(weights, cpu, WINDOWED, load_predictor(weights, cpu))
 
 

@@ -14,7 +14,7 @@ from attrs import define, evolve, field
 from kokoro.istftnet import Generator  # type: ignore[import-untyped]
 
 from bench.pipeline import kmodel_of
-from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, ModelConfig, WindowConfig
+from kokoro_trio.config import ModelConfig, WindowConfig
 from kokoro_trio.model.batching import BatchShape
 from kokoro_trio.model.calibration import Calibration, load_predictor
 from kokoro_trio.model.convolution import Method, Workload, has_spectral
@@ -32,6 +32,7 @@ from kokoro_trio.model.weights import Weights, open_weights
 from kokoro_trio.model.windowing import SHAPES
 from kokoro_trio.speech import FRAME_SAMPLES, MAX_SEGMENT_PHONEMES, SAMPLE_RATE_HZ, Line, Samples, Window
 from tests.captures import CpuCapture
+from tests.weights import TEST_WEIGHTS
 
 TEXT = "həlˈO ðˈɛɹ, hˌW ɑɹ ju?"
 LONGER = "ðə kwˈɪk bɹˈWn fˈɑks ʤˈʌmps ˈOvəɹ ðə lˈAzi dˈɔɡ."
@@ -39,7 +40,7 @@ LONGER = "ðə kwˈɪk bɹˈWn fˈɑks ʤˈʌmps ˈOvəɹ ðə lˈAzi dˈɔɡ."
 
 @pytest.fixture(scope="module")
 def weights() -> Weights:
-    return open_weights(DEFAULT_WEIGHTS_FOLDER)
+    return open_weights(TEST_WEIGHTS)
 
 
 CPU = torch.device("cpu")

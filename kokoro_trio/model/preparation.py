@@ -23,6 +23,7 @@ from kokoro_trio.model.release import Origin, Release, SourceUnusable, SourceWei
 from kokoro_trio.model.synthesizer import EarlyAudio
 from kokoro_trio.model.weights import (
     CONFIG_FILE,
+    MANIFEST_FILE,
     MODEL_FILE,
     VOICES_FILE,
     FileRecord,
@@ -61,7 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             manifest = check_weights(folder)
         else:
             preparation = Preparation()
-            manifest = preparation.ensure(asked.source, folder, keep_source=asked.keep_source)
+            manifest = preparation.ensure(
+                asked.source, folder, keep_source=asked.keep_source, reuse=asked.reuse
+            )
             early_audio = preparation.calibrate(folder, anew=asked.calibrate)
     except (StartError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -84,11 +87,14 @@ class Preparation:
     hub_endpoint: str | None = None
     hub_cache: Path | None = None
 
-    def ensure(self, source: str, folder: Path, *, keep_source: bool = False) -> Manifest:
+    def ensure(
+        self, source: str, folder: Path, *, keep_source: bool = False, reuse: Path | None = None
+    ) -> Manifest:
         """Prepares `folder` unless it already holds what is asked for.
 
         `source` is `auto`, `hub`, `registry`, or a folder with the hub's files; a folder that is itself
-        prepared is only checked. Raises `StartError`, and `OSError` where `folder` cannot be written.
+        prepared is only checked. Nothing is fetched where the prepared folder `reuse` holds what is asked
+        for. Raises `StartError`, and `OSError` where `folder` cannot be written.
         """
         if source not in SOURCES:
             named = Path(source).expanduser()
@@ -105,6 +111,9 @@ class Preparation:
             if _is_enough(manifest, folder, source, keep_source):
                 return manifest
             self.progress.say(f"{folder}: these weights are from {manifest.source}; preparing them anew.")
+        if reuse is not None and _holds(reuse, source, keep_source):
+            self.progress.say(f"{folder}: linking the weights in {reuse}.")
+            return _link(reuse, folder)
         return self._prepare(source, folder, keep_source)
 
     def calibrate(self, folder: Path, *, anew: bool = False) -> EarlyAudio:
@@ -188,6 +197,31 @@ def _is_enough(manifest: Manifest, folder: Path, source: str, keep_source: bool)
     if keep_source and manifest.source == "registry" and not (folder / ONNX_FILE).is_file():
         return False
     return source == "auto" or (manifest.source in HUB_FILES) == (source != "registry")
+
+
+def _holds(folder: Path, source: str, keep_source: bool) -> bool:
+    try:
+        return _is_enough(check_weights(folder), folder, source, keep_source)
+    except WeightsUnusable:
+        return False
+
+
+def _link(prepared: Path, folder: Path) -> Manifest:
+    """Hard links take no room. Prepared files are replaced and never changed, so neither folder can
+    damage the other."""
+    with replacement(folder) as made:
+        for name in (MODEL_FILE, VOICES_FILE, CONFIG_FILE, MANIFEST_FILE, ONNX_FILE):
+            if (prepared / name).exists():
+                (made / name).parent.mkdir(exist_ok=True)
+                _link_or_copy(prepared / name, made / name)
+    return check_weights(folder)
+
+
+def _link_or_copy(file: Path, new: Path) -> None:
+    try:
+        new.hardlink_to(file)
+    except OSError:  # On another disk, or on one that has no hard links.
+        shutil.copyfile(file, new)
 
 
 def _write(weights: SourceWeights, release: Release, folder: Path) -> Manifest:
@@ -277,6 +311,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=Path, default=Path("weights"), help="where to (%(default)s)")
     parser.add_argument(
         "--keep-source", action="store_true", help=f"also leave the ONNX export as {ONNX_FILE}, for the tests"
+    )
+    parser.add_argument(
+        "--reuse", type=Path, metavar="FOLDER", help="link these prepared weights where they are as asked for"
     )
     parser.add_argument(
         "--calibrate", action="store_true", help="repeat the calibration of early audio for these weights"

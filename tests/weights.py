@@ -1,0 +1,7 @@
+"""The weights that the tests take: those of the registry, whatever the server here is set up with."""
+
+from kokoro_trio.config import REPOSITORY
+
+TEST_WEIGHTS = REPOSITORY / "weights-test"
+"""Prepared by `bash scripts/setup.sh --test`. The statistics are fitted on these weights, and the export that
+they were converted from is kept beside them."""
