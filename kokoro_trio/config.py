@@ -163,11 +163,11 @@ class Config:
 
     @classmethod
     def load(
-        cls, *, host: str | None = None, port: int | None = None, env_file: Path = REPOSITORY / ".env"
+        cls, *, host: str | None = None, port: int | None = None, env_file: Path | None = None
     ) -> "Config":
-        """Reads the environment over `env_file`. `host` and `port` come from the command line and win.
+        """Reads the environment over the settings file. `host` and `port` come from the command line and win.
 
-        Raises `BadKnob`, and `SettingsUnreadable` where `env_file` is there in vain.
+        Raises `BadKnob` and `SettingsUnreadable`.
         """
         overrides = {f"{PREFIX}HOST": host, f"{PREFIX}PORT": None if port is None else str(port)}
         given = {name: value for name, value in overrides.items() if value is not None}
@@ -235,7 +235,7 @@ class ClientConfig:
     """None: `/metrics` is on `port`."""
 
     @classmethod
-    def load(cls, env_file: Path = REPOSITORY / ".env") -> "ClientConfig":
+    def load(cls, env_file: Path | None = None) -> "ClientConfig":
         """Raises `BadKnob` and `SettingsUnreadable`."""
         knobs = _Knobs(_settings(env_file))
         local_port = knobs.whole("PORT", 8000, 0, 65_535)
@@ -248,7 +248,7 @@ class ClientConfig:
         )
 
 
-def listen_address(env_file: Path = REPOSITORY / ".env") -> tuple[str, int]:
+def listen_address(env_file: Path | None = None) -> tuple[str, int]:
     """HOST and PORT alone, for a health check, which may not see the API key.
 
     Raises `BadKnob` and `SettingsUnreadable`.
@@ -256,8 +256,14 @@ def listen_address(env_file: Path = REPOSITORY / ".env") -> tuple[str, int]:
     return _address(_Knobs(_settings(env_file)))
 
 
-def _settings(env_file: Path) -> dict[str, str]:
+def _settings(env_file: Path | None) -> dict[str, str]:
+    """Of `env_file`, else of the file that KOKORO_ENV_FILE names, else of `.env`, which may be missing."""
+    named = os.environ.get("KOKORO_ENV_FILE", "").strip()
+    is_optional = env_file is None and not named
+    env_file = env_file or Path(named or REPOSITORY / ".env")
     try:
+        if not is_optional:
+            env_file.stat()  # dotenv takes a missing file for an empty one.
         values = dotenv_values(env_file)
     except OSError as error:
         raise SettingsUnreadable(env_file, error.strerror or str(error)) from error

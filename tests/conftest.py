@@ -21,6 +21,7 @@ from kokoro_trio.model.weights import is_prepared
 from kokoro_trio.speech import Line, Prosody, Segment, Word
 from kokoro_trio.text.g2p import GraphemeToPhoneme
 from kokoro_trio.text.reading import Sentence, read
+from tests.environment import forget_settings
 from tests.weights import TEST_WEIGHTS
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    data_folder = TemporaryDirectory()
+    config.add_cleanup(data_folder.cleanup)
+    forget_settings(data_folder.name)
     if (factor := config.getoption("--fuzz")) > 1:
         settings.register_profile("long", max_examples=DEFAULT_EXAMPLES * factor)
         settings.load_profile("long")

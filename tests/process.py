@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 from websockets.sync.client import connect
+
+from kokoro_trio.config import REPOSITORY
 
 KEY = "k"
 
@@ -68,9 +70,16 @@ def free_port() -> int:
 
 
 def start(
-    logs: Path, port: int | None = None, module: str = "kokoro_trio", *arguments: str, **settings: str
+    logs: Path,
+    port: int | None = None,
+    module: str = "kokoro_trio",
+    *arguments: str,
+    within: Sequence[str] = (),
+    **settings: str,
 ) -> Server:
-    """`module` is what to run: `tests.tones` is the same without the model. `settings` are knobs."""
+    """`module` is what to run: `tests.tones` is the same without the model. `settings` are knobs, and
+    `within` is a command that runs it.
+    """
     port = port or free_port()
     defaults = {
         "API_KEY": KEY,
@@ -81,8 +90,9 @@ def start(
     }
     with (logs / "server.log").open("a") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [*within, sys.executable, "-m", module, *arguments],
             env=os.environ | defaults | settings,
+            cwd=REPOSITORY,
             stderr=log,
             text=True,
         )

@@ -110,8 +110,6 @@ def test_the_environment_wins_over_the_file_and_the_command_line_over_both(
     env_file = tmp_path / ".env"
     env_file.write_text("API_KEY=of-file\nPORT=1111\nHOST=127.0.0.1\n")
     monkeypatch.setenv("PORT", "2222")
-    monkeypatch.delenv("HOST", raising=False)
-    monkeypatch.delenv("API_KEY", raising=False)
     config = Config.load(env_file=env_file)
     assert (config.listen.api_keys, config.listen.port) == (("of-file",), 2222)
     assert Config.load(port=3333, env_file=env_file).listen.port == 3333
@@ -156,6 +154,20 @@ def test_a_bad_value_is_reported_under_the_name_it_was_given() -> None:
     assert caught.value.knob == "KOKORO_PORT"
 
 
+def test_another_file_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = tmp_path / "settings"
+    named.write_text("API_KEY=of-file\n")
+    monkeypatch.setenv("KOKORO_ENV_FILE", str(named))
+    assert Config.load().listen.api_keys == ("of-file",)
+    assert ClientConfig.load().api_key == "of-file"
+
+
+def test_a_file_that_is_named_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KOKORO_ENV_FILE", str(tmp_path / "none"))
+    with pytest.raises(SettingsUnreadable, match="none cannot be read: No such file"):
+        Config.load()
+
+
 def test_a_file_in_another_encoding(tmp_path: Path) -> None:
     env_file = tmp_path / ".env"
     env_file.write_bytes(b"API_KEY=caf\xe9\n")
@@ -191,9 +203,7 @@ def test_the_readme_names_every_knob() -> None:
     assert {knob for knob in knobs if f"`{knob}`" not in readme} == set()
 
 
-def test_where_clients_connect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for knob in ("RUNPOD_TCP_HOST", "RUNPOD_TCP_PORT", "PORT", "API_KEY"):
-        monkeypatch.delenv(knob, raising=False)
+def test_where_clients_connect(tmp_path: Path) -> None:
     env_file = tmp_path / ".env"
     env_file.write_text("API_KEY=one,two\nPORT=1111\n")
     assert ClientConfig.load(env_file) == ClientConfig("127.0.0.1", 1111, "one")

@@ -5,8 +5,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -33,8 +31,11 @@ from kokoro_trio.text.lexicon import LEXICON_FILE
 from kokoro_trio.text.reading import Sentence
 from tests.conftest import ALPHABET, InLoopInference
 from tests.obedient import load_without_torch, no_log, obedient, unavailable
-from tests.process import KEY, Server, free_port
+from tests.process import start
 from tests.test_engine import CONFIG, HELLO, LONG, n_samples, speak
+
+GROUP = ["setsid"]
+"""Makes a group of a server and its processes, which a signal reaches without reaching the tests."""
 
 
 @asynccontextmanager
@@ -236,7 +237,8 @@ class TestServer:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_a_signal_to_all_of_them_drains(self, tmp_path: Path, number: signal.Signals) -> None:
         """As a terminal sends it, and systemd."""
-        server = start_group(tmp_path, G2P_PROCESSES="2", MAX_CONCURRENT_JOBS="1", TONES_STEP_S="0.1")
+        knobs = {"G2P_PROCESSES": "2", "MAX_CONCURRENT_JOBS": "1", "TONES_STEP_S": "0.1"}
+        server = start(tmp_path, None, "tests.tones", within=GROUP, **knobs)
         try:
             server.wait_until_ready()
             with connect(server.url) as client:
@@ -256,7 +258,7 @@ class TestServer:
         assert '"level": "error"' not in log
 
     def test_one_while_they_start_makes_no_noise(self, tmp_path: Path) -> None:
-        server = start_group(tmp_path, G2P_PROCESSES="2")
+        server = start(tmp_path, None, "tests.tones", within=GROUP, G2P_PROCESSES="2")
         try:
             while not workers_of(server.process.pid):
                 assert server.process.poll() is None
@@ -281,18 +283,6 @@ def workers_of(server: int) -> list[int]:
             if parent == server and "spawn_main" in (folder / "cmdline").read_text():
                 found.append(int(folder.name))
     return found
-
-
-def start_group(logs: Path, **settings: str) -> Server:
-    """Of processes that a signal can be sent to without the tests."""
-    port = free_port()
-    knobs = {"API_KEY": KEY, "HOST": "127.0.0.1", "PORT": str(port), "LOG_FOLDER": str(logs)} | settings
-    with (logs / "server.log").open("w") as log:
-        command = [sys.executable, "-m", "tests.tones"]
-        process = subprocess.Popen(
-            command, env=os.environ | knobs, stderr=log, text=True, start_new_session=True
-        )
-    return Server(process, port, logs)
 
 
 def said(client: ClientConnection, kind: str) -> bool:

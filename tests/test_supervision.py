@@ -21,7 +21,7 @@ import yaml
 
 from kokoro_trio.config import REPOSITORY, Config
 from kokoro_trio.server.listener import HANG_UP_S
-from tests.process import KEY, Server, free_port, running
+from tests.process import Server, free_port, running, start
 
 SCRIPTS = REPOSITORY / "scripts"
 KUBERNETES = SCRIPTS / "kubernetes"
@@ -160,59 +160,44 @@ class TestContainer:
 
 
 # As the unit and the container have it: everything is read-only but logs/, custom_voices/ and a temporary
-# folder in memory, the user is nobody, and there are no capabilities. A folder that only root may enter and
-# that Python lies in is covered first; all of it is in a mount namespace of its own.
+# folder in memory, and the user is nobody. All of it is in a mount namespace of its own. The one capability
+# lets nobody read the checkout and Python where only their owner may.
 CONFINED = """
 set -e
 mount --make-rprivate /
-if [ -n "$CLOSED" ]; then
-    mkdir "$WRITABLE/python"
-    mount --bind "$PYTHON_HOME" "$WRITABLE/python"
-    mount -t tmpfs -o mode=755 none "$CLOSED"
-    mkdir -p "$PYTHON_HOME"
-    mount --move "$WRITABLE/python" "$PYTHON_HOME"
-fi
 mkdir "$WRITABLE/tmp"
 mount -t tmpfs -o mode=1777 none "$WRITABLE/tmp"
-for folder in logs custom_voices; do
-    mkdir "$WRITABLE/$folder"
-    chown 65534:65534 "$WRITABLE/$folder"
-    mount --bind "$WRITABLE/$folder" "$WRITABLE/$folder"
+for folder in "$LOG_FOLDER" "$CUSTOM_VOICES_FOLDER"; do
+    mkdir -p "$folder"
+    chown 65534:65534 "$folder"
+    mount --bind "$folder" "$folder"
 done
-# Another's settings are not for nobody to read.
-[ ! -e .env ] || mount --bind /dev/null .env
 mount -o remount,bind,ro /
 export HOME=/nonexistent TMPDIR="$WRITABLE/tmp"
-exec setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs --bounding-set=-all "$@"
+reads=-all,+dac_read_search
+exec setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs \\
+    --inh-caps=$reads --ambient-caps=$reads --bounding-set=$reads "$@"
 """
+CAP_DAC_READ_SEARCH = 1 << 2
 
 
 @pytest.fixture
 def confined(open_tmp_path: Path) -> Iterator[Server]:
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
         pytest.skip("wants unshare, and to be allowed to use it: run as root")
-    port, home = free_port(), Path(sys.base_prefix)
-    closed = [folder for folder in home.parents if not folder.stat().st_mode & 0o001]
-    settings = {
-        "CLOSED": str(closed[-1]) if closed else "",
-        "PYTHON_HOME": str(home),
-        "WRITABLE": str(open_tmp_path),
-        "PYTHONPATH": str(REPOSITORY),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "API_KEY": KEY,
-        "HOST": "127.0.0.1",
-        "PORT": str(port),
-        "LOG_FOLDER": str(open_tmp_path / "logs"),
-        "CUSTOM_VOICES_FOLDER": str(open_tmp_path / "custom_voices"),
-    }
-    command = ["unshare", "-m", "sh", "-c", CONFINED, "sh", sys.executable, "-m", "kokoro_trio"]
-    with (open_tmp_path / "server.log").open("w") as log:
-        process = subprocess.Popen(command, env=os.environ | settings, stderr=log, text=True)
+    logs = open_tmp_path / "logs"
+    logs.mkdir()
+    server = start(
+        logs,
+        within=["unshare", "-m", "sh", "-c", CONFINED, "sh"],
+        WRITABLE=str(open_tmp_path),
+        PYTHONDONTWRITEBYTECODE="1",
+    )
     try:
-        yield Server(process, port, open_tmp_path / "logs")
+        yield server
     finally:
-        process.kill()
-        process.wait()
+        server.process.kill()
+        server.process.wait()
 
 
 @pytest.mark.model
@@ -220,7 +205,7 @@ def test_it_speaks_where_hardly_anything_can_be_written(confined: Server) -> Non
     confined.wait_until_ready()
     status = Path(f"/proc/{confined.process.pid}/status").read_text()
     assert re.search(r"^Uid:\t65534\t65534\t65534\t65534$", status, re.MULTILINE)
-    assert re.search(r"^CapEff:\t0+$", status, re.MULTILINE)
+    assert re.search(rf"^CapEff:\t{CAP_DAC_READ_SEARCH:016x}$", status, re.MULTILINE)
     check = [
         sys.executable,
         str(SCRIPTS / "healthcheck.py"),

@@ -1,0 +1,24 @@
+"""What the tests take from the machine they run on: none of its settings, proxies and accounts."""
+
+import os
+import re
+
+from kokoro_trio.config import REPOSITORY
+from tests.weights import TEST_WEIGHTS
+
+KNOBS = frozenset(re.findall(r'"([A-Z][A-Z0-9_]+)"', (REPOSITORY / "kokoro_trio" / "config.py").read_text()))
+OTHERS = ("KOKORO_", "TONES_", "HF_", "OPENAI_", "LIVEKIT_")
+"""Settings of the tests' own server, and of libraries that the tests use as clients."""
+
+
+def forget_settings(data_folder: str) -> None:
+    """For this process and for those that it starts. What a server keeps goes to `data_folder`."""
+    for name in list(os.environ):
+        if name in KNOBS or name.startswith(OTHERS) or name.lower().endswith("_proxy"):
+            del os.environ[name]
+    os.environ |= {
+        "KOKORO_ENV_FILE": os.devnull,
+        "KOKORO_WEIGHTS": str(TEST_WEIGHTS),
+        "LOG_FOLDER": os.path.join(data_folder, "logs"),
+        "CUSTOM_VOICES_FOLDER": os.path.join(data_folder, "custom_voices"),
+    }
