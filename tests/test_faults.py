@@ -53,6 +53,7 @@ from tests.test_server import (
     running,
     status_of_handshake,
     talk,
+    until,
 )
 
 IDLE = EngineStatistics(True, 0, 0, 0, 0, 0, 0)
@@ -439,9 +440,12 @@ class TestLimits:
 
         async with running(listen=listen) as server:
             silent = [await in_thread(socket.create_connection, ("127.0.0.1", server.port)) for _ in range(3)]
+            await until(lambda: server.listener.n_sockets == 3)
             assert (await in_thread(knock, server.port)).startswith(b"HTTP/1.1 503 ")
             for peer in silent:
                 peer.close()
+            # The server counts a socket until it has noticed that its peer is gone.
+            await until(lambda: server.listener.n_sockets == 0)
             await others_are_served(server)
 
     async def test_a_connection_on_which_nothing_is_asked_for(self) -> None:
