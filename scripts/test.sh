@@ -13,16 +13,30 @@ main() {
     if [ $# -eq 0 ]; then
         step lint "$VENV_PYTHON" -m ruff check .
         step format "$VENV_PYTHON" -m ruff format --check .
-        step types "$VENV_PYTHON" -m mypy --num-workers 2
+        step types "$VENV_PYTHON" -m mypy --num-workers "$(n_processes)"
         step layers .venv/bin/lint-imports
         step packages "$VENV_PYTHON" -m pip check
     fi
-    # By two processes, as many tests wait for servers and clients of their own. Not by more: what loads the
-    # model needs 2 GB each time.
-    [ $# -gt 0 ] || set -- --numprocesses 2 --dist loadfile
+    [ $# -gt 0 ] || set -- --numprocesses "$(n_processes)" --dist loadfile
     # Last, and nothing after it: pytest's closing line says how it went and how long it took.
     say "== tests"
     exec "$VENV_PYTHON" -m pytest "$@"
+}
+
+# n_processes: one for each core, as many tests wait for servers and clients of their own. A test that loads
+# the model needs 2 GB, and its server as much again.
+n_processes() {
+    "$VENV_PYTHON" - <<'PYTHON'
+import os
+from pathlib import Path
+
+cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+limit = Path("/sys/fs/cgroup/memory.max")
+if limit.exists() and (allowed := limit.read_text().strip()).isdecimal():
+    memory = min(memory, int(allowed))
+print(max(1, min(cores, memory // 4_000_000_000)))
+PYTHON
 }
 
 # step NAME COMMAND
@@ -34,4 +48,4 @@ step() {
     say "== $name: $((SECONDS - began)) s"
 }
 
-main "$@"
+[ "${BASH_SOURCE[0]}" != "$0" ] || main "$@"

@@ -1,6 +1,7 @@
 """Shared by all levels: a model and a text side that run in the event loop."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
@@ -22,6 +23,7 @@ from kokoro_trio.speech import Line, Prosody, Segment, Word
 from kokoro_trio.text.g2p import GraphemeToPhoneme
 from kokoro_trio.text.reading import Sentence, read
 from tests.environment import forget_settings
+from tests.programs import Lacking, lack_of
 from tests.weights import TEST_WEIGHTS
 
 if TYPE_CHECKING:
@@ -55,6 +57,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("model") and not is_prepared(TEST_WEIGHTS):
         pytest.fail(f"{TEST_WEIGHTS} is not prepared; to mend it run: bash scripts/setup.sh --test", False)
+    for mark in item.iter_markers("needs"):
+        if (lacking := lack_of(*mark.args)) is not None:
+            skip_or_fail(lacking)
+
+
+def skip_or_fail(lacking: Lacking) -> None:
+    """Where all programs are installed, as in continuous integration, no test may vanish for lack of one."""
+    if lacking.is_mendable and os.environ.get("REQUIRE_PROGRAMS"):
+        pytest.fail(lacking.reason, False)
+    pytest.skip(lacking.reason)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import base64
 import http.server
 import json
 import re
-import shutil
 import threading
 import time
 import warnings
@@ -31,6 +30,7 @@ from kokoro_trio.speech import SAMPLE_RATE_HZ
 from kokoro_trio.text.segmentation import word_count
 from tests import process
 from tests.conftest import StumblingSynthesizer
+from tests.programs import PROGRAMS
 from tests.recording import recorded_page_files
 from tests.test_openai import KOKORO
 from tests.test_protocol import VOICES
@@ -40,10 +40,6 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-in_browser = pytest.mark.skipif(
-    CHROMIUM is None, reason="there is no chromium to look at the page with; apt-get install chromium"
-)
 TEXT = "Hello there, we are speaking now. This comes after it."
 LONG = "On and on it goes, as far as the eye can see. " * 8
 AUDIBLE = 0.01
@@ -220,7 +216,7 @@ def chromium() -> Iterator[Browser]:
         warnings.simplefilter("ignore", DeprecationWarning)
         with sync_playwright() as playwright:
             # As root it has no sandbox.
-            yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            yield playwright.chromium.launch(executable_path=PROGRAMS["chromium"].path, args=["--no-sandbox"])
 
 
 @pytest.fixture(scope="module")
@@ -311,7 +307,7 @@ class TestFiles:
             assert set(elsewhere) <= {b"http://www.w3.org/2000/svg"}, name
 
 
-@in_browser
+@pytest.mark.needs("chromium")
 class TestDoor:
     def test_asks_for_the_key_once(self, tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(tones.url)
@@ -442,7 +438,7 @@ ASK_FROM_ELSEWHERE = """async (server) => {
 }"""
 
 
-@in_browser
+@pytest.mark.needs("chromium")
 class TestForeignPage:
     def test_is_refused_by_default(self, tones: Served, foreign_page: Page) -> None:
         n_spoken = len(tones.server.records)
@@ -471,7 +467,7 @@ class TestForeignPage:
         }
 
 
-@in_browser
+@pytest.mark.needs("chromium")
 class TestSpeaking:
     def test_every_sample_once(self, tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(tones.url)
@@ -571,7 +567,7 @@ class TestSpeaking:
         assert guest.page.evaluate("scrollY") > 100
 
 
-@in_browser
+@pytest.mark.needs("chromium")
 class TestBargeIn:
     def test_escape_silences_at_once(self, slow_tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(slow_tones.url)
@@ -643,7 +639,7 @@ class TestBargeIn:
         expect(guest.page.locator("#go-on")).to_be_hidden()
 
 
-@in_browser
+@pytest.mark.needs("chromium")
 class TestErrors:
     def test_a_voice_that_nobody_has(self, tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(tones.url)
@@ -718,7 +714,7 @@ CONTRASTS = """() => {
 }"""
 
 
-@in_browser
+@pytest.mark.needs("chromium")
 class TestLooks:
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     def test_contrasts(self, scheme: str, tones: Served, visit: Callable[..., Visit]) -> None:
@@ -782,7 +778,7 @@ class TestLooks:
         assert guest.page.evaluate(transition) == "0s"
 
 
-@in_browser
+@pytest.mark.needs("chromium")
 class TestPieces:
     TEXTS = (
         "Hello there, it's 5 p.m.",
@@ -817,7 +813,7 @@ def recorded_server(tmp_path: Path) -> Iterator[process.Server]:
         yield started
 
 
-@in_browser
+@pytest.mark.needs("chromium")
 @pytest.mark.model
 def test_the_real_voice(recorded_server: process.Server, visit: Callable[..., Visit]) -> None:
     guest = visit(f"http://127.0.0.1:{recorded_server.port}/")

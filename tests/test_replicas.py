@@ -29,12 +29,8 @@ from kokoro_trio.config import REPOSITORY
 from kokoro_trio.model.synthesizer import ToneSynthesizer, _pitch_hz
 from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Line
 from tests.process import KEY, free_port
+from tests.programs import PATH
 
-PATH = f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"
-HAPROXY = shutil.which("haproxy", path=PATH)
-needs_haproxy = pytest.mark.skipif(
-    HAPROXY is None, reason="HAProxy is not installed; on Debian and Ubuntu: apt-get install haproxy"
-)
 LETTER_FRAMES = ToneSynthesizer().frames_per_phoneme
 LETTERS = string.ascii_lowercase
 
@@ -256,7 +252,7 @@ def test_letters_are_heard_by_their_pitch() -> None:
     assert spelled(samples[: n_frames_to_z * FRAME_SAMPLES]) == ["zigza"]
 
 
-@needs_haproxy
+@pytest.mark.needs("haproxy")
 async def test_one_is_killed_and_later_the_other_one_drained(tmp_path: Path) -> None:
     clients = [Client(number) for number in range(N_CLIENTS)]
     with running(tmp_path) as replicas:
@@ -278,7 +274,7 @@ async def test_one_is_killed_and_later_the_other_one_drained(tmp_path: Path) -> 
         talker.check()
 
 
-@needs_haproxy
+@pytest.mark.needs("haproxy")
 async def test_a_rolling_restart_under_load(tmp_path: Path) -> None:
     clients = [Client(number) for number in range(N_CLIENTS)]
     with running(tmp_path) as replicas:
@@ -298,7 +294,7 @@ async def test_a_rolling_restart_under_load(tmp_path: Path) -> None:
         talker.check()
 
 
-@needs_haproxy
+@pytest.mark.needs("haproxy")
 async def test_the_log_of_haproxy_is_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOG_MAX_BYTES", "10000")
     logs = tmp_path / "logs"
@@ -318,7 +314,7 @@ async def test_the_log_of_haproxy_is_rotated(tmp_path: Path, monkeypatch: pytest
     assert "\0" not in logged()
 
 
-@needs_haproxy
+@pytest.mark.needs("haproxy")
 async def test_all_are_drained_at_the_end(tmp_path: Path) -> None:
     with running(tmp_path) as replicas:
         pids = [replicas.pid(number) for number in (1, 2)]
@@ -339,7 +335,7 @@ async def test_all_are_drained_at_the_end(tmp_path: Path) -> None:
             socket.create_server(("127.0.0.1", port)).close()
 
 
-@needs_haproxy
+@pytest.mark.needs("haproxy")
 async def test_one_that_hangs_is_left(tmp_path: Path) -> None:
     talker = Client(1)
     with running(tmp_path) as replicas:

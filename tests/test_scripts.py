@@ -23,6 +23,7 @@ from attrs import evolve, frozen
 from dotenv import dotenv_values
 
 from kokoro_trio.config import REPOSITORY, Config
+from tests.programs import PATH
 
 SCRIPTS = [*sorted((REPOSITORY / "scripts").glob("*.sh")), REPOSITORY / ".ci" / "run"]
 COPIED = ["scripts", ".ci", "pyproject.toml", "constraints.txt"]
@@ -168,8 +169,20 @@ def test_shellcheck() -> None:
     subprocess.run([Path(sys.executable).with_name("shellcheck"), "-x", *SCRIPTS], check=True)
 
 
-def test_ci_can_be_executed() -> None:
-    assert os.access(REPOSITORY / ".ci" / "run", os.X_OK)
+def test_ci_lets_no_test_vanish_for_lack_of_a_program(checkout: Checkout) -> None:
+    checkout.write("scripts/test.sh", 'echo "REQUIRE_PROGRAMS=$REQUIRE_PROGRAMS"')
+    for program in ("chromium", "haproxy", "systemd-analyze"):
+        checkout.write_program(f"bin/{program}", "")
+    path = f"{checkout.folder / 'bin'}:{checkout.environment['PATH']}"
+    ran = subprocess.run(
+        [checkout.folder / ".ci" / "run"], env={"PATH": path}, capture_output=True, text=True, check=True
+    )
+    assert (ran.stdout, ran.stderr) == ("REQUIRE_PROGRAMS=1\n", "")
+
+
+def test_as_many_test_processes_as_the_machine_has_cores(checkout: Checkout) -> None:
+    checkout.write_program(".venv/bin/python", f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    assert 1 <= int(checkout.source("scripts/test.sh", "n_processes")) <= (os.cpu_count() or 1)
 
 
 @pytest.mark.parametrize("script", ["setup", "start", "serve_replicas"])
@@ -471,13 +484,7 @@ class TestStop:
         assert "was killed" in error_line(outcome)
 
 
-HAPROXY_PATH = f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"
-
-
-@pytest.mark.skipif(
-    shutil.which("haproxy", path=HAPROXY_PATH) is None,
-    reason="HAProxy is not installed; on Debian and Ubuntu: apt-get install haproxy",
-)
+@pytest.mark.needs("haproxy")
 class TestServeReplicas:
     """What it does when it serves: tests/test_replicas.py."""
 
@@ -524,7 +531,7 @@ class TestServeReplicas:
         """Without replicas too, as it lies there."""
         checked = subprocess.run(
             ["haproxy", "-c", "-f", str(REPOSITORY / "scripts" / "haproxy.cfg")],
-            env={"PATH": HAPROXY_PATH, "FRONT_ADDRESS": "*:8000", "STATS_ADDRESS": "127.0.0.1:8404"},
+            env={"PATH": PATH, "FRONT_ADDRESS": "*:8000", "STATS_ADDRESS": "127.0.0.1:8404"},
             capture_output=True,
             text=True,
             check=False,

@@ -6,7 +6,6 @@ Pure, but for the last ones: a server that may write nowhere but where those fil
 import os
 import re
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -102,7 +101,7 @@ class TestUnit:
         assert stop_s is not None
         assert int(stop_s[1]) > GRACE_S + HANG_UP_S
 
-    @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+    @pytest.mark.needs("systemd-analyze")
     def test_systemd_takes_it(self, tmp_path: Path) -> None:
         folder = tmp_path / "checkout"
         python = folder / ".venv" / "bin" / "python"
@@ -183,8 +182,6 @@ CAP_DAC_READ_SEARCH = 1 << 2
 
 @pytest.fixture
 def confined(open_tmp_path: Path) -> Iterator[Server]:
-    if shutil.which("unshare") is None or subprocess.run(["unshare", "-m", "true"], check=False).returncode:
-        pytest.skip("wants unshare, and to be allowed to use it: run as root")
     logs = open_tmp_path / "logs"
     logs.mkdir()
     server = start(
@@ -200,6 +197,7 @@ def confined(open_tmp_path: Path) -> Iterator[Server]:
         server.process.wait()
 
 
+@pytest.mark.needs("unshare")
 @pytest.mark.model
 def test_it_speaks_where_hardly_anything_can_be_written(confined: Server) -> None:
     confined.wait_until_ready()

@@ -1,0 +1,56 @@
+"""Programs that some tests need and that not every machine has: `@pytest.mark.needs("chromium")`."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+
+from attrs import frozen
+
+PATH = f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"
+"""HAProxy lies where only root looks."""
+
+
+@frozen
+class Program:
+    names: tuple[str, ...]
+    package: str
+    """Of Debian and Ubuntu."""
+    may_run: Callable[[], bool] = lambda: True
+
+    @property
+    def path(self) -> str | None:
+        found = (shutil.which(name, path=PATH) for name in self.names)
+        return next(filter(None, found), None)
+
+
+def _may_unshare() -> bool:
+    return subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode == 0
+
+
+PROGRAMS: Mapping[str, Program] = {
+    "chromium": Program(("chromium", "chromium-browser", "google-chrome"), "chromium"),
+    "haproxy": Program(("haproxy",), "haproxy"),
+    "systemd-analyze": Program(("systemd-analyze",), "systemd"),
+    "unshare": Program(("unshare",), "util-linux", _may_unshare),
+}
+
+
+@frozen
+class Lacking:
+    """Why a test cannot run here."""
+
+    reason: str
+    is_mendable: bool
+    """By installing a package."""
+
+
+def lack_of(name: str) -> Lacking | None:
+    program = PROGRAMS[name]
+    if program.path is None:
+        return Lacking(
+            f"{name} is not installed; on Debian and Ubuntu: apt-get install {program.package}", True
+        )
+    if not program.may_run():
+        return Lacking(f"{name} may not be used here: run the test as root", False)
+    return None

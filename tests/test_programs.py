@@ -1,0 +1,31 @@
+"""Pure: when a test that needs a program is skipped, and when it fails."""
+
+import pytest
+
+from tests import programs
+from tests.conftest import skip_or_fail
+from tests.programs import Program, lack_of
+
+
+@pytest.mark.parametrize(
+    ("program", "required", "outcome"),
+    [
+        (Program(("no-such-program",), "some-package"), "", pytest.skip.Exception),
+        (Program(("no-such-program",), "some-package"), "1", pytest.fail.Exception),
+        (Program(("sh",), "dash", lambda: False), "1", pytest.skip.Exception),
+    ],
+)
+def test_a_missing_program_is_a_failure_where_it_is_required(
+    program: Program, required: str, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "PROGRAMS", {"it": program})
+    monkeypatch.setenv("REQUIRE_PROGRAMS", required)
+    lacking = lack_of("it")
+    assert lacking is not None
+    with pytest.raises(outcome, match=r"^it "):
+        skip_or_fail(lacking)
+
+
+def test_a_program_that_is_there_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "PROGRAMS", {"it": Program(("no-such-program", "sh"), "dash")})
+    assert lack_of("it") is None
