@@ -54,12 +54,11 @@ def kinds_until_closed(client: ClientConnection) -> tuple[list[str], int]:
 def test_one_signal_finishes_what_is_outstanding(server: Server) -> None:
     with connect(server.url) as speaking, connect(server.url) as idle:
         begin_to_speak(speaking)
-        signaled_at = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         assert kinds_until_closed(idle) == ([], 1012)
-        assert httpx.get(f"http://127.0.0.1:{server.port}/readyz").status_code == 503
+        readiness = httpx.get(f"http://127.0.0.1:{server.port}/readyz")
+        assert (readiness.status_code, readiness.json()["active"]) == (503, 1)
         assert httpx.get(f"http://127.0.0.1:{server.port}/healthz").status_code == 200
-        assert time.monotonic() - signaled_at < 2
         kinds, code = kinds_until_closed(speaking)
     assert (kinds[-1], code) == ("done", 1012)
     assert server.process.wait(timeout=10) == 0

@@ -269,18 +269,22 @@ class TestServer:
         finally:
             server.process.kill()
             server.process.wait()
-        time.sleep(0.5)  # They notice that the server is gone when they have started.
+        give_up_at = time.monotonic() + 60
+        while workers_of(server.process.pid):  # They notice that the server is gone when they have started.
+            assert time.monotonic() < give_up_at
+            time.sleep(0.05)
         log = (tmp_path / "server.log").read_text()
         assert "shutting_down" in log
         assert "Traceback" not in log
 
 
 def workers_of(server: int) -> list[int]:
+    """Those that run, also when the server no longer does: all are in its group."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # It may end meanwhile.
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == server and "spawn_main" in (folder / "cmdline").read_text():
+            group = int((folder / "stat").read_text().rpartition(")")[2].split()[2])
+            if group == server and "spawn_main" in (folder / "cmdline").read_text():
                 found.append(int(folder.name))
     return found
 
