@@ -7,8 +7,8 @@ from kokoro_trio.config import REPOSITORY
 from tests.weights import TEST_WEIGHTS
 
 KNOBS = frozenset(re.findall(r'"([A-Z][A-Z0-9_]+)"', (REPOSITORY / "kokoro_trio" / "config.py").read_text()))
-OTHERS = ("KOKORO_", "TONES_", "HF_", "OPENAI_", "LIVEKIT_")
-"""Settings of the tests' own server, and of libraries that the tests use as clients."""
+OTHERS = ("KOKORO_", "START_TIMEOUT_S", "TONES_", "HF_", "OPENAI_", "LIVEKIT_")
+"""How settings of the scripts, of the tests' own server and of libraries begin."""
 
 
 def forget_settings(data_folder: str) -> None:
