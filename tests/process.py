@@ -34,7 +34,7 @@ class Server:
     def wait_until_ready(self) -> None:
         give_up_at = time.monotonic() + 300
         while time.monotonic() < give_up_at:
-            assert self.process.poll() is None, "the server ended"
+            assert self.process.poll() is None, (self.logs / "server.log").read_text()
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
             try:
                 connection.request("GET", "/readyz")

@@ -160,7 +160,7 @@ class TestContainer:
 
 # As the unit and the container have it: everything is read-only but logs/, custom_voices/ and a temporary
 # folder in memory, and the user is nobody. All of it is in a mount namespace of its own. The one capability
-# lets nobody read the checkout and Python where only their owner may.
+# lets nobody read the checkout and Python where only their owner may; access(2) heeds it by that securebit.
 CONFINED = """
 set -e
 mount --make-rprivate /
@@ -174,7 +174,7 @@ done
 mount -o remount,bind,ro /
 export HOME=/nonexistent TMPDIR="$WRITABLE/tmp"
 reads=-all,+dac_read_search
-exec setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs \\
+exec setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs --securebits=+no_setuid_fixup \\
     --inh-caps=$reads --ambient-caps=$reads --bounding-set=$reads "$@"
 """
 CAP_DAC_READ_SEARCH = 1 << 2
