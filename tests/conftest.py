@@ -63,7 +63,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def skip_or_fail(lacking: Lacking) -> None:
-    """Where all programs are installed, as in continuous integration, no test may vanish for lack of one."""
+    """Continuous integration installs all programs, so it must not skip a test for a missing one."""
     if lacking.is_mendable and os.environ.get("REQUIRE_PROGRAMS"):
         pytest.fail(lacking.reason, False)
     pytest.skip(lacking.reason)

@@ -1,4 +1,4 @@
-"""What the tests take from the machine they run on: none of its settings, proxies and accounts."""
+"""Removes the developer's settings, proxies and accounts from the environment of the tests."""
 
 import os
 import re
@@ -8,11 +8,11 @@ from tests.weights import TEST_WEIGHTS
 
 KNOBS = frozenset(re.findall(r'"([A-Z][A-Z0-9_]+)"', (REPOSITORY / "kokoro_trio" / "config.py").read_text()))
 OTHERS = ("KOKORO_", "START_TIMEOUT_S", "TONES_", "HF_", "OPENAI_", "LIVEKIT_")
-"""How settings of the scripts, of the tests' own server and of libraries begin."""
+"""Prefixes of other settings: of the scripts, of the server with tones and of libraries."""
 
 
 def forget_settings(data_folder: str) -> None:
-    """For this process and for those that it starts. What a server keeps goes to `data_folder`."""
+    """For this process and for those that it starts. Servers write their data to `data_folder`."""
     for name in list(os.environ):
         if name in KNOBS or name.startswith(OTHERS) or name.lower().endswith("_proxy"):
             del os.environ[name]

@@ -169,7 +169,7 @@ def test_shellcheck() -> None:
     subprocess.run([Path(sys.executable).with_name("shellcheck"), "-x", *SCRIPTS], check=True)
 
 
-def test_ci_lets_no_test_vanish_for_lack_of_a_program(checkout: Checkout) -> None:
+def test_ci_requires_the_programs_that_it_installs(checkout: Checkout) -> None:
     checkout.write("scripts/test.sh", 'echo "REQUIRE_PROGRAMS=$REQUIRE_PROGRAMS"')
     for program in ("chromium", "haproxy", "systemd-analyze"):
         checkout.write_program(f"bin/{program}", "")

@@ -1,4 +1,4 @@
-"""The weights that the tests take: those of the registry, whatever the server here is set up with."""
+"""The weights that the tests use: those of the registry, whichever weights the server here has."""
 
 from kokoro_trio.config import REPOSITORY
 
