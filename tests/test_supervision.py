@@ -20,7 +20,7 @@ import yaml
 
 from kokoro_trio.config import REPOSITORY, Config
 from kokoro_trio.server.listener import HANG_UP_S
-from tests.process import Server, free_port, running, start
+from tests.process import Server, running, start
 
 SCRIPTS = REPOSITORY / "scripts"
 KUBERNETES = SCRIPTS / "kubernetes"
