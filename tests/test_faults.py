@@ -64,7 +64,7 @@ async def until_idle(server: Server) -> None:
     """Fails where something is left behind."""
     with trio.fail_after(20):
         while server.listener.readiness().connections or (
-            evolve(server.engine.statistics(), steps_run=0, is_stalled=False) != IDLE
+            evolve(server.engine.statistics(), steps_run=0, is_stalled=False, early_audio=None) != IDLE
         ):
             await trio.sleep(0.01)
 
