@@ -1,6 +1,5 @@
 """Contract: what every synthesizer promises, held against tones and, with weights, Kokoro itself."""
 
-import timeit
 from collections import abc
 from collections.abc import Hashable, Iterator, Sequence
 from itertools import cycle, pairwise
@@ -30,7 +29,7 @@ from kokoro_trio.model.synthesizer import EarlyAudio, Synthesizer, ToneSynthesiz
 from kokoro_trio.model.vocoder import Material, VocoderHalf
 from kokoro_trio.model.weights import Weights, open_weights
 from kokoro_trio.model.windowing import SHAPES
-from kokoro_trio.speech import FRAME_SAMPLES, MAX_SEGMENT_PHONEMES, SAMPLE_RATE_HZ, Line, Samples, Window
+from kokoro_trio.speech import FRAME_SAMPLES, FRAME_SECONDS, MAX_SEGMENT_PHONEMES, Line, Samples, Window
 from tests.captures import CpuCapture
 from tests.weights import TEST_WEIGHTS
 
@@ -403,10 +402,10 @@ class TestUnknownWeights:
 
         monkeypatch.setattr(unknown, "vocode", noted)
         # Half a second for a second of sound.
-        monkeypatch.setattr(timeit, "timeit", lambda call, number: 0.5 * call().size / SAMPLE_RATE_HZ)
+        monkeypatch.setattr(unknown, "_whole_s", lambda prosody: 0.5 * prosody.n_frames * FRAME_SECONDS)
         unknown.warm_up()
-        # Two seconds of sound, of a line that makes about 60 ms a phoneme.
-        assert 25 < unknown.max_line_phonemes < 45
+        # Two seconds of sound. The line lasts about 80 ms a phoneme, the silence around it included.
+        assert 20 < unknown.max_line_phonemes < 30
         assert windowed.max_line_phonemes == MAX_SEGMENT_PHONEMES
         assert timed, "the speed of windows is measured beforehand"
         assert None not in timed, "with statistics of their own, as none are predicted"

@@ -222,12 +222,14 @@ class KokoroSynthesizer:
 
     def warm_up(self) -> None:
         voice = next(iter(self._voices.packs))
+        affine: Affine | None = None
         lengths: set[int | None] = set()
         for repeats in WARM_UP_REPEATS:
             (prosody,) = self.prosody([Line(0, " ".join([WARM_UP_PHONEMES] * repeats), voice, 1.0)])
-            if self._predictor is None:
-                self._choose_max_line(prosody)  # The last decides: the first of a shape is slow.
-            prosody = self._made_windowed(prosody)
+            sounding = _sounding(prosody)
+            affine = sounding.affine or affine or self._affine_of_whole(prosody)
+            # Windows are made as fast with the statistics of another line.
+            prosody = evolve(prosody, features=evolve(sounding, affine=affine))
             for window in self.windows(prosody, listeners=1):
                 if window.shape_frames not in lengths:
                     lengths.add(window.shape_frames)
@@ -237,18 +239,17 @@ class KokoroSynthesizer:
         log.info("early_audio", is_on=self._early_audio.is_on, reason=self._early_audio.reason)
 
     @torch.inference_mode()
-    def _made_windowed(self, prosody: Prosody) -> Prosody:
-        """With statistics of its own, so that windows can be timed whatever is known of these weights."""
-        sounding = _sounding(prosody)
-        _, statistics = self._vocoder_half.whole(sounding.material)
-        affine = self._vocoder_half.affine(sounding.material.style, statistics)
-        return evolve(prosody, features=evolve(sounding, affine=affine))
-
-    def _choose_max_line(self, prosody: Prosody) -> None:
-        """By measurement: how many phonemes are vocoded whole in `MAX_WHOLE_STEP_S`."""
-        seconds = timeit.timeit(lambda: self.vocode_exactly(prosody), number=1)
-        n_phonemes = int(MAX_WHOLE_STEP_S / seconds * len(prosody.line.phonemes))
+    def _affine_of_whole(self, prosody: Prosody) -> Affine:
+        """With the statistics of the whole line. How long that takes limits what is vocoded whole."""
+        n_phonemes = int(MAX_WHOLE_STEP_S / self._whole_s(prosody) * len(prosody.line.phonemes))
         self._max_whole_phonemes = min(max(n_phonemes, MIN_LINE_PHONEMES), MAX_SEGMENT_PHONEMES)
+        material = _sounding(prosody).material
+        _, statistics = self._vocoder_half.whole(material)
+        return self._vocoder_half.affine(material.style, statistics)
+
+    def _whole_s(self, prosody: Prosody) -> float:
+        # The better of two: the first of a shape is slow.
+        return min(timeit.repeat(lambda: self.vocode_exactly(prosody), number=1, repeat=2))
 
     def _choose_pace(self, window: Window) -> None:
         """By measurement: how long windows may be, and whether to make them side by side."""
