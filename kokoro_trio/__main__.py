@@ -57,6 +57,7 @@ at this setting the delay was 0.74 ms."""
 def main() -> None:
     options = _command_line().parse_args()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    log.unbuffer_stderr()
     try:
         config = Config.load(host=options.host, port=options.port)
         log.configure(config.log, LogFile.of_stderr(config.log.max_bytes))

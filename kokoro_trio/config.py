@@ -23,7 +23,7 @@ PREFIX = "KOKORO_"
 """Any knob may be set under its name with this in front, and that setting wins: other programs export
 `HOST`, `PORT` and `API_KEY` too."""
 NVIDIA_DEVICE = Path("/dev/nvidiactl")
-"""There where NVIDIA's driver is loaded."""
+"""This file exists where NVIDIA's driver is loaded."""
 
 T = TypeVar("T")
 N = TypeVar("N", int, float)
@@ -63,7 +63,7 @@ class ListenConfig:
     @property
     def is_local(self) -> bool:
         """Only programs of this machine can connect."""
-        return _is_loopback(self.host)
+        return is_loopback(self.host)
 
     @property
     def has_known_key(self) -> bool:
@@ -248,6 +248,11 @@ class ClientConfig:
         )
 
 
+def reachable_host(host: str) -> str:
+    """Where a client of this machine reaches a server that listens on `host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
 def listen_address(env_file: Path | None = None) -> tuple[str, int]:
     """HOST and PORT alone, for a health check, which may not see the API key.
 
@@ -285,7 +290,7 @@ def _address(knobs: "_Knobs") -> tuple[str, int]:
 def _listen(knobs: "_Knobs") -> ListenConfig:
     host, port = _address(knobs)
     keys = tuple(key.strip() for key in knobs.text("API_KEY", "").split(",") if key.strip())
-    if not keys and not _is_loopback(host):
+    if not keys and not is_loopback(host):
         raise BadKnob("API_KEY", "", f"set, because HOST={host} can be reached from other machines")
     return ListenConfig(
         host=host,
@@ -416,7 +421,7 @@ def _device(value: str) -> str:
     raise ValueError(value)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:

@@ -181,5 +181,5 @@ class _LoadCollector(Collector):
 
 
 def _gauge(name: str, what: str, value: float | None) -> Metric:
-    """Without a value it has no sample: nobody who hears something is not nobody who runs dry."""
+    """Emits no sample where `value` is None: no listener is not the same as a slack of 0."""
     return GaugeMetricFamily(name, what, value)

@@ -1,15 +1,16 @@
 """How the log looks: for people on a terminal, JSON otherwise."""
 
+import io
 import logging
 import sys
 from contextlib import suppress
-from typing import TextIO, cast
+from typing import BinaryIO, TextIO, cast
 
 import structlog
 from attrs import frozen
 
 from kokoro_trio.config import LogConfig
-from kokoro_trio.log_file import LogFile
+from kokoro_trio.log_file import STDERR, LogFile
 
 
 @frozen
@@ -34,6 +35,20 @@ class _Undisturbed:
     def flush(self) -> None:
         with suppress(OSError):
             self._stream.flush()
+
+
+def unbuffer_stderr() -> None:
+    """Makes Python drop a line that it cannot write.
+
+    Else Python keeps the line, fails to write it again when the process ends, and exits with status 120.
+    """
+    if sys.stderr is None:  # The process was started without one.
+        return
+    raw = io.FileIO(STDERR, "w", closefd=False)
+    # FileIO is what TextIOWrapper gets under PYTHONUNBUFFERED too; its types do not say so.
+    sys.stderr = io.TextIOWrapper(
+        cast("BinaryIO", raw), encoding="utf-8", errors="backslashreplace", write_through=True
+    )
 
 
 def configure(config: LogConfig, file: LogFile | None) -> None:

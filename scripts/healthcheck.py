@@ -12,12 +12,11 @@ import signal
 import sys
 from http.client import HTTPConnection, HTTPException
 
-from kokoro_trio.config import listen_address
+from kokoro_trio.config import listen_address, reachable_host
 from kokoro_trio.errors import StartError
 
 DEADLINE_S = 4
 """For the whole check, however slowly the server answers; the container's HEALTHCHECK allows 5 s."""
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def main() -> None:
@@ -28,7 +27,7 @@ def main() -> None:
         host, port = listen_address()
     except StartError as error:
         sys.exit(f"error: {error}")
-    host, port = options.host or LOOPBACK.get(host, host), options.port or port
+    host, port = options.host or reachable_host(host), options.port or port
     if (trouble := _trouble(host, port, options.path)) is not None:
         sys.exit(f"error: {host} port {port}: {trouble}")
 

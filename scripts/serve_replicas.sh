@@ -241,10 +241,11 @@ is_in_use() {
     "$VENV_PYTHON" - "$STATS_ADDRESS" "replica-$1" <<'PYTHON'
 import csv
 import sys
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 try:
-    with urlopen(f"http://{sys.argv[1]}/;csv", timeout=5) as answer:
+    # Without the proxy that the environment may name.
+    with build_opener(ProxyHandler({})).open(f"http://{sys.argv[1]}/;csv", timeout=5) as answer:
         rows = list(csv.DictReader(answer.read().decode().removeprefix("# ").splitlines()))
 except OSError:
     sys.exit(1)

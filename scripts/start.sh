@@ -85,7 +85,7 @@ wait_until_ready() {
     say "Ready after $((SECONDS - began)) s."
 }
 
-# A server that is not ready yet speaks with nobody who would need its grace period.
+# Before the server is ready it has no sessions, so it needs no grace period.
 end_server() {
     kill -TERM "$1" 2>/dev/null || true
     ended_within 10 "$1" || kill -KILL "$1" 2>/dev/null || true
@@ -119,7 +119,7 @@ import errno
 import socket
 import sys
 
-from kokoro_trio.config import Config
+from kokoro_trio.config import Config, reachable_host
 from kokoro_trio.errors import StartError
 
 
@@ -132,8 +132,7 @@ def free_address() -> str:
     if listen.port == 0:
         raise SystemExit("error: scripts/start.sh must know the port: PORT=0 works in the foreground only")
     require_free(listen.host, listen.port)
-    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-    return f"{anywhere.get(listen.host, listen.host)} {listen.port} {listen.host}"
+    return f"{reachable_host(listen.host)} {listen.port} {listen.host}"
 
 
 def require_free(host: str, port: int) -> None:
@@ -186,9 +185,13 @@ import sys
 from urllib.parse import quote
 
 from kokoro_trio.config import KNOWN_KEY_WARNING, Config
+from kokoro_trio.errors import StartError
 
 url, host, port = sys.argv[1:]
-listen = Config.load(host=host, port=int(port)).listen
+try:
+    listen = Config.load(host=host, port=int(port)).listen
+except StartError as error:
+    sys.exit(f"error: {error}")
 shown_host = f"[{listen.host}]" if ":" in listen.host else listen.host
 if listen.is_local:
     reach = "this machine only"
@@ -209,13 +212,17 @@ show_state() {
     "$VENV_PYTHON" - "$(url)" <<'PYTHON'
 import json
 import sys
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
-with urlopen(f"{sys.argv[1]}/readyz", timeout=10) as answer:
+# Without the proxy that the environment may name.
+with build_opener(ProxyHandler({})).open(f"{sys.argv[1]}/readyz", timeout=10) as answer:
     ready = json.load(answer)
-not_gpu = f", although this machine has a GPU: {ready['device_reason']}" if ready["device_reason"] else ""
-print(f"Device: {ready['device']}{not_gpu}.")
-print(f"Early audio: {'on' if ready['early_audio'] else 'off'}, {ready['early_audio_reason']}.")
+# A server that was started by an earlier version says less.
+reason = ready.get("device_reason")
+not_gpu = f", although this machine has a GPU: {reason}" if reason else ""
+print(f"Device: {ready.get('device', 'unknown')}{not_gpu}.")
+if "early_audio" in ready:
+    print(f"Early audio: {'on' if ready['early_audio'] else 'off'}, {ready['early_audio_reason']}.")
 PYTHON
 }
 

@@ -1,7 +1,4 @@
-"""Unit: the fitted statistics moved to other weights, with a vocoder that only pretends to be one.
-
-Those marked `model` calibrate the real one, for weights that stand in for the original ones.
-"""
+"""Unit: the fitted statistics moved to other weights, with a vocoder that only pretends to be one."""
 
 import os
 from collections.abc import Sequence
@@ -13,7 +10,6 @@ import torch
 from attrs import asdict, define, evolve, field
 from torch import Tensor
 
-from kokoro_trio.model import calibration as calibration_module
 from kokoro_trio.model.calibration import (
     CHECK_LINES,
     LINES,
@@ -33,7 +29,7 @@ from kokoro_trio.model.early_audio import (
     FitRecord,
     known_early_audio,
 )
-from kokoro_trio.model.statistics import Fit, Means, StatisticsPredictor, features_of
+from kokoro_trio.model.statistics import Fit, Means, StatisticsPredictor
 from kokoro_trio.model.vocoder import Statistics
 from kokoro_trio.model.weights import Weights
 from kokoro_trio.speech import Line
@@ -224,5 +220,3 @@ def test_the_fit_says_what_it_is(fit: Fit) -> None:
     assert 0 < fit.record.mean_db < 1
     assert fit.reference.features.shape == (1024,)
     assert fit.reference.targets.shape == (2 * N_CHANNELS,)
-    assert features_of(torch.randn(1, 4, 512)).shape == (1, 1024)
-    assert len(LINES) + len(CHECK_LINES) == calibration_module.N_STEPS

@@ -48,7 +48,7 @@ async def running(inference: InLoopInference, config: EngineConfig = CONFIG) -> 
         yield engine
         await trio.testing.wait_all_tasks_blocked()
         statistics = engine.statistics()
-        assert evolve(statistics, steps_run=0, in_step=0, early_audio=None) == IDLE
+        assert evolve(statistics, steps_run=0, in_step=0) == IDLE
         nursery.cancel_scope.cancel()
 
 
@@ -299,7 +299,7 @@ class TestLeaving:
                     async for _ in stream:
                         pass
                     await trio.sleep_forever()
-            assert evolve(engine.statistics(), steps_run=0, early_audio=None) == IDLE
+            assert evolve(engine.statistics(), steps_run=0) == IDLE
             await trio.sleep(1)
             n_steps = len(in_loop.steps)
             assert n_samples(await speak(engine)) > 0
@@ -482,7 +482,7 @@ class TestThread:
             async with trio.open_nursery() as requests:
                 for number in range(200):
                     requests.start_soon(open_and_leave, number)
-            assert evolve(engine.statistics(), steps_run=0, early_audio=None) == IDLE
+            assert evolve(engine.statistics(), steps_run=0) == IDLE
             assert n_samples(await speak(engine)) > 0
             nursery.cancel_scope.cancel()
 

@@ -95,11 +95,27 @@ def test_it_is_calibrated_once(prepared: Prepared, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("kokoro_trio.model.calibration.calibrate", again)
     assert prepared.preparation.calibrate(prepared.folder) == prepared.early_audio
     before = (prepared.folder / CALIBRATION_FILE).read_bytes()
-    try:
-        with pytest.raises(AssertionError, match="again"):
-            prepared.preparation.calibrate(prepared.folder, anew=True)
-    finally:
-        (prepared.folder / CALIBRATION_FILE).write_bytes(before)
+    with pytest.raises(AssertionError, match="again"):
+        prepared.preparation.calibrate(prepared.folder, anew=True)
+    assert (prepared.folder / CALIBRATION_FILE).read_bytes() == before, "the old one stays until then"
+
+
+def test_a_calibration_that_fails_is_left_to_the_server(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr("kokoro_trio.model.calibration.calibrate", fail)
+    for path in prepared.folder.iterdir():
+        if path.name != CALIBRATION_FILE:
+            (tmp_path / path.name).symlink_to(path)
+    early_audio = prepared.preparation.calibrate(tmp_path)
+    assert early_audio == EarlyAudio(
+        False, "calibrating failed (no memory); the server tries it after each start"
+    )
+    with pytest.raises(torch.OutOfMemoryError):
+        prepared.preparation.calibrate(tmp_path, anew=True)
 
 
 def test_the_server_sends_the_first_audio_early(prepared: Prepared, tmp_path: Path) -> None:

@@ -35,6 +35,24 @@ class TestOrigins:
         assert listed("").allow([(b"host", host.encode()), (b"origin", origin.encode())])
 
     @pytest.mark.parametrize(
+        ("host", "is_allowed"),
+        [
+            ("127.0.0.1:8000", True),
+            ("[::1]:8000", True),
+            ("localhost:8000", True),
+            ("evil.example:8000", False),
+            ("127.0.0.1.evil.example", False),
+            ("[::1", False),
+        ],
+    )
+    def test_without_a_key_the_own_origin_needs_a_name_of_this_machine(
+        self, host: str, is_allowed: bool
+    ) -> None:
+        headers = [(b"host", host.encode()), (b"origin", f"http://{host}".encode())]
+        assert Origins.of([], needs_local_host=True).allow(headers) is is_allowed
+        assert Origins.of([]).allow(headers)
+
+    @pytest.mark.parametrize(
         ("origin", "host"),
         [
             ("http://evil.example", "127.0.0.1:8000"),

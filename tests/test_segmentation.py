@@ -4,7 +4,7 @@ import string
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Segment, Word
@@ -207,6 +207,7 @@ def test_a_segment_that_fits_stays_as_it_is() -> None:
 
 
 @given(st.text(string.ascii_lowercase + ",.      ", min_size=1).map(str.strip), st.integers(5, 30))
+@example("aaaaa  aaaaaaa", 5)
 def test_parts_of_a_segment_have_all_of_its_phonemes_words_and_characters(text: str, limit: int) -> None:
     if not spell(text) or not text.replace(" ", ""):
         return

@@ -1,7 +1,7 @@
 """Contract: what every synthesizer promises, held against tones and, with weights, Kokoro itself."""
 
 from collections import abc
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from itertools import cycle, pairwise
 from pathlib import Path
 
@@ -414,6 +414,23 @@ class TestUnknownWeights:
         (prosody,) = unknown.prosody([Line(0, LONGER, "af_heart", 1.0)])
         (window,) = unknown.windows(prosody, 1)
         assert window.shape_frames is None
+
+    def test_a_check_line_does_not_change_what_the_event_loop_reads(
+        self, unknown: KokoroSynthesizer, weights: Weights, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        unknown._max_whole_phonemes = 30
+        seen: list[tuple[int, int]] = []
+        prosody_half: Callable[..., object] = unknown._prosody_half
+
+        def read(*arguments: object) -> object:
+            seen.append((unknown.max_batch, unknown.max_line_phonemes))
+            return prosody_half(*arguments)
+
+        monkeypatch.setattr(unknown, "_prosody_half", read)
+        predictor = load_predictor(weights, CPU)
+        assert predictor is not None
+        assert unknown.deviation_db(Line(0, TEXT, "af_heart", 1.0), predictor) is not None
+        assert seen == [(1, 30)]
 
     def test_its_calibration_is_spare_work(
         self, unknown: KokoroSynthesizer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

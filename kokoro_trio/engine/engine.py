@@ -60,7 +60,7 @@ class EngineStatistics:
     steps_run: int
     is_stalled: bool = False
     """The step in flight takes longer than any should."""
-    early_audio: EarlyAudio | None = None
+    early_audio: EarlyAudio | None = field(default=None, eq=False)
     """None while the model is loading."""
     slacks_s: tuple[float, ...] = ()
     """For each listener who hears something and waits for more, seconds until there is nothing to hear."""

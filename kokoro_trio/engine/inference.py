@@ -38,7 +38,7 @@ class StepFailed:
 
 
 SPARE_WORK_REST_S = 0.25
-"""Without a step, before a piece of spare work is done."""
+"""How long the queue must stay empty before the thread starts a piece of spare work."""
 LAST_STEP_S = 5.0
 """How long the end of the process waits for the step in flight."""
 
@@ -79,7 +79,7 @@ class InferenceThread:
             nursery.start_soon(self._end_with_the_loop, ended)
             work = partial(self._work, soon, on_outcome, task_status.started, ended.set)
             try:
-                # Left behind only where it does not end: it keeps the model and the device.
+                # Abandoned only if it never returns, because it holds the model and the device.
                 await trio.to_thread.run_sync(work, limiter=trio.CapacityLimiter(1), abandon_on_cancel=True)
             finally:
                 nursery.cancel_scope.cancel()
@@ -113,11 +113,11 @@ class InferenceThread:
                 soon(on_outcome, step, outcome, time.perf_counter() - started_at)
                 self._heap.trim_if_large()
         finally:
-            with suppress(trio.RunFinishedError):  # It was left behind.
+            with suppress(trio.RunFinishedError):  # The event loop has ended already.
                 soon(on_end)
 
     def _next_step(self, synthesizer: Synthesizer) -> Step | None:
-        """While the queue is empty, the spare work is done first, and then the heap is trimmed."""
+        """Waits for a step. While there is none, the thread does spare work and then trims the heap."""
         while synthesizer.has_spare_work:
             with suppress(queue.Empty):
                 return self._steps.get(timeout=SPARE_WORK_REST_S)

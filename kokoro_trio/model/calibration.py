@@ -6,7 +6,7 @@ So `LINES` are vocoded whole, the shift of both means is measured and applied to
 `CHECK_LINES` are then vocoded in windows and whole, which shows how far apart the two are.
 """
 
-import os
+import secrets
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from kokoro_trio.model.early_audio import CALIBRATION_FILE, CalibrationRecord, calibration_of
 from kokoro_trio.model.statistics import Fit, Means, StatisticsPredictor, features_of
+from kokoro_trio.model.synthesizer import EarlyAudio
 from kokoro_trio.model.vocoder import Statistics
 from kokoro_trio.model.weights import Weights
 from kokoro_trio.speech import Line
@@ -82,25 +83,35 @@ class Calibration:
         """Beside the weights in `folder`, as a whole or not at all. Raises OSError."""
         path = folder / CALIBRATION_FILE
         tensors = {"features": self.shift.features.cpu(), "targets": self.shift.targets.cpu()}
-        made = path.with_name(f"{path.name}.{os.getpid()}")
+        made = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
         try:
-            # Not by save_file: nobody else may read its files, whatever the umask says.
+            # save_file would create the file with mode 0600, whatever the umask says.
             made.write_bytes(save(tensors, self.record.metadata()))
             made.replace(path)
         finally:
             made.unlink(missing_ok=True)
 
 
-def load_predictor(weights: Weights, device: torch.device) -> StatisticsPredictor | None:
-    """What was fitted on these weights, or calibrated for them and accepted."""
+def known_statistics(
+    weights: Weights, device: torch.device
+) -> tuple[StatisticsPredictor | None, EarlyAudio | None]:
+    """What was fitted on these weights, or calibrated for them; without the second they are not calibrated.
+
+    A calibration that was rejected has no predictor.
+    """
     fit = Fit.load(device)
     if fit.record.model_checksum == weights.checksum:
-        return fit.predictor
+        return fit.predictor, fit.record.early_audio
     record = calibration_of(weights.folder, weights.checksum, fit.record)
     if record is None:
-        return None
+        return None, None
     shift = load_file(weights.folder / CALIBRATION_FILE, device=str(device))
-    return Calibration(record, Means(**shift)).applied_to(fit)
+    return Calibration(record, Means(**shift)).applied_to(fit), record.early_audio
+
+
+def load_predictor(weights: Weights, device: torch.device) -> StatisticsPredictor | None:
+    predictor, _ = known_statistics(weights, device)
+    return predictor
 
 
 def calibrate(vocoder: Vocoder, fit: Fit, model_checksum: str) -> Generator[None, None, Calibration]:

@@ -82,16 +82,16 @@ def has_spectral(conv: TorchConvolution) -> bool:
 
 
 class DirectConvolution:
-    """Any convolution of one group. Multiplies in `dtype`."""
+    """Any convolution of one group. Multiplies in `dtype`, or in that of its weights."""
 
-    def __init__(self, conv: TorchConvolution, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, conv: TorchConvolution, dtype: torch.dtype | None = None) -> None:
         # As an image of one row, because there is no channels-last format for sequences.
         weight = conv.weight.detach()[:, :, None].to(dtype)
-        self._dtype = dtype
+        self._dtype = weight.dtype
         self._convolve = partial(
             F.conv_transpose2d if isinstance(conv, nn.ConvTranspose1d) else F.conv2d,
             weight=weight.contiguous(memory_format=torch.channels_last),
-            bias=None if conv.bias is None else conv.bias.detach().to(dtype),
+            bias=None if conv.bias is None else conv.bias.detach().to(weight.dtype),
             stride=(1, conv.stride[0]),
             padding=(0, int(conv.padding[0])),
             dilation=(1, conv.dilation[0]),
@@ -99,7 +99,7 @@ class DirectConvolution:
 
     def __call__(self, x: Tensor) -> Tensor:
         out = self._convolve(x.to(self._dtype).transpose(1, 2)[:, :, None])
-        return out[:, :, 0].transpose(1, 2).float().contiguous()
+        return out[:, :, 0].transpose(1, 2).to(x.dtype).contiguous()
 
 
 class SpectralConvolution:

@@ -40,7 +40,7 @@ ADVICE = (
 class ChosenDevice:
     device: torch.device
     reason: str = ""
-    """Why it is the CPU, and what to do about it, where the machine has a GPU."""
+    """Why the CPU was chosen although the machine has a GPU, and what to do about it; else empty."""
 
 
 def choose_device(config: ModelConfig) -> ChosenDevice:

@@ -1,6 +1,6 @@
-"""Whether the vocoder's statistics are known for some weights, by what files say of themselves.
+"""Decides from the metadata of files whether the vocoder's statistics are known for given weights.
 
-Without torch, so that a script which has nothing to do is done at once.
+This module does not import torch, so a script that finds nothing to do ends at once.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ CALIBRATION_FILE = "statistics.safetensors"
 
 N_CHECK_LINES = 10
 MIN_CHECKED = 8
-"""Of those lines, so many must be near enough to the fit to be vocoded in windows."""
+"""A calibration is accepted only if at least this many check lines can be vocoded in windows."""
 MAX_MEAN_DB, MAX_WORST_DB = 1.3, 2.5
 """Log-spectral distance of lines in windows to whole lines."""
 
@@ -40,6 +40,10 @@ class FitRecord:
     def read(cls, path: Path = FIT_FILE) -> "FitRecord":
         about = _metadata(path)
         return cls(about["model_checksum"], file_sha256(path), float(about["mean_db"]))
+
+    @property
+    def early_audio(self) -> EarlyAudio:
+        return EarlyAudio(True, f"fitted on these weights, {self.mean_db:.1f} dB")
 
 
 @frozen
@@ -118,7 +122,7 @@ def known_early_audio(folder: Path, model_checksum: str) -> EarlyAudio | None:
     """None where the weights in `folder` must be calibrated first."""
     fit = FitRecord.read()
     if fit.model_checksum == model_checksum:
-        return EarlyAudio(True, f"fitted on these weights, {fit.mean_db:.1f} dB")
+        return fit.early_audio
     calibration = calibration_of(folder, model_checksum, fit)
     return None if calibration is None else calibration.early_audio
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kokoro_trio.config import ModelConfig, WindowConfig
 from kokoro_trio.model.batching import ROWS, BatchShape
-from kokoro_trio.model.calibration import calibrate, load_predictor
+from kokoro_trio.model.calibration import calibrate, known_statistics
 from kokoro_trio.model.closing import closed
 from kokoro_trio.model.convolution import ChooseMethods
 from kokoro_trio.model.device import (
@@ -26,7 +26,6 @@ from kokoro_trio.model.device import (
     float32_products,
     to_host,
 )
-from kokoro_trio.model.early_audio import known_early_audio
 from kokoro_trio.model.graphs import Runner
 from kokoro_trio.model.network import KokoroNetwork
 from kokoro_trio.model.prosody import PADDING_TOKEN, ProsodyHalf, SegmentFeatures
@@ -74,8 +73,8 @@ MIN_LINE_PHONEMES = 24
 MAX_BATCH = 8
 MAX_BATCH_ON_GPU = ROWS[-1]
 MIN_BATCH_GAIN = 1.25
-"""How much faster windows must be made side by side than one after the other: they wait for each other,
-and what fills up their shapes is made for nothing."""
+"""The least speed-up by a batch over single windows. In a batch windows wait for each other, and padding
+rows are computed and thrown away."""
 
 
 @frozen
@@ -97,7 +96,7 @@ class _Sounding:
 
 
 class KokoroSynthesizer:
-    """Kokoro-82M on one device. Every method belongs on one thread."""
+    """Kokoro-82M on one device. Methods belong on one thread; any thread may read the properties."""
 
     def __init__(
         self,
@@ -162,8 +161,7 @@ class KokoroSynthesizer:
         return synthesizer
 
     def _find_statistics(self, weights: Weights) -> None:
-        self._predictor = load_predictor(weights, self._device)
-        known = known_early_audio(weights.folder, weights.checksum)
+        self._predictor, known = known_statistics(weights, self._device)
         if known is None:
             self._calibration = self._calibrate(weights)
         self._early_audio = known or EarlyAudio(False, "the server is calibrating it for these weights")
@@ -195,6 +193,7 @@ class KokoroSynthesizer:
             pass
         except Exception:
             log.exception("calibration_failed")
+            self._predictor = None
             self._early_audio = EarlyAudio(False, "the calibration failed, see the log")
         self._calibration = None
         log.info("early_audio", is_on=self._early_audio.is_on, reason=self._early_audio.reason)
@@ -206,7 +205,8 @@ class KokoroSynthesizer:
 
     @property
     def max_line_phonemes(self) -> int:
-        return MAX_SEGMENT_PHONEMES if self._predictor else self._max_whole_phonemes
+        are_whole_wanted = self._config.first_max_words == 0
+        return MAX_SEGMENT_PHONEMES if self._predictor or are_whole_wanted else self._max_whole_phonemes
 
     @property
     def voice_names(self) -> tuple[str, ...]:
@@ -223,19 +223,22 @@ class KokoroSynthesizer:
     def warm_up(self) -> None:
         voice = next(iter(self._voices.packs))
         affine: Affine | None = None
-        lengths: set[int | None] = set()
+        lengths: set[int] = set()
         for repeats in WARM_UP_REPEATS:
             (prosody,) = self.prosody([Line(0, " ".join([WARM_UP_PHONEMES] * repeats), voice, 1.0)])
-            sounding = _sounding(prosody)
-            affine = sounding.affine or affine or self._affine_of_whole(prosody)
-            # Windows are made as fast with the statistics of another line.
-            prosody = evolve(prosody, features=evolve(sounding, affine=affine))
+            if self._config.first_max_words:
+                sounding = _sounding(prosody)
+                affine = sounding.affine or affine or self._affine_of_whole(prosody)
+                # Windows are made as fast with the statistics of another line.
+                prosody = evolve(prosody, features=evolve(sounding, affine=affine))
             for window in self.windows(prosody, listeners=1):
-                if window.shape_frames not in lengths:
-                    lengths.add(window.shape_frames)
+                length = window.shape_frames or window.end_frame - window.start_frame
+                if length not in lengths:
+                    lengths.add(length)
                     self.vocode([window])
-        self._warm_up_shapes(prosody)
-        self._choose_pace(Window(prosody, 0, min(MIN_FIRST_FRAMES, prosody.n_frames)))
+        if self._config.first_max_words:
+            self._warm_up_shapes(prosody)
+            self._choose_pace(Window(prosody, 0, min(MIN_FIRST_FRAMES, prosody.n_frames)))
         log.info("early_audio", is_on=self._early_audio.is_on, reason=self._early_audio.reason)
 
     @torch.inference_mode()
@@ -294,8 +297,11 @@ class KokoroSynthesizer:
         # The best of a few: the first of a shape is slow, and so is any that a neighbour disturbs.
         return min(timeit.repeat(lambda: self.vocode(windows), number=1, repeat=4))
 
-    @torch.inference_mode()
     def prosody(self, lines: Sequence[Line]) -> list[Prosody]:
+        return self._prosody(lines, self._predictor)
+
+    @torch.inference_mode()
+    def _prosody(self, lines: Sequence[Line], predictor: StatisticsPredictor | None) -> list[Prosody]:
         spoken = [closed(line.phonemes) for line in lines]
         ids = [
             [PADDING_TOKEN, *(self._token_ids[phoneme] for phoneme in phonemes), PADDING_TOKEN]
@@ -308,7 +314,7 @@ class KokoroSynthesizer:
         # Durations and melody are decided here, so products are never rounded.
         with self._shrinking(len(lines)), float32_products(tf32=False):
             segments = self._prosody_half(ids, torch.stack(styles), [line.speed for line in lines])
-            soundings = self._soundings_of([line.voice for line in lines], segments)
+            soundings = self._soundings_of([line.voice for line in lines], segments, predictor)
         return [
             Prosody(line, _durations_of(line, features), sounding)
             for line, features, sounding in zip(lines, segments, soundings, strict=True)
@@ -353,11 +359,7 @@ class KokoroSynthesizer:
 
     def deviation_db(self, line: Line, predictor: StatisticsPredictor) -> float | None:
         """See `calibration.Vocoder`."""
-        used, self._predictor = self._predictor, predictor
-        try:
-            (prosody,) = self.prosody([line])
-        finally:
-            self._predictor = used
+        (prosody,) = self._prosody([line], predictor)
         if self.is_vocoded_whole(prosody):
             return None
         windows = self._windows(prosody, growth=MAX_FRAMES)
@@ -373,21 +375,26 @@ class KokoroSynthesizer:
         _, statistics = self._vocoder_half.whole(material)
         return material.decoded, statistics
 
-    def _soundings_of(self, voices: Sequence[str], segments: Sequence[SegmentFeatures]) -> list[_Sounding]:
+    def _soundings_of(
+        self,
+        voices: Sequence[str],
+        segments: Sequence[SegmentFeatures],
+        predictor: StatisticsPredictor | None,
+    ) -> list[_Sounding]:
         sources = self._source.spectra([each.f0_hz for each in segments])
         soundings = [
             _Sounding(Material(each.decoded, source, each.decoder_style), None, math.inf)
             for each, source in zip(segments, sources, strict=True)
         ]
-        if self._predictor is None or self._config.first_max_words == 0:
+        if predictor is None or self._config.first_max_words == 0:
             return soundings
         known = torch.cat([features_of(each.material.decoded) for each in soundings])
-        distances = self._predictor.distances(voices, known)
-        near = [n for n, distance in enumerate(distances) if distance <= self._predictor.max_distance]
+        distances = predictor.distances(voices, known)
+        near = [n for n, distance in enumerate(distances) if distance <= predictor.max_distance]
         affines: dict[int, Affine] = {}
         if near:
             styles = torch.cat([soundings[n].material.style for n in near])
-            statistics = self._predictor.predict([voices[n] for n in near], known[near])
+            statistics = predictor.predict([voices[n] for n in near], known[near])
             affines = dict(zip(near, self._vocoder_half.affine(styles, statistics).rows, strict=True))
         return [
             evolve(each, affine=affines.get(n), distance=distances[n]) for n, each in enumerate(soundings)

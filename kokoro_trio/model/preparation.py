@@ -15,9 +15,9 @@ from pathlib import Path
 
 from attrs import define, evolve, field, frozen
 
-from kokoro_trio.config import Config, WindowConfig
-from kokoro_trio.errors import StartError, WeightsUnusable
-from kokoro_trio.model.early_audio import CALIBRATION_FILE, is_fitted_on, known_early_audio
+from kokoro_trio.config import Config
+from kokoro_trio.errors import DeviceUnavailable, StartError, WeightsUnusable
+from kokoro_trio.model.early_audio import is_fitted_on, known_early_audio
 from kokoro_trio.model.progress import Progress
 from kokoro_trio.model.release import Origin, Release, SourceUnusable, SourceWeights, file_sha256
 from kokoro_trio.model.synthesizer import EarlyAudio
@@ -38,7 +38,8 @@ ONNX_FILE = Path("source", "model.onnx")
 """Where `--keep-source` leaves what the model was converted from; not needed to serve."""
 SOURCES = ("auto", "hub", "registry")
 """Everything else is the name of a folder."""
-WINDOWS = WindowConfig(first_max_words=2, first_boundaries=".,?!;:", trims_leading_silence=True)
+WINDOWS = Config.of({"HOST": "127.0.0.1"}).windows
+"""The default ones, whatever is configured: windows of any length show the same distance."""
 HUB_FILES = frozenset({"hub", "folder"})
 """Sources that hold the same files, so that weights from one do for the other."""
 
@@ -119,15 +120,23 @@ class Preparation:
     def calibrate(self, folder: Path, *, anew: bool = False) -> EarlyAudio:
         """Calibrates the fitted statistics for the weights in `folder`, where that was not done or `anew`.
 
-        Raises `StartError`, and OSError where it must be done `anew` in a folder that cannot be written.
+        Where that fails, the server does it after its start. Raises `StartError`; what else fails is raised
+        only if `anew`.
         """
         model_checksum = Manifest.read(folder).files[MODEL_FILE].sha256
-        if anew and not is_fitted_on(model_checksum):
-            (folder / CALIBRATION_FILE).unlink(missing_ok=True)
-        if (known := known_early_audio(folder, model_checksum)) is not None:
+        known = known_early_audio(folder, model_checksum)
+        if known is not None and (is_fitted_on(model_checksum) or not anew):
             return known
+        try:
+            return self._calibrate(folder)
+        except (OSError, RuntimeError, DeviceUnavailable) as error:
+            if anew:
+                raise
+            return EarlyAudio(False, f"calibrating failed ({error}); the server tries it after each start")
+
+    def _calibrate(self, folder: Path) -> EarlyAudio:
         if not os.access(folder, os.W_OK):
-            return EarlyAudio(False, f"{folder} cannot be written; the server calibrates after each start")
+            raise PermissionError(f"{folder} cannot be written")
         # They import torch, which takes seconds.
         from kokoro_trio.model.calibration import N_STEPS, calibrate, finished
         from kokoro_trio.model.device import choose_device

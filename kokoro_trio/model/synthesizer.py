@@ -64,10 +64,10 @@ class Synthesizer(Protocol):
 
     @property
     def has_spare_work(self) -> bool:
-        """There is something to do that can wait until there is nothing else to do."""
+        """Whether work is left that should run only while no step is queued."""
 
     def do_spare_work(self) -> None:
-        """A piece of it, of about a second. Raises nothing."""
+        """Does one piece of that work, about a second long. Raises nothing."""
 
     def warm_up(self) -> None:
         """Does once what the first request would otherwise wait for."""

@@ -150,7 +150,7 @@ def make_metrics_app(exposition: Exposition) -> Application:
 
 
 def _add_metrics(app: QuartTrio, exposition: Exposition) -> None:
-    # Without the key, as scrapers are set up: it holds nothing that anybody said.
+    # Unauthenticated, because scrapers are set up without a key. It holds no text, voice or client.
     @app.get("/metrics")
     async def metrics() -> Response:
         text, content_type = exposition.scrape(request.headers.get("Accept", ""))

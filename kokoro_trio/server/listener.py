@@ -82,7 +82,7 @@ class Listener:
         self._exposition = exposition
         exposition.watch(engine.statistics, lambda: len(self._sessions))
         self._door = Door(config.api_keys)
-        self._origins = Origins.of(config.allowed_origins)
+        self._origins = Origins.of(config.allowed_origins, needs_local_host=not config.api_keys)
         self._http_speech = HttpSpeech(
             config,
             stream_config,

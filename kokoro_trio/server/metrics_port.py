@@ -8,6 +8,9 @@ from kokoro_trio.server.connection import DeadlineStream
 from kokoro_trio.server.http import HttpServer, make_metrics_app
 from kokoro_trio.server.listener import containing_faults, open_listeners
 
+MAX_SOCKETS = 32
+"""Fewer than `OTHER_FILES` in __main__.py: idle sockets here must not use up the files that speech needs."""
+
 
 async def serve_metrics(
     config: ListenConfig,
@@ -17,9 +20,13 @@ async def serve_metrics(
 ) -> None:
     """Serves until cancelled. Raises `AddressUnavailable`."""
     http = HttpServer(make_metrics_app(exposition))
+    room = trio.CapacityLimiter(MAX_SOCKETS)
 
     async def serve_stream(stream: trio.SocketStream) -> None:
-        async with containing_faults(stream):
+        if not room.available_tokens:
+            await trio.aclose_forcefully(stream)
+            return
+        async with room, containing_faults(stream):
             await http.serve(DeadlineStream(stream, b"", config.http_send_timeout_s))
 
     listeners = await open_listeners(config.host, config.metrics_port)

@@ -7,9 +7,11 @@ import json
 from collections.abc import Iterable, Sequence
 from functools import partial
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 from attrs import frozen
 
+from kokoro_trio.config import is_loopback
 from kokoro_trio.server.http_speech import JSON_CONTENT_TYPE, Application, Event, Receive, Send
 from kokoro_trio.server.openai import foreign_origin
 
@@ -27,13 +29,18 @@ _EXPOSED_HEADERS = b"Retry-After, X-Request-Id"
 
 @frozen
 class Origins:
-    """The server's own origin and those of the knob ALLOWED_ORIGINS."""
+    """The server's own origin and those of the knob ALLOWED_ORIGINS.
+
+    `needs_local_host`: without an API key, the own origin counts only under a name of this machine. An
+    attacker can let a name of his own resolve to a loopback address, and `Host` and `Origin` then agree.
+    """
 
     _listed: frozenset[str]
+    _needs_local_host: bool = False
 
     @classmethod
-    def of(cls, listed: Iterable[str]) -> "Origins":
-        return cls(frozenset(map(_without_default_port, listed)))
+    def of(cls, listed: Iterable[str], *, needs_local_host: bool = False) -> "Origins":
+        return cls(frozenset(map(_without_default_port, listed)), needs_local_host)
 
     def allow(self, headers: Headers) -> bool:
         """Whether a request with these headers, their names in lower case, may be served."""
@@ -41,7 +48,9 @@ class Origins:
         return origin is None or self._allows(origin, text_of(headers, b"host") or "")
 
     def _allows(self, origin: str, host: str) -> bool:
-        return ANY in self._listed or _without_default_port(origin) in self._listed or _is_own(origin, host)
+        if ANY in self._listed or _without_default_port(origin) in self._listed:
+            return True
+        return _is_own(origin, host) and (not self._needs_local_host or _is_local(host))
 
 
 def _is_own(origin: str, host: str) -> bool:
@@ -49,6 +58,14 @@ def _is_own(origin: str, host: str) -> bool:
     scheme, _, authority = origin.partition("://")
     default_port = _DEFAULT_PORTS.get(scheme, "")
     return authority != "" and authority.removesuffix(default_port) == host.removesuffix(default_port)
+
+
+def _is_local(host: str) -> bool:
+    """Whether a `Host` header names this machine by a loopback address."""
+    try:
+        return is_loopback(urlsplit(f"//{host}").hostname or "")
+    except ValueError:
+        return False
 
 
 def _without_default_port(origin: str) -> str:

@@ -117,6 +117,7 @@ class GraphemeToPhoneme:
                     Word(*origin(word.start_char, word.end_char), word.start_phoneme, word.end_phoneme)
                     for word in piece.words
                 ),
+                is_continued=index > first_index,
             )
             for index, piece in enumerate(pieces, first_index)
         ]

@@ -121,7 +121,7 @@ def split_phonemes(words: Sequence[Pronunciation], max_phonemes: int = MAX_SEGME
 
 
 def cut_segments(segments: Sequence[Segment], max_phonemes: int) -> list[Segment]:
-    """The same in segments of at most `max_phonemes`, cut where `split_phonemes` would, and numbered anew."""
+    """Cuts segments into parts of at most `max_phonemes`, as `split_phonemes` does, and renumbers them."""
     cut = [part for segment in segments for part in _cut_segment(segment, max_phonemes)]
     return [evolve(part, index=index) for index, part in enumerate(cut, segments[0].index)]
 
@@ -132,8 +132,9 @@ def _cut_segment(segment: Segment, max_phonemes: int) -> Iterator[Segment]:
     # Parts of about one length: none is a fragment of a word or two.
     limit = min(max_phonemes, math.ceil(PART_ROOM * n_phonemes / n_parts))
     start_char = segment.start_char
-    spans = list(_cuts(segment.phonemes, 0, n_phonemes, limit))
-    for start, end in spans:
+    for start, end in _cuts(segment.phonemes, 0, n_phonemes, limit):
+        if segment.phonemes[start:end].isspace():
+            continue
         words = [word for word in segment.words if start <= word.start_phoneme < end]
         later = [word.start_char for word in segment.words if word.start_phoneme >= end]
         first, last = _stripped(segment.phonemes, start, end, " ")
