@@ -94,6 +94,11 @@ class TestPauses:
         with pytest.raises(BadText, match="10 s"):
             read(text, "a")
 
+    def test_last_30_s_together_at_most(self) -> None:
+        assert pauses("[pause:10s]" * 3 + " Go") == [("Go", 30.0)]
+        with pytest.raises(BadText, match="30 s together"):
+            read("[pause:10s]" * 930 + " Hi.", "a")
+
     @pytest.mark.parametrize("text", ["[pause:s]", "[pause:-1s]", "[pause:1]", "[pause]"])
     def test_what_is_none_is_text(self, text: str) -> None:
         assert pauses(text) == [(text, 0.0)]

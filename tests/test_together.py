@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Mapping
 from itertools import count
 from typing import Any
@@ -31,11 +32,14 @@ from kokoro_trio.server.together import (
     FAILED,
     MAX_BUFFERED_CHARS,
     MAX_CONTEXTS,
+    MAX_PRONUNCIATION_CHARS,
+    MAX_PRONUNCIATIONS,
     RECEIVED,
     UPDATED,
     WORDS,
     Event,
     Together,
+    _ends_sentence,
 )
 from kokoro_trio.text.segmentation import word_count
 
@@ -455,6 +459,73 @@ def test_words_are_pronounced_as_the_client_says() -> None:
     client.say("tts_session.updated", session={"extra_params": {"pronunciation_dict": rules}})
     client.append("omg, Kokoro is no omgosh")
     assert client.commit() == ["oh my god, [Kokoro](/kˈOkəɹO/) is no omgosh"]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        ["a/b"] * (MAX_PRONUNCIATIONS + 1),
+        ["a/" + "x" * (MAX_PRONUNCIATION_CHARS + 1)],
+        ["x" * (MAX_PRONUNCIATION_CHARS + 1) + "/b"],
+    ],
+    ids=["rules", "replacement", "source"],
+)
+def test_pronunciations_that_are_too_many_or_too_long_are_refused(rules: list[str]) -> None:
+    client = Client()
+    client.new()
+    client.say("tts_session.updated", session={"extra_params": {"pronunciation_dict": rules}})
+    [failed] = client.new()
+    assert (error_of(failed)["code"], error_of(failed)["param"]) == ("bad_message", "pronunciation_dict")
+
+
+def test_pronunciations_that_blow_a_text_up_fail_its_item() -> None:
+    client = Client()
+    rules = ["a/" + "x" * MAX_PRONUNCIATION_CHARS]
+    client.say("tts_session.updated", session={"extra_params": {"pronunciation_dict": rules}})
+    client.new()
+    client.append("a " * 1_000)
+    assert client.commit() == []
+    received, failed, done = client.new()
+    assert [each["type"] for each in (received, failed, done)] == [RECEIVED, FAILED, DONE]
+    assert error_of(failed)["code"] == "bad_text"
+    client.append("b")
+    assert client.commit() == ["b"]
+
+
+@pytest.mark.parametrize(
+    "text", ["a b " + "." * 19_990 + "c", "a b " + "!)" * 9_990 + "c", "a b " + " " * 19_990 + "c"]
+)
+def test_the_work_for_a_text_does_not_grow_faster_than_the_text(text: str) -> None:
+    """A search for the end of a sentence took 12 s for the first of them."""
+
+    def processor_s(text: str) -> float:
+        client = Client(segment="never")
+        began_at = time.process_time()
+        client.append(text)
+        client.append("And more.")
+        return time.process_time() - began_at
+
+    half_s = min(processor_s(text[: len(text) // 2] + "c") for _ in range(3))
+    assert min(processor_s(text) for _ in range(3)) < 3 * half_s + 0.05
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        ("It ends.", True),
+        ("It ends!” ", True),
+        ("(It ends?)\n", True),
+        ("Version 3.", False),
+        ("Version 3..", True),
+        ("終わり。", True),
+        ("It goes on", False),
+        ("It goes, ", False),
+        ("", False),
+        (".", True),
+    ],
+)
+def test_where_a_sentence_ends(text: str, ends: bool) -> None:
+    assert _ends_sentence(text) is ends
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,9 @@ MAX_CONTEXTS = 100
 MAX_BUFFERED_CHARS = 20_000
 """Some twenty minutes of speech: as much text as may wait for a commit."""
 DEFAULT_VOICE = "female"
-DEFAULT_PARTIAL_CHARS = 250
+DEFAULT_PARTIAL_CHARS, MAX_PARTIAL_CHARS = 250, 1_000
+MAX_PRONUNCIATIONS, MAX_PRONUNCIATION_CHARS = 200, 100
+"""Rules in a `pronunciation_dict`, and the characters of each side of one."""
 
 CLIENT_TYPES = [
     "input_text_buffer.append",
@@ -81,8 +83,7 @@ _FORMATS = {"pcm": "pcm", "raw": "pcm", "wav": "pcm", "opus": "opus", "mulaw": "
 """Together's name of a format → ours. WAV is PCM behind a header."""
 _ENCODINGS = {"pcm_s16le": "pcm", "pcm_mulaw": "mulaw"}
 
-_SENTENCE_END = re.compile(r"""(?<!\d)[.!?…。！？]+[)\]"'”’»]*\s*\Z""")
-"""A full stop behind a digit may be followed by more of the number."""
+_STOPS, _CLOSERS = ".!?…。！？", ")]\"'”’»"
 _ANOTHER_SENTENCE = " Then"
 _WORD_GAP = re.compile(r"\s+")
 _CLAUSE_GAP = re.compile(r"""(?<=[,;:.!?—…])\s+""")
@@ -131,7 +132,9 @@ class Settings:
             is_wav=asked.get("response_format") == "wav",
             timestamps=_one_of(asked, "alignment", "none", "word") == "word",
             segment=_one_of(asked, "segment", SENTENCE, IMMEDIATE, NEVER),
-            max_partial_chars=_whole_number(asked, "max_partial_length") or DEFAULT_PARTIAL_CHARS,
+            max_partial_chars=min(
+                _whole_number(asked, "max_partial_length") or DEFAULT_PARTIAL_CHARS, MAX_PARTIAL_CHARS
+            ),
             pronunciations=_pronunciations(asked),
         )
 
@@ -140,11 +143,18 @@ class Settings:
         return Start(format=self.format, sample_rate=self.sample_rate, timestamps=self.timestamps)
 
     def pronounced(self, text: str) -> str:
-        """With the words replaced that the client wants to be said otherwise."""
+        """`text` with the words replaced that the client has rules for.
+
+        Raises `BadText` where that makes it longer than a text may be.
+        """
         if not self.pronunciations:
             return text
+        # `re` keeps the last few hundred compiled patterns.
         words = "|".join(map(re.escape, sorted(self.pronunciations, key=len, reverse=True)))
-        return re.sub(rf"(?<!\w)(?:{words})(?!\w)", lambda found: self.pronunciations[found[0]], text)
+        replaced = re.sub(rf"(?<!\w)(?:{words})(?!\w)", lambda found: self.pronunciations[found[0]], text)
+        if len(replaced) > MAX_BUFFERED_CHARS:
+            raise BadText(reason=f"the pronunciations make it longer than {MAX_BUFFERED_CHARS} characters")
+        return replaced
 
 
 @define
@@ -244,9 +254,9 @@ class Together:
         text = values.get("text")
         if not isinstance(text, str):
             raise BadText(reason="field 'text' must be a string")
-        buffer = _joined(context.buffer, text)
-        if len(buffer) > MAX_BUFFERED_CHARS:
+        if len(context.buffer) + len(text) > MAX_BUFFERED_CHARS:
             raise BadText(reason=f"more than {MAX_BUFFERED_CHARS} characters wait for a commit")
+        buffer = _joined(context.buffer, text)
         context.buffer = buffer
         if text.strip():
             context.has_uncommitted, context.is_turn_over = True, False
@@ -387,7 +397,12 @@ class Together:
         spoken: list[Outcome] = []
         if settings.start != self._started:
             spoken.append(self._start(settings))
-        pieces = _pieces(settings.pronounced(text), settings.text_language, self.max_words)
+        try:
+            pronounced = settings.pronounced(text)
+        except BadText as error:
+            context.item.silent_because = error
+            return spoken
+        pieces = _pieces(pronounced, settings.text_language, self.max_words)
         return spoken + [self._request(context, context.item, settings, piece) for piece in pieces]
 
     def _start(self, settings: Settings) -> Start:
@@ -474,8 +489,19 @@ def _joined(buffer: str, appended: str) -> str:
 
     What is appended word by word, or token by token, has its own.
     """
-    is_next = bool(_SENTENCE_END.search(buffer)) and word_count(appended) > 1 and appended[:1].isupper()
+    is_next = _ends_sentence(buffer) and word_count(appended) > 1 and appended[:1].isupper()
     return f"{buffer} {appended}" if is_next and not buffer[-1:].isspace() else buffer + appended
+
+
+def _ends_sentence(text: str) -> bool:
+    """Whether the last marks of `text` are those of a sentence's end. Looks at the end only.
+
+    A single stop behind a digit does not count: more of the number may follow.
+    """
+    stopped = text.rstrip().rstrip(_CLOSERS)
+    before = stopped.rstrip(_STOPS)
+    n_stops = len(stopped) - len(before)
+    return n_stops > 1 or (n_stops == 1 and not before[-1:].isdecimal())
 
 
 def _whole_chars(buffer: str, appended: str, settings: Settings) -> int:
@@ -484,7 +510,7 @@ def _whole_chars(buffer: str, appended: str, settings: Settings) -> int:
     The last sentence is whole if it ends where something longer than a word ends that was appended: of
     a single one nobody knows what it goes on with ("Dr.", "e.g.", "3.").
     """
-    may_end = word_count(appended) > 1 and _SENTENCE_END.search(buffer)
+    may_end = word_count(appended) > 1 and _ends_sentence(buffer)
     spans = sentence_spans(buffer + (_ANOTHER_SENTENCE if may_end else ""), settings.text_language)
     whole = spans[-2][1] if len(spans) > 1 else 0
     partial = buffer[whole:]
@@ -602,5 +628,12 @@ def _pronunciations(asked: Mapping[str, object]) -> dict[str, str]:
     expected = 'a list of "<source>/<replacement>"'
     if not isinstance(rules, list) or not all(isinstance(rule, str) and "/" in rule[1:] for rule in rules):
         raise BadMessage(field="pronunciation_dict", expected=expected, got=json.dumps(rules)[:100])
-    parted = (rule.partition("/") for rule in rules)
+    if len(rules) > MAX_PRONUNCIATIONS:
+        expected = f"at most {MAX_PRONUNCIATIONS} rules"
+        raise BadMessage(field="pronunciation_dict", expected=expected, got=f"{len(rules)} rules")
+    parted = [rule.partition("/") for rule in rules]
+    for source, _, replacement in parted:
+        if (longer := max(len(source), len(replacement))) > MAX_PRONUNCIATION_CHARS:
+            expected = f"at most {MAX_PRONUNCIATION_CHARS} characters on each side of a rule"
+            raise BadMessage(field="pronunciation_dict", expected=expected, got=f"{longer} characters")
     return {source: replacement for source, _, replacement in parted if source}

@@ -5,6 +5,7 @@ import unicodedata
 
 from attrs import frozen
 
+from kokoro_trio.errors import BadText
 from kokoro_trio.text import markdown, segmentation
 from kokoro_trio.text.markup import at_pauses, hidden
 from kokoro_trio.text.traced import Traced
@@ -23,6 +24,8 @@ _PICTOGRAPH = re.compile(
 # Control characters (espeak stops at NUL), lone surrogates (spaCy raises), private use, unassigned.
 _UNREADABLE_CATEGORIES = ("Cc", "Cs", "Co", "Cn")
 _NEWLINES = "\r\n"
+MAX_PAUSES_S = 30.0
+"""All pauses of a text together: their samples are made before anybody hears them."""
 
 
 @frozen(eq=False)
@@ -57,14 +60,17 @@ def read(text: str, language: str) -> list[Sentence]:
     """The sentences of `text` in order, without what is not said: Markdown's marks, pictographs, controls.
 
     `language` is the first letter of a voice's name. A pause at the end of `text` belongs to a last
-    sentence without any text. Raises `BadText` for a pause that is too long.
+    sentence without any text. Raises `BadText` for a pause, or a sum of pauses, that is too long.
     """
     readable = without_unreadable(Traced.of(text))
     found: list[Sentence] = []
-    silence_s = 0.0
+    silence_s = total_s = 0.0
     for block in markdown.blocks(readable, hidden(readable.text)):
         for pause_s, stretch in at_pauses(block):
             silence_s += pause_s
+            total_s += pause_s
+            if total_s > MAX_PAUSES_S:
+                raise BadText(reason=f"the pauses of a text may last {MAX_PAUSES_S:g} s together")
             for start, end in segmentation.sentence_spans(stretch.text, language):
                 found.append(Sentence(stretch.part(start, end), silence_s))
                 silence_s = 0.0
