@@ -38,13 +38,16 @@ logger = structlog.get_logger()
 
 GIVE_UP_AFTER_S = 30.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
+SETTLED_S = 5.0
+"""A connection that lasted so long did not end because it was opened: the next attempt need not wait."""
 MAX_FRUITLESS = 8
 """Connections in a row that end before they brought any audio of an utterance: it may be its fault."""
 ROUNDING_S = 0.001
 """The times of words come in whole milliseconds."""
-TRY_AGAIN_CODES = frozenset((1001, 1006, 1011, 1012, 1013, 1014))
-"""Close codes of servers, and of what is between, that another attempt may find in a better state."""
-TRY_AGAIN_STATUS = frozenset((502, 503, 504))
+TRY_AGAIN_CODES = frozenset((1000, 1001, 1005, 1006, 1011, 1012, 1013, 1014))
+"""Close codes of servers and proxies after which the client connects again. A server closes an idle
+connection with 1000, and some proxies close it without a code, which counts as 1005."""
+TRY_AGAIN_STATUS = frozenset((429, 502, 503, 504))
 
 
 class Settings(TypedDict, total=False):
@@ -141,12 +144,14 @@ class Session:
     async def _stay_connected(self) -> None:
         give_up_at, pause_s = trio.current_time() + self._give_up_after_s, FIRST_PAUSE_S
         while True:
-            n_before = self.n_connections
+            n_before, began_at = self.n_connections, trio.current_time()
             error = await self._connect_once()
             if self.n_connections > n_before:
-                give_up_at, pause_s = trio.current_time() + self._give_up_after_s, FIRST_PAUSE_S
+                give_up_at = trio.current_time() + self._give_up_after_s
+            if trio.current_time() - began_at >= SETTLED_S:
+                pause_s = FIRST_PAUSE_S
             if isinstance(error, HandshakeRejected) and error.retry_after_s is not None:
-                pause_s = error.retry_after_s
+                pause_s = max(pause_s, error.retry_after_s)
             if not _is_worth_another_try(error) or trio.current_time() + pause_s > give_up_at:
                 self._give_up(error)
                 return

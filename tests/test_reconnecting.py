@@ -166,8 +166,36 @@ class TestGoingOn:
             assert levels(await speech.read_all()) == [1]
             await pending.__aexit__(None, None, None)
 
+    @pytest.mark.parametrize("code", [1000, None])
+    async def test_after_an_idle_connection_was_closed_in_good_order(self, code: int | None) -> None:
+        async def close(peer: Peer) -> None:
+            await peer.websocket.aclose(code)  # type: ignore[arg-type]  # None: without a code.
+
+        async def say(peer: Peer) -> None:
+            await peer.speak(await hear_text(peer, "a"), 1)
+            await trio.sleep_forever()
+
+        async with playing(close, say) as port, connect("127.0.0.1", port) as session:
+            async with session.speak("a") as speech:
+                assert levels(await speech.read_all()) == [1]
+            assert session.n_connections == 2
+
 
 class TestGivingUp:
+    async def test_a_server_that_says_retry_after_0_is_not_asked_in_a_busy_loop(self) -> None:
+        n_asked = 0
+
+        async def refuse(request: trio_websocket.WebSocketRequest) -> None:
+            nonlocal n_asked
+            n_asked += 1
+            await request.reject(429, extra_headers=[(b"Retry-After", b"0")])
+
+        async with serving_requests(refuse) as port:
+            with pytest.raises(HandshakeRejected):
+                async with connect("127.0.0.1", port, give_up_after_s=0.5):
+                    pass
+        assert 2 <= n_asked <= 4, "after 0, 0.05, 0.15 and 0.35 s"
+
     async def test_nobody_there(self) -> None:
         with pytest.raises(ConnectFailed):
             async with connect("127.0.0.1", free_port(), give_up_after_s=0.2):
