@@ -254,7 +254,7 @@ def reachable_host(host: str) -> str:
 
 
 def listen_address(env_file: Path | None = None) -> tuple[str, int]:
-    """HOST and PORT alone, for a health check, which may not see the API key.
+    """Reads HOST and PORT alone, because a health check may run without the API key.
 
     Raises `BadKnob` and `SettingsUnreadable`.
     """
@@ -262,7 +262,10 @@ def listen_address(env_file: Path | None = None) -> tuple[str, int]:
 
 
 def _settings(env_file: Path | None) -> dict[str, str]:
-    """Of `env_file`, else of the file that KOKORO_ENV_FILE names, else of `.env`, which may be missing."""
+    """Reads the environment over a file: `env_file`, else the one that KOKORO_ENV_FILE names, else `.env`.
+
+    Only `.env` may be missing.
+    """
     named = os.environ.get("KOKORO_ENV_FILE", "").strip()
     is_optional = env_file is None and not named
     env_file = env_file or Path(named or REPOSITORY / ".env")

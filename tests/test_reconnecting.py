@@ -55,6 +55,11 @@ async def hang_up(peer: Peer) -> None:
     await peer.websocket.aclose(1012, "the server is shutting down")
 
 
+async def say_a(peer: Peer) -> None:
+    await peer.speak(await hear_text(peer, "a"), 1)
+    await trio.sleep_forever()
+
+
 async def say_some(peer: Peer) -> None:
     """One and a half words, then the connection ends."""
     request_id = await hear_text(peer, TEXT)
@@ -140,11 +145,7 @@ class TestGoingOn:
             await peer.say("error", request_id=request_id, **facts)
             await hang_up(peer)
 
-        async def say(peer: Peer) -> None:
-            await peer.speak(await hear_text(peer, "a"), 1)
-            await trio.sleep_forever()
-
-        async with playing(refuse, say) as port, connect("127.0.0.1", port) as session:
+        async with playing(refuse, say_a) as port, connect("127.0.0.1", port) as session:
             async with session.speak("a") as speech:
                 assert levels(await speech.read_all()) == [1]
 
@@ -171,11 +172,7 @@ class TestGoingOn:
         async def close(peer: Peer) -> None:
             await peer.websocket.aclose(code)  # type: ignore[arg-type]  # None: without a code.
 
-        async def say(peer: Peer) -> None:
-            await peer.speak(await hear_text(peer, "a"), 1)
-            await trio.sleep_forever()
-
-        async with playing(close, say) as port, connect("127.0.0.1", port) as session:
+        async with playing(close, say_a) as port, connect("127.0.0.1", port) as session:
             async with session.speak("a") as speech:
                 assert levels(await speech.read_all()) == [1]
             assert session.n_connections == 2

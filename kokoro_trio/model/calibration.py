@@ -95,9 +95,9 @@ class Calibration:
 def known_statistics(
     weights: Weights, device: torch.device
 ) -> tuple[StatisticsPredictor | None, EarlyAudio | None]:
-    """What was fitted on these weights, or calibrated for them; without the second they are not calibrated.
+    """The predictor for these weights, and whether it gives them early audio.
 
-    A calibration that was rejected has no predictor.
+    Both are None where the weights must be calibrated first; after a rejected calibration only the first is.
     """
     fit = Fit.load(device)
     if fit.record.model_checksum == weights.checksum:

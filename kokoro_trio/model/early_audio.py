@@ -105,7 +105,7 @@ class CalibrationRecord:
 
 
 def calibration_of(folder: Path, model_checksum: str, fit: FitRecord) -> CalibrationRecord | None:
-    """The one for these weights and this fit."""
+    """The calibration beside the weights; None where it is for other weights or another fit."""
     record = CalibrationRecord.read(folder)
     is_for_these = record is not None and (record.model_checksum, record.fit_checksum) == (
         model_checksum,

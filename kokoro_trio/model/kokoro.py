@@ -229,7 +229,7 @@ class KokoroSynthesizer:
             if self._config.first_max_words:
                 sounding = _sounding(prosody)
                 affine = sounding.affine or affine or self._affine_of_whole(prosody)
-                # Windows are made as fast with the statistics of another line.
+                # The statistics of another line do not change how fast windows are made.
                 prosody = evolve(prosody, features=evolve(sounding, affine=affine))
             for window in self.windows(prosody, listeners=1):
                 length = window.shape_frames or window.end_frame - window.start_frame
@@ -243,7 +243,10 @@ class KokoroSynthesizer:
 
     @torch.inference_mode()
     def _affine_of_whole(self, prosody: Prosody) -> Affine:
-        """With the statistics of the whole line. How long that takes limits what is vocoded whole."""
+        """AdaIN with the statistics of the whole line.
+
+        Also measures how long a line may be that is vocoded whole.
+        """
         n_phonemes = int(MAX_WHOLE_STEP_S / self._whole_s(prosody) * len(prosody.line.phonemes))
         self._max_whole_phonemes = min(max(n_phonemes, MIN_LINE_PHONEMES), MAX_SEGMENT_PHONEMES)
         material = _sounding(prosody).material
