@@ -175,7 +175,7 @@ def check(synthesizer: Synthesizer, reference: Synthesizer, book: PhonemeBook, l
     with _noise_drawn_on_the_cpu():
         prosodies = [synthesizer.prosody([line])[0] for line in lines]
         expected = [_sound(reference, reference.prosody([line])[0]) for line in lines]
-    windows = [window for prosody in prosodies for window in synthesizer.windows(prosody, 1)]
+    windows = [window for prosody in prosodies for window in list(synthesizer.windows(prosody))]
     pieces = []
     for begin in range(0, len(windows), synthesizer.max_batch):
         pieces += synthesizer.vocode(windows[begin : begin + synthesizer.max_batch])
@@ -189,7 +189,7 @@ def check(synthesizer: Synthesizer, reference: Synthesizer, book: PhonemeBook, l
 
 
 def _sound(synthesizer: Synthesizer, prosody: Prosody) -> Samples:
-    return np.concatenate(synthesizer.vocode(synthesizer.windows(prosody, 1)))
+    return np.concatenate(synthesizer.vocode(list(synthesizer.windows(prosody))))
 
 
 @contextmanager

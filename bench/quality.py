@@ -168,7 +168,7 @@ def compare(
     (prosody,) = synthesizer.prosody([line])
     torch.manual_seed(SEED)
     (same,) = reference.prosody([line])
-    windows = synthesizer.windows(prosody, 1)
+    windows = list(synthesizer.windows(prosody))
     if synthesizer.is_vocoded_whole(prosody):
         return None
     pieces = synthesizer.vocode(windows)

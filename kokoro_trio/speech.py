@@ -3,10 +3,13 @@
 Kokoro counts time in frames of 600 samples at 24 kHz: 25 ms, 40 to a second.
 """
 
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from attrs import Factory, field, frozen
+from attrs import Factory, define, field, frozen
 from numpy.typing import NDArray
 
 SAMPLE_RATE_HZ = 24_000
@@ -121,3 +124,35 @@ class Window:
     @property
     def seconds(self) -> float:
         return (self.end_frame - self.start_frame) * FRAME_SECONDS
+
+
+@define(eq=False)
+class Windows(ABC):
+    """What is left to vocode of a segment. The next window is cut when a step for it is made."""
+
+    prosody: Prosody
+    start_frame: int
+
+    @property
+    def is_over(self) -> bool:
+        return self.start_frame >= self.prosody.n_frames
+
+    @property
+    def seconds(self) -> float:
+        return (self.prosody.n_frames - self.start_frame) * FRAME_SECONDS
+
+    @abstractmethod
+    def next(self, within_s: float = math.inf) -> Window:
+        """The next window, as long as can be made within so many seconds. Nothing is taken."""
+
+    def take(self, within_s: float = math.inf) -> Window:
+        window = self.next(within_s)
+        self.start_frame = window.end_frame
+        return window
+
+    def __iter__(self) -> Iterator[Window]:
+        """Takes one after the other: the first as for a listener who hears nothing, then with all the time
+        there is."""
+        yield self.take(0.0)
+        while not self.is_over:
+            yield self.take()

@@ -246,7 +246,7 @@ async def arriving(port: int) -> AsyncIterator[list[int]]:
 def test_letters_are_heard_by_their_pitch() -> None:
     tones = ToneSynthesizer()
     [prosody] = tones.prosody([Line(0, "zigzag amber", "af_aoede", 1.0)])
-    samples = to_pcm16(np.concatenate(tones.vocode(tones.windows(prosody, 1))))
+    samples = to_pcm16(np.concatenate(tones.vocode(list(tones.windows(prosody)))))
     n_frames_to_z = tones.padding_frames + 5 * LETTER_FRAMES
     assert spelled(samples) == ["zigzag", "amber"]
     assert spelled(samples[: n_frames_to_z * FRAME_SAMPLES]) == ["zigza"]

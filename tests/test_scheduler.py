@@ -1,20 +1,42 @@
 """Pure: which step comes next, on a scheduler that is fed events and the time by hand."""
 
+import math
+
 import numpy as np
 import pytest
 from attrs import evolve
 
 from kokoro_trio.engine.scheduler import Job, Scheduler, SchedulerStatistics, Step, StepKind
-from kokoro_trio.speech import Line, Prosody, Window
+from kokoro_trio.model.synthesizer import EqualWindows
+from kokoro_trio.speech import Line, Prosody, Window, Windows
 
 
 def line(segment: int = 0) -> Line:
     return Line(segment, "abc", "af_aoede", 1.0)
 
 
-def window(seconds: float) -> Window:
+def windows(seconds: float, n_windows: int = 1) -> Windows:
+    """So many, each of `seconds`."""
     frames = round(seconds * 40)
-    return Window(Prosody(line(), np.array([frames]), None), 0, frames)
+    return EqualWindows(Prosody(line(), np.array([frames * n_windows]), None), 0, frames)
+
+
+class RecordedWindows(EqualWindows):
+    within_s: float | None = None
+
+    def take(self, within_s: float = math.inf) -> Window:
+        self.within_s = within_s
+        return super().take(within_s)
+
+
+class WholeWindow(EqualWindows):
+    def next(self, within_s: float = math.inf) -> Window:
+        return evolve(super().next(within_s), shape_frames=None)
+
+
+def whole(seconds: float) -> Windows:
+    n_frames = round(seconds * 40)
+    return WholeWindow(Prosody(line(), np.array([n_frames]), None), 0, n_frames)
 
 
 def scheduler(max_active: int = 4, queue_maxsize: int = 8, max_batch: int = 1) -> Scheduler:
@@ -34,7 +56,7 @@ def run(schedule: Scheduler, now: float, seconds: float = 1.0, n_windows: int = 
     if step is None:
         return None
     if step.kind is StepKind.PROSODY:
-        schedule.complete_prosody(step, [[window(seconds)] * n_windows for _ in step.jobs])
+        schedule.complete_prosody(step, [windows(seconds, n_windows) for _ in step.jobs])
     else:
         schedule.complete_vocode(step, now)
     return step
@@ -164,13 +186,20 @@ class TestSteps:
         assert step is not None
         assert step.jobs == (job,)
 
-    def test_a_prosody_step_says_how_many_listen(self) -> None:
+    def test_a_window_is_cut_for_the_slack_of_its_listener_shared_by_all(self) -> None:
+        """And when its step is made: what the listener has heard meanwhile counts."""
         schedule = scheduler()
-        for session in ("a", "b", "c"):
+        for session in ("a", "b"):
             job_with_lines(schedule, session)
-        step = schedule.next_step(0.0)
-        assert step is not None
-        assert step.listeners == 3
+        recorded = RecordedWindows(Prosody(line(), np.array([400]), None), 0, 40)
+        for session in ("a", "b"):
+            step = schedule.next_step(0.0)
+            assert step is not None
+            schedule.complete_prosody(step, [recorded if session == "a" else windows(1.0, 9)])
+            run(schedule, 0.0)
+        assert recorded.within_s == 0.0
+        run(schedule, 0.4)
+        assert recorded.within_s == pytest.approx(0.6 / 2)
 
     def test_round_robin_over_sessions_that_wait_for_first_audio(self) -> None:
         schedule = scheduler(max_active=8)
@@ -202,7 +231,7 @@ class TestBatches:
         jobs = [job_with_lines(schedule, session) for session in ("a", "b", "c")]
         step = schedule.next_step(0.0)
         assert step is not None
-        schedule.complete_prosody(step, [[window(1.0)], [window(2.0)], [window(1.0)]])
+        schedule.complete_prosody(step, [windows(1.0), windows(2.0), windows(1.0)])
         step = schedule.next_step(0.0)
         assert step is not None
         assert set(step.jobs) == {jobs[0], jobs[2]}
@@ -378,7 +407,7 @@ class TestLeaving:
         step = schedule.next_step(0.0)
         assert step is not None
         schedule.remove(job)
-        schedule.complete_prosody(step, [[window(1.0)]])
+        schedule.complete_prosody(step, [windows(1.0)])
         assert schedule.next_step(0.0) is None
         assert schedule.statistics().sessions == 0
 
@@ -398,7 +427,7 @@ class TestLeaving:
         step = schedule.next_step(0.0)
         assert step is not None
         schedule.abandon(job)
-        schedule.complete_prosody(step, [[window(1.0)]])
+        schedule.complete_prosody(step, [windows(1.0)])
         assert job.is_made
 
 
@@ -408,8 +437,7 @@ def test_whole_segments_go_alone_beside_windows_of_their_length() -> None:
         job_with_lines(schedule, session)
     prosody = schedule.next_step(0.0)
     assert prosody is not None
-    whole = evolve(window(1.0), shape_frames=None)
-    schedule.complete_prosody(prosody, [[window(1.0)], [whole], [window(1.0)], [whole]])
+    schedule.complete_prosody(prosody, [windows(1.0), whole(1.0), windows(1.0), whole(1.0)])
     steps = list(iter(lambda: run(schedule, 0.0), None))
     batches = [tuple(str(job.session) for job in step.jobs) for step in steps]
     assert sorted(batches) == [("a", "c"), ("b",), ("d",)]

@@ -51,7 +51,7 @@ class TestLengths:
         assert prosody.durations_frames.shape == (len(phonemes) + 2,)
         assert (prosody.durations_frames >= 1).all()
         assert len(kokoro.vocode_exactly(prosody)) == prosody.n_frames * FRAME_SAMPLES
-        windows = kokoro.windows(prosody, 1)
+        windows = list(kokoro.windows(prosody))
         assert windows[-1].end_frame == prosody.n_frames
         for window, samples in zip(windows, kokoro.vocode(windows), strict=True):
             assert samples.shape == (window.n_samples,)

@@ -70,7 +70,7 @@ def test_a_sentence_of_each_language(
     (segment,) = g2p.segments(sentence, language, 0)
     assert segment.phonemes == phonemes
     (prosody,) = exact_kokoro.prosody([Line(0, phonemes, voice, 1.0)])
-    (window,) = exact_kokoro.windows(prosody, listeners=1)
+    (window,) = list(exact_kokoro.windows(prosody))
     (samples,) = exact_kokoro.vocode([window])
     level = np.abs(samples)
     assert 0.1 < level.max() < 1.0

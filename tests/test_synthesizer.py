@@ -114,7 +114,7 @@ class TestContract:
 
     def test_windows_tile_the_segment(self, synthesizer: Synthesizer) -> None:
         (prosody,) = synthesizer.prosody(lines(synthesizer, TEXT))
-        windows = synthesizer.windows(prosody, 1)
+        windows = list(synthesizer.windows(prosody))
         edges = [(window.start_frame, window.end_frame) for window in windows]
         assert edges[0][0] < prosody.durations_frames[0]
         assert edges[-1][1] == prosody.n_frames
@@ -122,7 +122,7 @@ class TestContract:
 
     def test_each_window_has_its_samples(self, synthesizer: Synthesizer) -> None:
         (prosody,) = synthesizer.prosody(lines(synthesizer, TEXT))
-        windows = synthesizer.windows(prosody, 1)
+        windows = list(synthesizer.windows(prosody))
         for window, samples in zip(windows, synthesizer.vocode(windows), strict=True):
             assert samples.shape == (window.n_samples,)
             assert samples.dtype == np.float32
@@ -130,7 +130,7 @@ class TestContract:
 
     def test_it_sounds_and_begins_and_ends_without_a_click(self, synthesizer: Synthesizer) -> None:
         (prosody,) = synthesizer.prosody(lines(synthesizer, TEXT))
-        audio = np.concatenate(synthesizer.vocode(synthesizer.windows(prosody, 1)))
+        audio = np.concatenate(synthesizer.vocode(list(synthesizer.windows(prosody))))
         level = float(np.sqrt(np.mean(audio**2)))
         assert 0.01 < level < 0.5
         assert np.abs(audio[:48]).max() < level / 5
@@ -192,7 +192,7 @@ class TestKokoro:
         expected = kmodel(LONGER, style, 1.0)
         torch.manual_seed(7)
         (prosody,) = kokoro.prosody([Line(0, LONGER, "bm_george", 1.0)])
-        (samples,) = kokoro.vocode(kokoro.windows(prosody, 1))
+        (samples,) = kokoro.vocode(list(kokoro.windows(prosody)))
         # Not that of another seed for the noise.
         assert log_spectral_distance_db(samples, expected.numpy()) < 0.5
 
@@ -280,7 +280,7 @@ class TestSource:
 class TestWindows:
     def test_they_sum_up_to_one_window_over_everything(self, windowed: KokoroSynthesizer) -> None:
         (prosody,) = windowed.prosody([Line(0, LONGER + " " + LONGER, "af_heart", 1.0)])
-        windows = windowed.windows(prosody, 1)
+        windows = list(windowed.windows(prosody))
         assert len(windows) >= 3
         whole = Window(prosody, windows[0].start_frame, windows[-1].end_frame)
         (at_once,) = windowed.vocode([whole])
@@ -294,7 +294,7 @@ class TestWindows:
         prosodies = stacking.prosody(
             [Line(0, text, "af_heart", 1.0) for text in (LONGER + " " + LONGER, LONGER, TEXT, "ə")]
         )
-        windows = [window for prosody in prosodies for window in stacking.windows(prosody, 1)]
+        windows = [window for prosody in prosodies for window in list(stacking.windows(prosody))]
         assert {window.shape_frames for window in windows} <= {*SHAPES, None}
         assert len(windows) > len({window.shape_frames for window in windows})
         for window, samples in zip(windows, stacking.vocode(windows), strict=True):
@@ -307,7 +307,7 @@ class TestWindows:
         """However short their segments are; the graphs are of few shapes."""
         prosodies = replaying.prosody([Line(0, text, "af_heart", 1.0) for text in (LONGER, TEXT, "hˈI.")])
         windows = [
-            window for prosody in prosodies for window in replaying.windows(prosody, 1)[:: len(prosodies)]
+            window for prosody in prosodies for window in list(replaying.windows(prosody))[:: len(prosodies)]
         ]
         assert {window.shape_frames for window in windows} <= {*SHAPES, None}
         for window, samples in zip(windows, replaying.vocode(windows), strict=True):
@@ -317,7 +317,7 @@ class TestWindows:
     @pytest.mark.parametrize("voice", ["af_aoede", "am_michael", "bf_emma", "ff_siwis", "zm_yunxi"])
     def test_they_sound_like_the_whole(self, windowed: KokoroSynthesizer, voice: str) -> None:
         (prosody,) = windowed.prosody([Line(0, LONGER, voice, 1.0)])
-        in_pieces = np.concatenate(windowed.vocode(windowed.windows(prosody, 1)))
+        in_pieces = np.concatenate(windowed.vocode(list(windowed.windows(prosody))))
         exact = windowed.vocode_exactly(prosody)[-len(in_pieces) :]
         # The fit's own measurement: 1.5 dB in the mean, 2.5 at worst; another noise seed alone: 0.5.
         assert log_spectral_distance_db(in_pieces, exact) < 3.0
@@ -342,18 +342,18 @@ class TestWindows:
         for synthesizer in (windowed, halved):
             torch.manual_seed(7)
             (prosody,) = synthesizer.prosody([Line(0, LONGER, "af_heart", 1.0)])
-            spoken.append(np.concatenate(synthesizer.vocode(synthesizer.windows(prosody, 1))))
+            spoken.append(np.concatenate(synthesizer.vocode(list(synthesizer.windows(prosody)))))
         # Measured: 0.07 dB. With the last convolution in bfloat16 too: 0.66.
         assert 0.001 < log_spectral_distance_db(spoken[0], spoken[1]) < 0.15
 
     def test_leading_silence_is_left_out_of_the_first_segment_only(self, windowed: KokoroSynthesizer) -> None:
         first, second = windowed.prosody([Line(n, TEXT, "af_heart", 1.0) for n in (0, 1)])
-        assert windowed.windows(first, 1)[0].start_frame == first.durations_frames[0] - 3
-        assert windowed.windows(second, 1)[0].start_frame == 0
+        assert windowed.windows(first).start_frame == first.durations_frames[0] - 3
+        assert windowed.windows(second).start_frame == 0
 
     def test_the_first_window_is_short(self, windowed: KokoroSynthesizer) -> None:
         (prosody,) = windowed.prosody([Line(0, LONGER, "af_heart", 1.0)])
-        first = windowed.windows(prosody, 1)[0]
+        first = windowed.windows(prosody).next(0.0)
         assert 24 <= first.end_frame - first.start_frame <= 40
 
     def test_a_voice_that_the_fit_does_not_know_is_one_window(self, weights: Weights) -> None:
@@ -362,7 +362,7 @@ class TestWindows:
         stranger = evolve(weights, voices={"xx_new": weights.voices["af_heart"]})
         synthesizer = KokoroSynthesizer(stranger, CPU, WINDOWED, predictor)
         (prosody,) = synthesizer.prosody([Line(0, LONGER, "xx_new", 1.0)])
-        assert len(synthesizer.windows(prosody, 1)) == 1
+        assert len(list(synthesizer.windows(prosody))) == 1
 
 
 MODEL_CONFIG = ModelConfig("auto", "cpu", "float32", gpu_memory_fraction=0.95)
@@ -412,7 +412,7 @@ class TestUnknownWeights:
         assert not unknown.early_audio.is_on
         assert unknown.max_batch == 1
         (prosody,) = unknown.prosody([Line(0, LONGER, "af_heart", 1.0)])
-        (window,) = unknown.windows(prosody, 1)
+        (window,) = list(unknown.windows(prosody))
         assert window.shape_frames is None
 
     def test_a_check_line_does_not_change_what_the_event_loop_reads(
@@ -443,7 +443,7 @@ class TestUnknownWeights:
         assert not unknown.has_spare_work
         assert unknown.early_audio == EarlyAudio(True, "calibrated for these weights, 0.5 dB")
         (prosody,) = unknown.prosody([Line(0, LONGER, "af_heart", 1.0)])
-        assert len(unknown.windows(prosody, 1)) > 1
+        assert len(list(unknown.windows(prosody))) > 1
         assert unknown.max_line_phonemes == MAX_SEGMENT_PHONEMES
         assert known_early_audio(tmp_path, "0" * 64) == unknown.early_audio
 
@@ -491,7 +491,7 @@ class TestBlends:
 
     def test_is_made_in_windows_near_the_whole(self, windowed: KokoroSynthesizer) -> None:
         (prosody,) = windowed.prosody([Line(0, LONGER, self.RECIPE, 1.0)])
-        windows = windowed.windows(prosody, 1)
+        windows = list(windowed.windows(prosody))
         assert len(windows) > 1
         made = np.concatenate([windowed.vocode([window])[0] for window in windows])
         exact = windowed.vocode_exactly(prosody)[windows[0].start_frame * FRAME_SAMPLES :][: len(made)]
@@ -526,7 +526,7 @@ class TestMemory:
         predictor, runner = load_predictor(weights, CPU), SilentRunner(most_rows=1)
         synthesizer = KokoroSynthesizer(weights, CPU, WINDOWED, predictor, max_batch=8, runner=runner)
         (prosody,) = synthesizer.prosody([Line(0, LONGER, "af_heart", 1.0)])
-        first = synthesizer.windows(prosody, 1)[0]
+        first = synthesizer.windows(prosody).next(0.0)
         for n_windows, max_batch in ((6, 3), (2, 1)):
             with pytest.raises(torch.OutOfMemoryError):
                 synthesizer.vocode([first] * n_windows)

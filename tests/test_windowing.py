@@ -1,7 +1,9 @@
 """Pure: where a segment is cut into windows."""
 
+import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from attrs import evolve
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from kokoro_trio.config import WindowConfig
 from kokoro_trio.model.windowing import (
     KEPT_SILENCE_FRAMES,
+    LATE_FRAMES,
     MAX_FIRST_FRAMES,
     MAX_FRAMES,
     MIN_FIRST_FRAMES,
@@ -17,19 +20,41 @@ from kokoro_trio.model.windowing import (
     SHAPES,
     SNAP_FRAMES,
     Pace,
+    SegmentWindows,
     shape_of,
-    window_edges,
 )
-from kokoro_trio.speech import Line
+from kokoro_trio.speech import Line, Prosody, Windows
 
 CONFIG = WindowConfig(first_max_words=2, first_boundaries=".,?!;:", trims_leading_silence=True)
 
 
-def edges(
-    phonemes: str, frames_each: int = 3, segment: int = 0, config: WindowConfig = CONFIG, growth: float = 3.0
-) -> list[int]:
+PACE = Pace(3.0)
+
+
+def segment_windows(
+    line: Line, durations: list[int], config: WindowConfig = CONFIG, pace: Pace = PACE
+) -> SegmentWindows:
+    return SegmentWindows.of(Prosody(line, np.array(durations), None), config, pace)
+
+
+def edges_of(windows: Windows) -> list[int]:
+    start = windows.start_frame
+    return [start, *(window.end_frame for window in windows)]
+
+
+def edges(phonemes: str, frames_each: int = 3, segment: int = 0, config: WindowConfig = CONFIG) -> list[int]:
     durations = [15, *[frames_each] * len(phonemes), 12]
-    return window_edges(Line(segment, phonemes, "af_heart", 1.0), durations, config, Pace(growth))
+    return edges_of(segment_windows(Line(segment, phonemes, "af_heart", 1.0), durations, config))
+
+
+def lengths_within(seconds: float, n_frames: int, pace: Pace, segment: int = 0) -> list[int]:
+    """Of the windows where each but the first of an utterance is to be made within so many seconds."""
+    line = Line(segment, "a" * (n_frames - 2), "af_heart", 1.0)
+    windows = segment_windows(line, [1] * n_frames, pace=pace)
+    taken = [windows.take(0.0)] if segment == 0 else []
+    while not windows.is_over:
+        taken.append(windows.take(seconds))
+    return [window.end_frame - window.start_frame for window in taken]
 
 
 def test_the_first_window_holds_as_many_words_as_it_may() -> None:
@@ -53,8 +78,22 @@ def test_long_words_do_not_make_it_long() -> None:
     assert first - start == MAX_FIRST_FRAMES
 
 
-def test_zero_words_means_one_window() -> None:
-    assert edges("abcde " * 50, config=evolve(CONFIG, first_max_words=0)) == [12, 15 + 900 + 12]
+def test_it_is_as_long_as_any_other_where_something_is_heard_meanwhile() -> None:
+    windows = segment_windows(Line(0, "abcd " * 60, "v", 1.0), [3] * 302)
+    assert windows.next(0.0).n_samples < windows.next(1.0).n_samples < windows.next(2.0).n_samples
+
+
+def test_looking_at_a_window_takes_nothing() -> None:
+    windows = segment_windows(Line(0, "abcd " * 60, "v", 1.0), [3] * 302)
+    looked_at = windows.next(1.0).end_frame
+    assert windows.next(1.0).end_frame == windows.take(1.0).end_frame == looked_at
+    assert windows.next(1.0).start_frame == windows.start_frame == looked_at
+
+
+def test_what_is_made_whole_is_one_window() -> None:
+    prosody = Prosody(Line(0, "abcd " * 60, "v", 1.0), np.array([3] * 302), None)
+    (window,) = SegmentWindows.of(prosody, CONFIG, PACE, is_whole=True)
+    assert (window.start_frame, window.end_frame, window.shape_frames) == (0, 906, None)
 
 
 def test_silence_is_kept_where_asked() -> None:
@@ -62,13 +101,13 @@ def test_silence_is_kept_where_asked() -> None:
 
 
 def test_a_short_silence_is_kept() -> None:
-    assert window_edges(Line(0, "ab", "v", 1.0), [2, 30, 30, 5], CONFIG, Pace(3.0))[0] == 0
+    assert segment_windows(Line(0, "ab", "v", 1.0), [2, 30, 30, 5]).start_frame == 0
 
 
 def test_later_segments_keep_their_pause_and_have_no_short_window() -> None:
     later = edges("abcde " * 60, segment=1)
     assert later[0] == 0
-    assert later[1] >= 70
+    assert later[1] >= LATE_FRAMES - SNAP_FRAMES
 
 
 def test_edges_lie_between_words_where_those_are_near() -> None:
@@ -78,17 +117,18 @@ def test_edges_lie_between_words_where_those_are_near() -> None:
 
 
 @pytest.mark.parametrize(
-    ("growth", "expected"), [(0.1, [32, 24, 24]), (1.5, [32, 42, 57]), (99.0, [32, 160])]
+    ("seconds", "later"), [(-1.0, 48), (0.1, 48), (0.5, 2.5 * 20 - 6), (1.0, 2.5 * 40 - 6), (9.0, 160)]
 )
-def test_a_window_can_be_made_while_the_one_before_is_heard(growth: float, expected: list[int]) -> None:
-    lengths = [end - start for start, end in pairwise(edges("a" * 300, growth=growth))]
-    assert lengths[: len(expected)] == expected
+@pytest.mark.parametrize("segment", [0, 1])
+def test_a_window_can_be_made_before_its_listener_runs_dry(
+    seconds: float, later: float, segment: int
+) -> None:
+    lengths = lengths_within(seconds, 600, Pace(2.5), segment)
+    assert set(lengths[1:-1]) == {later}
 
 
 def test_no_window_holds_up_the_others_for_long() -> None:
-    line = Line(0, "a" * 300, "af_heart", 1.0)
-    lengths = [end - start for start, end in pairwise(window_edges(line, [3] * 302, CONFIG, Pace(9.0, 50)))]
-    assert max(lengths) <= 50 + MIN_REST_FRAMES
+    assert max(lengths_within(math.inf, 600, Pace(9.0, 40))) <= 40 + MIN_REST_FRAMES
 
 
 def test_a_text_without_spaces_is_cut_all_the_same() -> None:
@@ -99,12 +139,15 @@ def test_a_text_without_spaces_is_cut_all_the_same() -> None:
 
 def test_windows_that_stack_fill_their_shapes() -> None:
     """All but the last: what is left over is made in the next shape that holds it."""
-    line = Line(0, "abcde " * 60, "af_heart", 1.0)
-    all_edges = window_edges(line, [15, *[3] * 360, 12], CONFIG, Pace(2.5, shapes=SHAPES))
-    lengths = [end - start for start, end in pairwise(all_edges)]
+    windows = segment_windows(
+        Line(0, "abcde " * 60, "af_heart", 1.0), [15, *[3] * 360, 12], pace=Pace(2.5, shapes=SHAPES)
+    )
+    taken = [windows.take(seconds) for seconds in (0.0, 0.8, 1.0, 2.0)]
+    taken.extend(windows)
+    lengths = [window.end_frame - window.start_frame for window in taken]
     assert set(lengths[:-1]) <= set(SHAPES)
-    assert len(set(lengths[:-1])) > 1
-    assert shape_of(lengths[-1], SHAPES) >= lengths[-1]
+    assert len(set(lengths[:-1])) > 2
+    assert taken[-1].shape_frames == shape_of(lengths[-1], SHAPES) >= lengths[-1]
 
 
 @pytest.mark.parametrize(
@@ -115,18 +158,13 @@ def test_windows_that_stack_fill_their_shapes() -> None:
     ],
 )
 def test_a_short_rest_joins_the_window_before_it(rest: int, last: list[int]) -> None:
-    assert lengths_in_shapes(32 + 24 + rest, growth=0.1) == last
+    assert lengths_within(0.8, 32 + 24 + rest, Pace(1.0, shapes=SHAPES)) == last
 
 
 def test_but_not_where_that_makes_a_shape_of_twice_the_length() -> None:
-    assert lengths_in_shapes(32 + 80 + 5, growth=3.0) == [32, 80, 5]
-    assert lengths_in_shapes(32 + 80 + 160 + 5, growth=3.0)[-2:] == [160, 5]
-
-
-def lengths_in_shapes(n_frames: int, growth: float) -> list[int]:
-    line = Line(0, "a" * (n_frames - 2), "af_heart", 1.0)
-    result = window_edges(line, [1] * n_frames, CONFIG, Pace(growth, shapes=SHAPES))
-    return [end - start for start, end in pairwise(result)]
+    stacking = Pace(3.0, shapes=SHAPES)
+    assert lengths_within(0.8, 32 + 80 + 5, stacking) == [32, 80, 5]
+    assert lengths_within(9.0, 32 + 160 + 160 + 5, stacking)[-2:] == [160, 5]
 
 
 @pytest.mark.parametrize(("n_frames", "shape"), [(1, 24), (24, 24), (25, 32), (160, 160), (161, 161)])
@@ -152,11 +190,13 @@ def test_windows_tile_what_is_spoken(
 ) -> None:
     n_tokens = len(phonemes) + 2
     durations = data.draw(st.lists(st.integers(1, 50), min_size=n_tokens, max_size=n_tokens))
-    result = window_edges(Line(segment, phonemes, "v", 1.0), durations, config, pace)
+    windows = segment_windows(Line(segment, phonemes, "v", 1.0), durations, config, pace)
+    result = [windows.start_frame]
+    while not windows.is_over:
+        result.append(windows.take(data.draw(st.floats(-10.0, 100.0))).end_frame)
     assert result[-1] == sum(durations)
     assert 0 <= result[0] <= max(0, durations[0] - KEPT_SILENCE_FRAMES)
     lengths = [end - start for start, end in pairwise(result)]
     assert all(length > 0 for length in lengths)
-    if config.first_max_words:
-        longest = MAX_FRAMES if pace.shapes else MAX_FRAMES + SNAP_FRAMES + MIN_REST_FRAMES
-        assert max(lengths) <= longest
+    longest = MAX_FRAMES if pace.shapes else MAX_FRAMES + SNAP_FRAMES + MIN_REST_FRAMES
+    assert max(lengths) <= longest

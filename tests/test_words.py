@@ -35,7 +35,7 @@ def spoken(
 ) -> tuple[Samples, list[WordTime]]:
     (segment,) = g2p.segments(Sentence.at(text), voice[0], 0)
     (prosody,) = exact_kokoro.prosody([Line(0, segment.phonemes, voice, 1.0)])
-    (window,) = exact_kokoro.windows(prosody, listeners=1)
+    (window,) = list(exact_kokoro.windows(prosody))
     (samples,) = exact_kokoro.vocode([window])
     return samples, word_times(segment, prosody.durations_frames.tolist(), window.start_frame, 0.0)
 

@@ -29,7 +29,7 @@ from kokoro_trio.speech import (
     Samples,
     Segment,
     Utterance,
-    Window,
+    Windows,
     WordTime,
 )
 from kokoro_trio.text.segmentation import cut_segments
@@ -124,19 +124,19 @@ class UtteranceStream:
         if silence_before_s:
             self._silences_s[segments[0].index] = silence_before_s
 
-    def _plan(self, windows: Sequence[Window]) -> None:
-        """The windows of the next segment are known, and so is when its words will be heard."""
+    def _plan(self, windows: Windows) -> None:
+        """The prosody of the next segment is known, and so is when its words will be heard."""
         segment = self._segments.popleft()
         self._planned_s += self._silences_s.get(segment.index, 0.0)
-        prosody = windows[0].prosody
+        prosody = windows.prosody
         times = word_times(
             segment,
             prosody.durations_frames.tolist(),
-            windows[0].start_frame,
+            windows.start_frame,
             self._planned_s,
             prosody.line.speed,
         )
-        self._planned_s += sum(window.seconds for window in windows)
+        self._planned_s += windows.seconds
         with suppress(trio.BrokenResourceError):  # Nobody listens to them any more.
             self._send_words.send_nowait(times)
 
@@ -360,7 +360,7 @@ class Engine:
                 self._retry_or_fail(step, error)
         self._go_on()
 
-    def _plan(self, step: Step, windows: Sequence[Sequence[Window]]) -> None:
+    def _plan(self, step: Step, windows: Sequence[Windows]) -> None:
         self._scheduler.complete_prosody(step, windows)
         for job, its_windows in zip(step.jobs, windows, strict=True):
             if not job.is_abandoned:

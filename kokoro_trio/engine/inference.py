@@ -17,14 +17,14 @@ from attrs import field, frozen
 from kokoro_trio.engine.heap import Heap
 from kokoro_trio.engine.scheduler import Step, StepKind
 from kokoro_trio.model.synthesizer import Synthesizer
-from kokoro_trio.speech import Samples, Window
+from kokoro_trio.speech import Samples, Windows
 
 
 @frozen
 class ProsodyMade:
-    """For each job of the step, the windows its segment is to be vocoded in."""
+    """For each job of the step, its segment to be vocoded."""
 
-    windows: Sequence[Sequence[Window]]
+    windows: Sequence[Windows]
 
 
 @frozen
@@ -133,9 +133,7 @@ def run_step(synthesizer: Synthesizer, step: Step) -> Outcome:
     """What came of a step; a fault of the model costs the jobs of this step and no other."""
     try:
         if step.kind is StepKind.PROSODY:
-            return ProsodyMade(
-                [synthesizer.windows(p, step.listeners) for p in synthesizer.prosody(step.lines)]
-            )
+            return ProsodyMade([synthesizer.windows(each) for each in synthesizer.prosody(step.lines)])
         return SoundMade(synthesizer.vocode(step.windows))
     except Exception as error:
         return StepFailed(error)

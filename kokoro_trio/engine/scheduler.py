@@ -14,6 +14,7 @@ A job that is `max_ahead_s` ahead of what its consumer has taken gets no step, n
 first of a session where they are so all together: bounded memory, bounded waste.
 """
 
+import math
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
 from enum import Enum
@@ -21,7 +22,7 @@ from enum import Enum
 from attrs import define, field, frozen
 
 from kokoro_trio.model.batching import token_bucket
-from kokoro_trio.speech import Line, Window
+from kokoro_trio.speech import Line, Window, Windows
 
 N_PADDING_TOKENS = 2
 
@@ -44,7 +45,8 @@ class Job:
     is_abandoned: bool = False
     """Nothing more is to be made, whatever a step in flight still brings."""
     lines: deque[Line] = field(factory=deque)
-    windows: deque[Window] = field(factory=deque)
+    windows: deque[Windows] = field(factory=deque)
+    """What is to be vocoded: of each segment whose prosody is made, the rest."""
     made_s: float = 0.0
     taken_s: float = 0.0
 
@@ -68,14 +70,12 @@ class Step:
     jobs: tuple[Job, ...]
     lines: tuple[Line, ...] = ()
     windows: tuple[Window, ...] = ()
-    listeners: int = 1
-    """How many utterances are being made side by side."""
 
     def singly(self) -> "list[Step]":
         """The same work as steps of one job each."""
         if self.kind is StepKind.PROSODY:
             pairs = zip(self.jobs, self.lines, strict=True)
-            return [Step(self.kind, (job,), lines=(line,), listeners=self.listeners) for job, line in pairs]
+            return [Step(self.kind, (job,), lines=(line,)) for job, line in pairs]
         return [
             Step(self.kind, (job,), windows=(window,))
             for job, window in zip(self.jobs, self.windows, strict=True)
@@ -250,18 +250,23 @@ class Scheduler:
         )
         if not ready:
             return None
-        jobs = [job for job in ready if _shape(job) == _shape(ready[0])][: self.max_batch]
-        step = self._take(jobs)
+        # Each listener has a turn before the one who is served first runs dry.
+        n_turns = math.ceil(max(1, self._n_slots_held(self._active)) / self.max_batch)
+        within_s = [max(0.0, self._listeners[job.session].slack_s(now)) / n_turns for job in ready]
+        shapes = list(map(_shape, ready, within_s))
+        batch = [n for n, shape in enumerate(shapes) if shape == shapes[0]][: self.max_batch]
+        jobs = [ready[n] for n in batch]
+        step = _taken(jobs, [within_s[n] for n in batch])
         for job in jobs:
             self._listeners[job.session].last_served = self._n_served
         self._n_served += 1
         return step
 
-    def complete_prosody(self, step: Step, windows: Sequence[Sequence[Window]]) -> None:
+    def complete_prosody(self, step: Step, windows: Sequence[Windows]) -> None:
         for job, its_windows in zip(step.jobs, windows, strict=True):
             job.in_step = False
             if not job.is_abandoned:
-                job.windows.extend(its_windows)
+                job.windows.append(its_windows)
 
     def complete_failed(self, step: Step) -> None:
         """The step brought nothing: its jobs are abandoned."""
@@ -318,18 +323,25 @@ class Scheduler:
         has_enough = slack_s >= self._max_ahead_s and job is listener.jobs[0]
         return (3 if has_enough else 1, slack_s, job.number)
 
-    def _take(self, jobs: Sequence[Job]) -> Step:
-        for job in jobs:
-            job.in_step = True
-        if jobs[0].next_kind is StepKind.PROSODY:
-            lines = tuple(job.lines.popleft() for job in jobs)
-            listeners = max(1, self._n_slots_held(self._active))
-            return Step(StepKind.PROSODY, tuple(jobs), lines=lines, listeners=listeners)
-        return Step(StepKind.VOCODE, tuple(jobs), windows=tuple(job.windows.popleft() for job in jobs))
 
-
-def _shape(job: Job) -> tuple[StepKind, int | Job]:
+def _shape(job: Job, within_s: float) -> tuple[StepKind, int | Job]:
     """Windows of one shape stack into one batch, and lines of about one length. Whole segments do not."""
     if job.windows:
-        return (StepKind.VOCODE, job.windows[0].shape_frames or job)
+        return (StepKind.VOCODE, job.windows[0].next(within_s).shape_frames or job)
     return (StepKind.PROSODY, token_bucket(len(job.lines[0].phonemes) + N_PADDING_TOKENS))
+
+
+def _taken(jobs: Sequence[Job], within_s: Sequence[float]) -> Step:
+    """`within_s`: for each job, how long its next window may take."""
+    for job in jobs:
+        job.in_step = True
+    if jobs[0].next_kind is StepKind.PROSODY:
+        return Step(StepKind.PROSODY, tuple(jobs), lines=tuple(job.lines.popleft() for job in jobs))
+    return Step(StepKind.VOCODE, tuple(jobs), windows=tuple(map(_cut, jobs, within_s)))
+
+
+def _cut(job: Job, within_s: float) -> Window:
+    window = job.windows[0].take(within_s)
+    if job.windows[0].is_over:
+        job.windows.popleft()
+    return window

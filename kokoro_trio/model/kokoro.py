@@ -4,7 +4,6 @@ import math
 import timeit
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import pairwise
 
 import numpy as np
 import structlog
@@ -43,8 +42,7 @@ from kokoro_trio.model.windowing import (
     MIN_FIRST_FRAMES,
     SHAPES,
     Pace,
-    shape_of,
-    window_edges,
+    SegmentWindows,
 )
 from kokoro_trio.speech import (
     FRAME_SAMPLES,
@@ -54,6 +52,7 @@ from kokoro_trio.speech import (
     Prosody,
     Samples,
     Window,
+    Windows,
 )
 
 log = structlog.get_logger()
@@ -62,8 +61,8 @@ WARM_UP_PHONEMES = "ðə kwˈɪk bɹˈWn fˈɑks ʤˈʌmps ˈOvəɹ ðə lˈAzi 
 WARM_UP_REPEATS = (1, 2, 3)
 """From a short sentence to a long one: torch picks its kernels by shape the first time it sees one."""
 GROWTH_MARGIN = 0.6
-"""The part of the time that a window is heard for in which the next should be made: other listeners,
-and the prosody of the next sentence, want the rest."""
+"""The part of a listener's slack in which the next window should be made: the prosody of the next sentence
+wants the rest."""
 MAX_STEP_S = 0.5
 """What a newcomer, or the engine after a cancel, waits at most for a window in flight to be done."""
 MAX_WHOLE_STEP_S = 1.0
@@ -231,7 +230,7 @@ class KokoroSynthesizer:
                 affine = sounding.affine or affine or self._affine_of_whole(prosody)
                 # The statistics of another line do not change how fast windows are made.
                 prosody = evolve(prosody, features=evolve(sounding, affine=affine))
-            for window in self.windows(prosody, listeners=1):
+            for window in self.windows(prosody):
                 length = window.shape_frames or window.end_frame - window.start_frame
                 if length not in lengths:
                     lengths.add(length)
@@ -323,18 +322,14 @@ class KokoroSynthesizer:
             for line, features, sounding in zip(lines, segments, soundings, strict=True)
         ]
 
-    def windows(self, prosody: Prosody, listeners: int) -> list[Window]:
-        return self._windows(prosody, self._pace.growth / listeners)
-
-    def _windows(self, prosody: Prosody, growth: float) -> list[Window]:
-        durations = prosody.durations_frames.tolist()
+    def windows(self, prosody: Prosody) -> Windows:
         shapes = SHAPES if self._max_batch > 1 or self._runner else ()
-        edges = window_edges(
-            prosody.line, durations, self._config, evolve(self._pace, growth=growth, shapes=shapes)
+        return SegmentWindows.of(
+            prosody,
+            self._config,
+            evolve(self._pace, shapes=shapes),
+            is_whole=self.is_vocoded_whole(prosody),
         )
-        if self.is_vocoded_whole(prosody):
-            return [Window(prosody, edges[0], edges[-1], shape_frames=None)]
-        return [Window(prosody, start, end, shape_of(end - start, shapes)) for start, end in pairwise(edges)]
 
     @torch.inference_mode()
     def vocode(self, windows: Sequence[Window]) -> list[Samples]:
@@ -365,7 +360,7 @@ class KokoroSynthesizer:
         (prosody,) = self._prosody([line], predictor)
         if self.is_vocoded_whole(prosody):
             return None
-        windows = self._windows(prosody, growth=MAX_FRAMES)
+        windows = list(self.windows(prosody))
         made = np.concatenate([self.vocode([window])[0] for window in windows])
         exact = self.vocode_exactly(prosody)[windows[0].start_frame * FRAME_SAMPLES :]
         return log_spectral_distance_db(made, exact)

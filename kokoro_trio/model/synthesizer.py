@@ -3,12 +3,13 @@
 Both halves of a synthesizer are called from one thread only, the engine's inference thread.
 """
 
+import math
 import string
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from attrs import frozen
+from attrs import define, frozen
 
 from kokoro_trio.speech import (
     FRAME_SAMPLES,
@@ -18,6 +19,7 @@ from kokoro_trio.speech import (
     Prosody,
     Samples,
     Window,
+    Windows,
 )
 
 
@@ -75,14 +77,26 @@ class Synthesizer(Protocol):
     def prosody(self, lines: Sequence[Line]) -> list[Prosody]:
         """Durations and features of each line, in order."""
 
-    def windows(self, prosody: Prosody, listeners: int) -> list[Window]:
+    def windows(self, prosody: Prosody) -> Windows:
         """The windows that `prosody` is to be vocoded in: in order, without gaps.
 
-        `listeners` share the synthesizer now: the more, the shorter a window must be to be in time.
+        Any thread may take them.
         """
 
     def vocode(self, windows: Sequence[Window]) -> list[Samples]:
         """The samples of each window, in order: float32, shape (window.n_samples,)."""
+
+
+@define(eq=False)
+class EqualWindows(Windows):
+    """Of `length` frames each, however much time there is; the last may be shorter."""
+
+    length: int
+
+    def next(self, within_s: float = math.inf) -> Window:
+        return Window(
+            self.prosody, self.start_frame, min(self.start_frame + self.length, self.prosody.n_frames)
+        )
 
 
 @frozen
@@ -118,9 +132,8 @@ class ToneSynthesizer:
     def prosody(self, lines: Sequence[Line]) -> list[Prosody]:
         return [self._prosody(line) for line in lines]
 
-    def windows(self, prosody: Prosody, listeners: int) -> list[Window]:
-        edges = range(0, prosody.n_frames, self.window_frames)
-        return [Window(prosody, start, min(start + self.window_frames, prosody.n_frames)) for start in edges]
+    def windows(self, prosody: Prosody) -> Windows:
+        return EqualWindows(prosody, 0, self.window_frames)
 
     def vocode(self, windows: Sequence[Window]) -> list[Samples]:
         return [self._tones(window) for window in windows]

@@ -1,18 +1,20 @@
 """Where a segment is cut into windows. Pure: phonemes and durations in, frames out.
 
 With the vocoder's statistics predicted, sound is the same wherever the edges lie; they are a matter of
-latency and cost. So the first window is short, and each later one as long as can be made while the one
-before it is heard, because each costs its context besides. Edges lie between words where that is near.
+latency and cost. So the first window that somebody waits for is short, and each later one as long as can be
+made before its listener runs dry, because each costs its context besides. Edges lie between words where that
+is near.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import accumulate
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 from attrs.validators import ge
 
 from kokoro_trio.config import WindowConfig
-from kokoro_trio.speech import Line
+from kokoro_trio.speech import FRAME_SECONDS, Prosody, Window, Windows
 
 CONTEXT_FRAMES = 5
 """What the vocoder's first stage needs to see on each side of a window. Error at 5: 1e-7 of the signal; at
@@ -21,8 +23,8 @@ CONTEXT_COST_FRAMES = 3
 """What that costs, in frames that go the whole way: the later, dearer stage needs less of it."""
 MIN_FIRST_FRAMES, MAX_FIRST_FRAMES = 24, 32
 """0.6 to 0.8 s, however short or long the words are that the first window is to hold."""
-LATER_SEGMENT_FRAMES = 80
-"""The first window of a later sentence: somebody is being heard meanwhile."""
+LATE_FRAMES = 48
+"""1.2 s: of a later window whose listener runs dry however short it is."""
 MAX_FRAMES = 160
 SHAPES = (MIN_FIRST_FRAMES, MAX_FIRST_FRAMES, 48, 80, MAX_FRAMES)
 """The lengths of windows that are made side by side: only what is of one length can be."""
@@ -48,31 +50,55 @@ KEPT_SILENCE_FRAMES = 3
 """Of the silence before the first word. The model predicts 10 to 19 frames, and nobody hears them."""
 
 
-def window_edges(line: Line, durations_frames: Sequence[int], config: WindowConfig, pace: Pace) -> list[int]:
-    """The edges of the windows, in frames: window n lies between edge n and edge n + 1.
+@define(eq=False)
+class SegmentWindows(Windows):
+    """Those of one segment, see `of`."""
 
-    `durations_frames` has one entry for each phoneme and one for the padding at each end. Only the first
-    segment of an utterance begins with a short window. Its leading silence is left out, and so is that of a
-    segment that continues a sentence: before the others it is the pause between two sentences.
-    """
-    ends = list(accumulate(durations_frames))
-    n_frames = ends[-1]
-    is_first = line.segment == 0
-    trims = (is_first or line.is_continued) and config.trims_leading_silence
-    start = max(0, durations_frames[0] - KEPT_SILENCE_FRAMES) if trims else 0
-    if config.first_max_words == 0:
-        return [start, n_frames]
-    word_ends = [ends[n] for n, phoneme in enumerate(line.phonemes) if phoneme == " "]
-    if is_first:
-        frames = _first_frames(line.phonemes, ends, start, config)
-        edges = [start, start + shape_of(frames, pace.shapes)]
-    else:
-        edges = [start, _later_edge(start, min(LATER_SEGMENT_FRAMES, pace.max_frames), word_ends, pace)]
-    while edges[-1] < n_frames:
-        makeable = round(pace.growth * (edges[-1] - edges[-2])) - 2 * CONTEXT_COST_FRAMES
-        length = max(MIN_FIRST_FRAMES, min(makeable, pace.max_frames))
-        edges.append(_later_edge(edges[-1], length, word_ends, pace))
-    return _closed(edges, n_frames, pace.shapes)
+    _pace: Pace
+    _first_frames: int
+    """0 where somebody hears the segment before meanwhile."""
+    _word_ends: Sequence[int]
+    _is_whole: bool
+
+    @classmethod
+    def of(
+        cls, prosody: Prosody, config: WindowConfig, pace: Pace, *, is_whole: bool = False
+    ) -> "SegmentWindows":
+        """`is_whole`: all of it is one window.
+
+        The leading silence of an utterance is left out, and so is that of a segment that continues a
+        sentence: before the others it is the pause between two sentences.
+        """
+        line, durations = prosody.line, prosody.durations_frames.tolist()
+        ends = list(accumulate(durations))
+        is_first = line.segment == 0
+        trims = (is_first or line.is_continued) and config.trims_leading_silence
+        start = max(0, durations[0] - KEPT_SILENCE_FRAMES) if trims else 0
+        first_frames = _first_frames(line.phonemes, ends, start, config) if is_first else 0
+        word_ends = [ends[n] for n, phoneme in enumerate(line.phonemes) if phoneme == " "]
+        return cls(prosody, start, pace, first_frames, word_ends, is_whole)
+
+    def next(self, within_s: float = math.inf) -> Window:
+        start, n_frames, shapes = self.start_frame, self.prosody.n_frames, self._pace.shapes
+        if self._is_whole:
+            return Window(self.prosody, start, n_frames, shape_frames=None)
+        end = min(self._edge(within_s), n_frames)
+        if n_frames - end < MIN_REST_FRAMES and _may_join(start, end, n_frames, shapes):
+            end = n_frames
+        return Window(self.prosody, start, end, shape_of(end - start, shapes))
+
+    def take(self, within_s: float = math.inf) -> Window:
+        window = super().take(within_s)
+        self._first_frames = 0
+        return window
+
+    def _edge(self, within_s: float) -> int:
+        pace = self._pace
+        makeable = max(0.0, pace.growth * within_s / FRAME_SECONDS - 2 * CONTEXT_COST_FRAMES)
+        if makeable < self._first_frames:
+            return self.start_frame + shape_of(self._first_frames, pace.shapes)
+        length = makeable if makeable >= MIN_FIRST_FRAMES else LATE_FRAMES
+        return _later_edge(self.start_frame, round(min(length, pace.max_frames)), self._word_ends, pace)
 
 
 def shape_of(n_frames: int, shapes: Sequence[int]) -> int:
@@ -105,14 +131,6 @@ def _later_edge(start: int, n_frames: int, word_ends: Sequence[int], pace: Pace)
 def _snapped(edge: int, word_ends: Sequence[int]) -> int:
     nearest = min(word_ends, key=lambda end: abs(end - edge), default=edge)
     return nearest if abs(nearest - edge) <= SNAP_FRAMES else edge
-
-
-def _closed(edges: Sequence[int], n_frames: int, shapes: Sequence[int]) -> list[int]:
-    """The last edge is the end of the segment; a short rest joins the window before it."""
-    *before, last = [edges[0], *(edge for edge in edges[1:] if edge < n_frames)]
-    if before and n_frames - last < MIN_REST_FRAMES and _may_join(before[-1], last, n_frames, shapes):
-        return [*before, n_frames]
-    return [*before, last, n_frames]
 
 
 def _may_join(start: int, edge: int, end: int, shapes: Sequence[int]) -> bool:
