@@ -301,6 +301,13 @@ class TestWindows:
             (alone,) = windowed.vocode([Window(window.prosody, window.start_frame, window.end_frame)])
             np.testing.assert_allclose(samples, alone, atol=1e-5)
 
+    def test_one_of_a_batch_does_not_keep_the_memory_of_the_others(self, stacking: KokoroSynthesizer) -> None:
+        long, short = stacking.prosody([Line(0, text, "af_heart", 1.0) for text in (LONGER, TEXT)])
+        for tensor in (short.features.material.decoded, short.features.material.source):
+            assert tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+        made = stacking.vocode([stacking.windows(prosody).next(0.0) for prosody in (long, short)])
+        assert [samples.base for samples in made] == [None, None]
+
     def test_windows_come_out_of_graphs_as_alone(
         self, windowed: KokoroSynthesizer, replaying: KokoroSynthesizer
     ) -> None:

@@ -381,7 +381,7 @@ class KokoroSynthesizer:
     ) -> list[_Sounding]:
         sources = self._source.spectra([each.f0_hz for each in segments])
         soundings = [
-            _Sounding(Material(each.decoded, source, each.decoder_style), None, math.inf)
+            _Sounding(Material(_kept(each.decoded), _kept(source), each.decoder_style), None, math.inf)
             for each, source in zip(segments, sources, strict=True)
         ]
         if predictor is None or self._config.first_max_words == 0:
@@ -413,8 +413,9 @@ class KokoroSynthesizer:
             (window.start_frame - start) * FRAME_SAMPLES
             for window, start in zip(windows, starts, strict=True)
         ]
+        # A slow listener's samples must not keep those of the whole batch in memory.
         return [
-            row[first : first + window.n_samples]
+            np.array(row[first : first + window.n_samples])
             for row, first, window in zip(samples, firsts, windows, strict=True)
         ]
 
@@ -458,6 +459,11 @@ def batch_of(max_batch: int, gain: float, window_s: float) -> int:
     if gain < MIN_BATCH_GAIN:
         return 1
     return max(1, min(max_batch, int(MAX_STEP_S * gain / window_s)))
+
+
+def _kept(row: Tensor) -> Tensor:
+    """A row of a batch, without the memory of the others: a segment may wait for minutes."""
+    return row if row.numel() * row.element_size() == row.untyped_storage().nbytes() else row.clone()
 
 
 def _durations_of(line: Line, features: SegmentFeatures) -> NDArray[np.int64]:
