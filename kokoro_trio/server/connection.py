@@ -4,13 +4,16 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Protocol
 
 import trio
 import trio_websocket
 from attrs import define
+
+from kokoro_trio.server.peer import drop_late_replies, send_ping, wait_until_silent
 
 _LINGER_AND_RESET = struct.pack("ii", 1, 0)
 _DISCARD_BYTES = 65_536
@@ -61,6 +64,7 @@ class DeadlineStream(trio.abc.HalfCloseableStream):
         self._writable = select.poll()
         self._writable.register(stream.socket.fileno(), select.POLLOUT)
         self._sending = trio.StrictFIFOLock()
+        self.pending_read: object | None = None
         self.last_words: Callable[[], bytes] = bytes
         """Asked for what is still to be sent before the stream is closed."""
 
@@ -87,7 +91,11 @@ class DeadlineStream(trio.abc.HalfCloseableStream):
             data, self._already_read = self._already_read[:n_bytes], self._already_read[n_bytes:]
             await trio.lowlevel.checkpoint()
             return data
-        return await self.stream.receive_some(max_bytes)
+        self.pending_read = object()
+        try:
+            return await self.stream.receive_some(max_bytes)
+        finally:
+            self.pending_read = None
 
     async def send_eof(self) -> None:
         # hypercorn says it, before it closes, from inside a scope that quart has just cancelled: unshielded,
@@ -159,13 +167,13 @@ class WebSocket:
 
     _websocket: trio_websocket.WebSocketConnection
     _stream: DeadlineStream
-    _is_receiving: bool = False
 
     @property
     def is_congested(self) -> bool:
         return self._stream.is_congested
 
     def __attrs_post_init__(self) -> None:
+        drop_late_replies(self._websocket)
         self._stream.last_words = self._complaint
 
     def _complaint(self) -> bytes:
@@ -176,21 +184,11 @@ class WebSocket:
         return _CLOSE_FRAME.pack(0x88, 2, reason.code)
 
     async def receive(self) -> str | bytes:
-        self._is_receiving = True
-        try:
+        with _raising_connection_gone():
             return await self._websocket.get_message()
-        except trio_websocket.ConnectionClosed as closed:
-            raise ConnectionGone(str(closed.reason)) from closed
-        finally:
-            self._is_receiving = False
 
     async def send(self, message: str | bytes) -> None:
-        # Half a message breaks the framing for good, so a write is finished; the stream bounds it.
-        with trio.CancelScope(shield=True):
-            try:
-                await self._websocket.send_message(message)
-            except trio_websocket.ConnectionClosed as closed:
-                raise ConnectionGone(str(closed.reason)) from closed
+        await self._write(partial(self._websocket.send_message, message))
 
     async def send_many(self, messages: Sequence[str | bytes]) -> None:
         """In one write: trio-websocket takes four locks and a system call for each, which at hundreds of
@@ -211,16 +209,21 @@ class WebSocket:
             await self._websocket.aclose(code, reason)
 
     async def keep_alive(self, interval_s: float, timeout_s: float) -> None:
-        """Pings until the connection is gone, and drops it when a ping is not answered in time."""
-        while True:
-            await trio.sleep(interval_s)
-            with trio.move_on_after(timeout_s):
-                try:
-                    await self._websocket.ping()
-                except trio_websocket.ConnectionClosed:
-                    return
-                continue
-            # A pong waits behind messages that the session has not taken yet: then it says nothing.
-            if self._is_receiving:
-                await self._stream.abort()
-                return
+        """Pings until the connection is gone, and drops it when the peer stays silent after a ping."""
+        ping = partial(self._write, partial(send_ping, self._websocket))
+        with suppress(ConnectionGone):
+            await wait_until_silent(self._stream, ping, interval_s, timeout_s)
+            await self._stream.abort()
+
+    async def _write(self, write: Callable[[], Awaitable[None]]) -> None:
+        # Half a frame breaks the framing for good, so a write is finished; the stream bounds it.
+        with trio.CancelScope(shield=True), _raising_connection_gone():
+            await write()
+
+
+@contextmanager
+def _raising_connection_gone() -> Iterator[None]:
+    try:
+        yield
+    except trio_websocket.ConnectionClosed as closed:
+        raise ConnectionGone(str(closed.reason)) from closed
