@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from itertools import cycle, islice
 from typing import Any
-from urllib.parse import urlencode
 
 import trio
 import trio_websocket
@@ -28,6 +27,7 @@ from kokoro_trio.client import (
     Session,
     Speech,
     Stream,
+    authorization,
     connect_with,
     open_nursery_of_plain_errors,
 )
@@ -349,7 +349,6 @@ async def raw_websocket(
 ) -> AsyncIterator[trio_websocket.WebSocketConnection]:
     """A connection that is reset at the end of the block, and that is read no faster than its messages are
     taken. Raises `ConnectFailed`, `HandshakeRejected`, and `ConnectionLost` as the block finds out."""
-    query = f"?{urlencode({'api_key': options.api_key})}" if options.api_key else ""
     try:
         stream = await _open_stream(options, has_small_buffers)
     except OSError as error:
@@ -358,7 +357,11 @@ async def raw_websocket(
         async with open_nursery_of_plain_errors() as nursery:
             with trio.fail_after(CONNECT_TIMEOUT_S):
                 websocket = await trio_websocket.wrap_client_stream(
-                    nursery, stream, f"{options.host}:{options.port}", WEBSOCKET_PATH + query
+                    nursery,
+                    stream,
+                    f"{options.host}:{options.port}",
+                    WEBSOCKET_PATH,
+                    extra_headers=authorization(options.api_key),
                 )
             yield websocket
             nursery.cancel_scope.cancel()

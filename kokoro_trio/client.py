@@ -19,13 +19,14 @@ import wave
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import cast
-from urllib.parse import urlencode
+from urllib.parse import quote
 
 import numpy as np
 import trio
 import trio_websocket
+import wsproto
 from attrs import define, frozen
 from numpy.typing import NDArray
 
@@ -54,16 +55,21 @@ from kokoro_trio.server.messages import (
     encode,
     untag,
 )
+from kokoro_trio.server.peer import drop_late_replies, send_ping, wait_until_silent
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 
 CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
 SEND_TIMEOUT_S = 5.0
+PING_INTERVAL_S = 20.0
+"""Twice that until a server is found dead: what a caller can bear, and below the minute of most routers."""
 MAX_MESSAGE_BYTES = 2**24
 """Above the largest binary frame that a server can be set to send (`WS_BUFFER_BYTES`, 10 MB)."""
 RECEIVE_BYTES = 2**16
 """A second and more of audio for each read; trio-websocket's 4 KiB would be 80 ms."""
 CLOSE_PROTOCOL_ERROR, CLOSE_ABNORMAL = 1002, 1006
+URL_CHARACTERS = "%/:?#[]@!$&'()*+,;=~"
+"""Those of a path and its query that stay as they are; letters and digits do anyhow."""
 KEPT_STRAYS = 100
 
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
@@ -138,20 +144,24 @@ async def connect(
     tls: bool | ssl.SSLContext = False,
     path: str = WEBSOCKET_PATH,
     timeout_s: float = CONNECT_TIMEOUT_S,
+    ping_interval_s: float = PING_INTERVAL_S,
 ) -> AsyncIterator["Session"]:
     """A connection for as long as the block runs; what is outstanding at its end is dropped.
 
-    `timeout_s` holds for reaching the server, and again for the handshake. `tls` may be a context for
-    certificates that the system does not know. Raises `ConnectFailed` and `HandshakeRejected`;
-    `ConnectionLost` comes later, from whoever then waits for the server.
+    `timeout_s` holds for reaching the server, again for the handshake, and for the answer to `start`.
+    The client pings every `ping_interval_s`; a server that sends nothing for as long after a ping is
+    taken for dead, and the connection for lost. `tls` may be a context for certificates that the system
+    does not know. Raises `ConnectFailed` and `HandshakeRejected`, and ValueError for an `api_key` that no
+    header can hold; `ConnectionLost` comes later, from whatever then waits for the server.
     """
-    stream = await _open_stream(host, port, tls, timeout_s)
-    async with stream, open_nursery_of_plain_errors() as nursery:
-        # In the URL, and not in a header: the one way that every server of this protocol takes the key.
-        resource = f"{path}?{urlencode({'api_key': api_key})}" if api_key else path
-        websocket = await _shake_hands(nursery, stream, (host, port), resource, timeout_s)
-        session = Session(websocket)
+    headers = authorization(api_key)
+    tcp_stream = await _open_stream(host, port, tls, timeout_s)
+    async with tcp_stream, open_nursery_of_plain_errors() as nursery:
+        stream = _WatchedStream(tcp_stream)
+        websocket = await _shake_hands(nursery, stream, (host, port), path, headers, timeout_s)
+        session = Session(websocket, timeout_s)
         nursery.start_soon(session._receive_until_lost)
+        nursery.start_soon(session._watch, stream, ping_interval_s)
         try:
             yield session
         finally:
@@ -170,6 +180,8 @@ async def _open_stream(host: str, port: int, tls: bool | ssl.SSLContext, timeout
         raise ConnectFailed(host, port, f"no answer{over} within {timeout_s:g} s") from None
     except OSError as error:
         raise ConnectFailed(host, port, "nobody listens there, or it cannot be reached") from error
+    except UnicodeError as error:
+        raise ConnectFailed(host, port, f"this is no host name: {error}") from error
     except trio.BrokenResourceError as error:
         raise ConnectFailed(host, port, f"no TLS: {error.__cause__ or 'it hung up'}") from error
 
@@ -187,25 +199,39 @@ async def _secure(
     return secured
 
 
+def authorization(api_key: str | None) -> list[tuple[bytes, bytes]]:
+    """The header that carries the key; a URL would end up in the logs of proxies. Raises ValueError."""
+    key = (api_key or "").strip()
+    if not key.isprintable():
+        raise ValueError("the API key holds control characters")
+    return [(b"Authorization", b"Bearer " + key.encode())] if key else []
+
+
 async def _shake_hands(
     nursery: trio.Nursery,
-    stream: Stream,
+    stream: "_WatchedStream",
     address: tuple[str, int],
-    resource: str,
+    path: str,
+    headers: list[tuple[bytes, bytes]],
     timeout_s: float,
 ) -> trio_websocket.WebSocketConnection:
     host, port = address
+    websocket = trio_websocket.WebSocketConnection(
+        stream,
+        wsproto.WSConnection(wsproto.ConnectionType.CLIENT),
+        host=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        path=quote(path, safe=URL_CHARACTERS),
+        client_extra_headers=headers,
+        max_message_size=MAX_MESSAGE_BYTES,
+        receive_buffer_size=RECEIVE_BYTES,
+    )
+    drop_late_replies(websocket)
     with trio.move_on_after(timeout_s) as scope:
-        watched = _WatchedStream(stream, scope.cancel)
-        return await trio_websocket.wrap_client_stream(
-            nursery,
-            cast("trio.SocketStream", watched),  # Whatever sends and receives will do.
-            f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-            resource,
-            max_message_size=MAX_MESSAGE_BYTES,
-            receive_buffer_size=RECEIVE_BYTES,
-        )
-    if watched.has_ended:
+        stream.on_end = scope.cancel
+        nursery.start_soon(websocket._reader_task)
+        await websocket._open_handshake.wait()
+        return websocket
+    if stream.has_ended:
         raise ConnectFailed(host, port, "it hung up before it had answered as a WebSocket server")
     raise ConnectFailed(host, port, f"it did not answer as a WebSocket server within {timeout_s:g} s")
 
@@ -213,14 +239,19 @@ async def _shake_hands(
 class _WatchedStream(trio.abc.Stream):
     """Tells when nothing more can come: in its handshake trio-websocket would go on waiting for it."""
 
-    def __init__(self, stream: Stream, on_end: Callable[[], None]) -> None:
+    def __init__(self, stream: Stream) -> None:
         self.has_ended = False
+        self.on_end: Callable[[], None] = lambda: None
+        self.pending_read: object | None = None
         self._stream = stream
-        self._on_end = on_end
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        with self._watched():
-            data = bytes(await self._stream.receive_some(max_bytes))
+        self.pending_read = object()
+        try:
+            with self._watched():
+                data = bytes(await self._stream.receive_some(max_bytes))
+        finally:
+            self.pending_read = None
         if not data:
             self._end()
         return data
@@ -245,7 +276,7 @@ class _WatchedStream(trio.abc.Stream):
 
     def _end(self) -> None:
         self.has_ended = True
-        self._on_end()
+        self.on_end()
 
 
 @asynccontextmanager
@@ -294,10 +325,11 @@ class Session:
     audio: 1 at most, the primer.
     """
 
-    def __init__(self, websocket: trio_websocket.WebSocketConnection) -> None:
+    def __init__(self, websocket: trio_websocket.WebSocketConnection, start_timeout_s: float) -> None:
         self.strays: deque[SpeechMessage] = deque(maxlen=KEPT_STRAYS)
         self.n_stray_frames = 0
         self._websocket = websocket
+        self._start_timeout_s = start_timeout_s
         self._outstanding: dict[str, Speech] = {}
         self._speaking: Speech | None = None
         self._starts: deque[trio.MemorySendChannel[Started | ClientError]] = deque()
@@ -335,10 +367,12 @@ class Session:
                 framing=framing,
             )
         )
-        answer = await receive.receive()
-        if isinstance(answer, ClientError):
-            raise answer
-        return answer
+        with trio.move_on_after(self._start_timeout_s):
+            answer = await receive.receive()
+            if isinstance(answer, ClientError):
+                raise answer
+            return answer
+        raise await self._drop(f"the server did not answer `start` within {self._start_timeout_s:g} s")
 
     @asynccontextmanager
     async def speak(
@@ -356,6 +390,8 @@ class Session:
         to 2.0, `language` a tag like "en-GB". Raises `ConnectionLost`, and ValueError for a `request_id`
         that is still outstanding; that the server refuses the request is learnt from the speech.
         """
+        if self._lost is not None:
+            raise self._lost
         request_id = request_id or uuid.uuid4().hex
         if request_id in self._outstanding:
             raise ValueError(f"request {request_id!r} is still outstanding")
@@ -383,17 +419,25 @@ class Session:
     async def _send(self, message: ClientMessage) -> None:
         if self._lost is not None:
             raise self._lost
-        # Half a message would break the framing of all that follow, so a write is finished even where
+        await self._write(partial(self._websocket.send_message, encode(message)))
+
+    async def _write(self, write: Callable[[], Awaitable[None]]) -> None:
+        # Half a frame would break the framing of all that follow, so a write is finished even where
         # its task was cancelled; where that takes too long, there is nothing left to save.
         with trio.move_on_after(SEND_TIMEOUT_S, shield=True):
             try:
-                await self._websocket.send_message(encode(message))
+                await write()
             except trio_websocket.ConnectionClosed as closed:
                 raise _loss(closed) from closed
             return
-        lost = ConnectionLost(CLOSE_ABNORMAL, "the server does not read")
-        await self._drop(lost)
-        raise lost
+        raise await self._drop("the server does not read")
+
+    async def _watch(self, stream: _WatchedStream, ping_interval_s: float) -> None:
+        """Ends a connection whose server is gone without a word."""
+        ping = partial(self._write, partial(send_ping, self._websocket))
+        with suppress(ConnectionLost):
+            await wait_until_silent(stream, ping, ping_interval_s, ping_interval_s)
+            await self._drop(f"the server has been silent for {ping_interval_s:g} s after a ping")
 
     # What the server says.
 
@@ -405,7 +449,7 @@ class Session:
         except trio_websocket.ConnectionClosed as closed:
             self._lose(_loss(closed))
         except (BadJson, BadMessage) as error:
-            await self._drop(ConnectionLost(CLOSE_PROTOCOL_ERROR, f"the server broke the protocol: {error}"))
+            await self._drop(f"the server broke the protocol: {error}", CLOSE_PROTOCOL_ERROR)
 
     def _take(self, frame: str | bytes, at: float) -> None:
         if isinstance(frame, str):
@@ -472,9 +516,12 @@ class Session:
         self._outstanding.clear()
         self._speaking = None
 
-    async def _drop(self, error: ConnectionLost) -> None:
-        self._lose(error)
+    async def _drop(self, reason: str, code: int = CLOSE_ABNORMAL) -> ConnectionLost:
+        """Returns how the connection ended, which may have been before."""
+        self._lose(ConnectionLost(code, reason))
         await trio.aclose_forcefully(self._websocket)
+        assert self._lost is not None
+        return self._lost
 
 
 def _failure(error: Error) -> RequestFailed:

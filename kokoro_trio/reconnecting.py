@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from kokoro_trio import client
 from kokoro_trio.client import (
     CONNECT_TIMEOUT_S,
+    PING_INTERVAL_S,
     ClientError,
     ConnectFailed,
     ConnectionLost,
@@ -69,6 +70,7 @@ async def connect(
     tls: bool | ssl.SSLContext = False,
     path: str = WEBSOCKET_PATH,
     timeout_s: float = CONNECT_TIMEOUT_S,
+    ping_interval_s: float = PING_INTERVAL_S,
     give_up_after_s: float = GIVE_UP_AFTER_S,
     **settings: Unpack[Settings],
 ) -> AsyncIterator["Session"]:
@@ -79,7 +81,14 @@ async def connect(
     from `speak` and from the speeches.
     """
     open_connection = partial(
-        client.connect, host, port, api_key=api_key, tls=tls, path=path, timeout_s=timeout_s
+        client.connect,
+        host,
+        port,
+        api_key=api_key,
+        tls=tls,
+        path=path,
+        timeout_s=timeout_s,
+        ping_interval_s=ping_interval_s,
     )
     session = Session(open_connection, settings, give_up_after_s)
     async with client.open_nursery_of_plain_errors() as nursery:

@@ -16,7 +16,9 @@ import pytest
 import trio
 import trio.testing
 import trio_websocket
+import wsproto
 from numpy.typing import NDArray
+from wsproto.events import AcceptConnection, CloseConnection, Ping, Request
 
 from kokoro_trio import client
 from kokoro_trio.client import (
@@ -87,6 +89,28 @@ async def serving_requests(
         server = await nursery.start(serve)
         yield server.port
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def serving_streams(handle: Callable[[trio.SocketStream], Awaitable[None]]) -> AsyncIterator[int]:
+    """For what trio-websocket would not say."""
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, handle, listeners)
+        yield listeners[0].socket.getsockname()[1]
+        nursery.cancel_scope.cancel()
+
+
+async def accepted(stream: trio.SocketStream) -> wsproto.WSConnection:
+    """After the handshake."""
+    server = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
+    server.receive_data(bytes(await stream.receive_some()))
+    assert [type(event) for event in server.events()] == [Request]
+    await stream.send_all(server.send(AcceptConnection()))
+    return server
+
+
+PING, CLOSE = b"\x89\x00", b"\x88\x02\x03\xe8"
 
 
 @asynccontextmanager
@@ -436,6 +460,18 @@ class TestStarting:
                 await session.start(voice="x")
             await session.start(voice="male")
 
+    async def test_the_server_does_not_answer(self) -> None:
+        """Though it answers pings."""
+
+        async def script(peer: Peer) -> None:
+            await peer.hear("start")
+            await trio.sleep_forever()
+
+        async with serving(script) as port, connect("127.0.0.1", port, timeout_s=0.5) as session:
+            with pytest.raises(ConnectionLost, match=r"did not answer `start` within 0\.5 s"):
+                await session.start(voice="male")
+            assert (await session.wait_until_lost()).code == 1006
+
     async def test_the_connection_goes(self) -> None:
         async def script(peer: Peer) -> None:
             await peer.hear("start")
@@ -446,6 +482,35 @@ class TestStarting:
 
 
 class TestLosingTheConnection:
+    async def test_the_server_pings_while_the_client_leaves(self) -> None:
+        async def answer(stream: trio.SocketStream) -> None:
+            server = await accepted(stream)
+            while not any(isinstance(event, CloseConnection) for event in server.events()):
+                server.receive_data(bytes(await stream.receive_some()))
+            await stream.send_all(PING + CLOSE)
+            await stream.receive_some()
+
+        async with serving_streams(answer) as port, connect("127.0.0.1", port):
+            pass
+
+    async def test_a_server_that_answers_pings_and_says_nothing_else_keeps_it(self) -> None:
+        async def answer(stream: trio.SocketStream) -> None:
+            server, n_pings = await accepted(stream), 0
+            while n_pings < 5:
+                server.receive_data(bytes(await stream.receive_some()))
+                for event in server.events():
+                    assert isinstance(event, Ping)
+                    n_pings += 1
+                    await stream.send_all(server.send(event.response()))
+            await stream.send_all(CLOSE)
+            await stream.receive_some()
+
+        async with (
+            serving_streams(answer) as port,
+            connect("127.0.0.1", port, ping_interval_s=0.05) as session,
+        ):
+            assert (await session.wait_until_lost()).code == 1000
+
     async def test_in_mid_audio(self) -> None:
         async def script(peer: Peer) -> None:
             speak = await peer.hear("speak")
@@ -459,9 +524,10 @@ class TestLosingTheConnection:
                     assert levels(await anext(speech)) == [1]
                     await anext(speech)
             assert speech.end == "connection_lost"
-            with pytest.raises(ConnectionLost):
-                async with session.speak("Hello."):
-                    pass
+            for _ in range(2):
+                with pytest.raises(ConnectionLost):
+                    async with session.speak("Hello.", request_id="the same"):
+                        pass
 
     async def test_without_a_goodbye(self) -> None:
         async def script(peer: Peer) -> None:
@@ -537,19 +603,50 @@ class TestLosingTheConnection:
 
 
 class TestConnecting:
-    async def test_the_key_and_the_path(self) -> None:
+    @pytest.mark.parametrize(
+        ("api_key", "sent"),
+        [(None, []), ("", []), ("ä &1", ["Bearer ä &1".encode()]), ("of-a-file\n", [b"Bearer of-a-file"])],
+    )
+    async def test_the_key_is_sent_in_a_header(self, api_key: str | None, sent: list[bytes]) -> None:
+        asked = []
+
+        async def handle(request: trio_websocket.WebSocketRequest) -> None:
+            keys = [value for name, value in request.headers if name == b"authorization"]
+            asked.append((request.path, keys))
+            await request.accept()
+
+        async with serving_requests(handle) as port, connect("127.0.0.1", port, api_key=api_key):
+            pass
+        assert asked == [("/v1/audio/speech/stream/ws", sent)]
+
+    async def test_a_key_that_no_header_can_hold(self) -> None:
+        with pytest.raises(ValueError, match="control characters"):
+            async with connect("127.0.0.1", 1, api_key="a\r\nb"):
+                pass
+
+    @pytest.mark.parametrize(
+        ("path", "asked"),
+        [
+            ("/elsewhere", "/elsewhere"),
+            ("/tts?tenant=a%20b&x=1", "/tts?tenant=a%20b&x=1"),
+            ("/für uns", "/f%C3%BCr%20uns"),
+        ],
+    )
+    async def test_the_path_may_have_a_query_of_its_own(self, path: str, asked: str) -> None:
         paths = []
 
         async def handle(request: trio_websocket.WebSocketRequest) -> None:
             paths.append(request.path)
             await request.accept()
 
-        async with serving_requests(handle) as port:
-            async with connect("127.0.0.1", port, api_key="ä &1"):
+        async with serving_requests(handle) as port, connect("127.0.0.1", port, path=path, api_key="k"):
+            pass
+        assert paths == [asked]
+
+    async def test_no_host_name(self) -> None:
+        with pytest.raises(ConnectFailed, match="no host name"):
+            async with connect("a..b", 80):
                 pass
-            async with connect("127.0.0.1", port, path="/elsewhere"):
-                pass
-        assert paths == ["/v1/audio/speech/stream/ws?api_key=%C3%A4+%261", "/elsewhere"]
 
     @pytest.mark.parametrize(
         ("status", "headers", "expected"),
@@ -600,16 +697,13 @@ class TestConnecting:
                 stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             await stream.aclose()
 
-        async with trio.open_nursery() as nursery:
-            listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-            nursery.start_soon(trio.serve_listeners, answer, listeners)
+        async with serving_streams(answer) as port:
             with (
                 trio.fail_after(client.CONNECT_TIMEOUT_S / 2),
                 pytest.raises(ConnectFailed, match="it hung up"),
             ):
-                async with connect("127.0.0.1", listeners[0].socket.getsockname()[1]):
+                async with connect("127.0.0.1", port):
                     pass
-            nursery.cancel_scope.cancel()
 
     async def test_tls_with_a_server_that_has_none(self) -> None:
         async with serving(say_hello) as port:

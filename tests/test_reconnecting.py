@@ -2,12 +2,17 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
+from typing import cast
 
+import attrs
 import pytest
 import trio
+import trio.testing
 import trio_websocket
 
-from kokoro_trio.client import ConnectFailed, HandshakeRejected, RequestFailed
+from kokoro_trio import reconnecting
+from kokoro_trio.client import ConnectFailed, ConnectionLost, HandshakeRejected, RequestFailed, Session
 from kokoro_trio.reconnecting import MAX_FRUITLESS, connect, text_behind
 from kokoro_trio.server.messages import SpokenWord
 from tests.process import free_port
@@ -176,6 +181,35 @@ class TestGoingOn:
             async with session.speak("a") as speech:
                 assert levels(await speech.read_all()) == [1]
             assert session.n_connections == 2
+
+
+@attrs.frozen
+class Fleeting:
+    """Stands for a connection that is lost as soon as it is started."""
+
+    async def start(self, **settings: object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def wait_until_lost(self) -> ConnectionLost:
+        await trio.lowlevel.checkpoint()
+        return ConnectionLost(1000)
+
+
+async def test_a_server_that_accepts_and_drops_is_asked_ever_more_seldom(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    opened_at = []
+
+    @asynccontextmanager
+    async def open_connection() -> AsyncIterator[Session]:
+        opened_at.append(trio.current_time())
+        yield cast("Session", Fleeting())
+
+    with trio.move_on_after(100):
+        await reconnecting.Session(open_connection, {}, give_up_after_s=30)._stay_connected()
+    pauses_s = [later - earlier for earlier, later in pairwise(opened_at)]
+    assert pauses_s[:6] == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.0])
+    assert pauses_s[6:] == pytest.approx([1.0] * len(pauses_s[6:]))
 
 
 class TestGivingUp:
