@@ -15,6 +15,7 @@ Needs Pipecat and websockets, and nothing of the server: this file can be copied
 
 import asyncio
 import json
+import math
 import re
 import time
 import uuid
@@ -44,21 +45,35 @@ BYTES_PER_SAMPLE = 2
 
 MAX_WORDS = 100
 """Of a request; a server takes 150 if it is not set to take less."""
+LETTERS_PER_WORD, LETTERS_PER_UNSPACED_WORD = 50, 2
+"""As the server counts words that are very long, and those of scripts without spaces."""
 
 PATIENCE_S = 60.0
 """A server takes some 15 s from its start until it speaks."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.1, 2.0
 PASSING_STATUSES = (429, 502, 503, 504)
 """Of a server that loads, drains or is full, and of proxies whose server is away."""
+SETTLED_S = 5.0
+"""A connection that lasted so long did not end because it was opened: the next attempt need not wait."""
+CONNECT_TIMEOUT_S = 10.0
+"""For the handshake, and again until the server's first message."""
+PING_INTERVAL_S = 20.0
 MAX_TRIES = 3
 """Connections that may be lost over one request without a sound of it."""
 
 TIME_TOLERANCE_S = 1e-3
 """Times of words come rounded to milliseconds."""
 
+_SPACES = re.compile(r"\s+")
+_CLAUSE_END = re.compile(r"""[,;:…—–][)\]"'”’»]*\s+|[、，；：。！？…]""")
 _NOT_SPACE = re.compile(r"\S*")
 _WITHOUT_SPACES = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 """Kana and Han: words of these follow each other without spaces."""
+_UNSPACED_LETTER = re.compile(
+    r"[\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+    r"\u0e01-\u0eff\u1000-\u109f\u1780-\u17b3]"
+)
+"""The same with the scripts of South-East Asia, as the server counts them."""
 
 _CATEGORIES = {
     # Only other settings can help, and Pipecat stops asking until there are some.
@@ -140,14 +155,67 @@ def remaining_text(text: str, words: Sequence[Word], n_spoken: int) -> str:
 
 def pieces_of(text: str, language: str) -> list[str]:
     """A text as it can be sent: whole, or sentence by sentence where it is too long for that."""
-    if len(text.split()) <= MAX_WORDS:
+    if word_count(text) <= MAX_WORDS:
         return [text]
     pieces = []
     while text.strip():
         end = match_endofsentence(text, language=language) or len(text)
-        pieces.append(text[:end])
+        pieces += _halves(text[:end])
         text = text[end:]
     return pieces
+
+
+def _halves(text: str) -> list[str]:
+    """A sentence, cut as often as it takes: behind a clause, else behind a word, else anywhere."""
+    if word_count(text) <= MAX_WORDS:
+        return [text]
+    middle = len(text) // 2
+    around = (len(text) // 4, len(text) - len(text) // 4)
+    for gap in (_CLAUSE_END, _SPACES):
+        if cuts := [found.end() for found in gap.finditer(text, *around)]:
+            break
+    cut = min(cuts, key=lambda place: abs(place - middle), default=middle)
+    return _halves(text[:cut]) + _halves(text[cut:])
+
+
+def word_count(text: str) -> int:
+    """As the server counts, or a little more."""
+    n_words = 0
+    for piece in text.split():
+        n_unspaced = len(_UNSPACED_LETTER.findall(piece))
+        n_words += math.ceil(n_unspaced / LETTERS_PER_UNSPACED_WORD)
+        n_words += math.ceil((len(piece) - n_unspaced) / LETTERS_PER_WORD)
+    return n_words
+
+
+class BadMessage(ConnectionError):
+    """The server broke the protocol; on the next connection it may keep to it."""
+
+
+_NEEDED_TEXTS = {"started_speak": ("request_id",), "error": ("code", "message")}
+
+
+def parsed_message(frame: str) -> dict[str, Any]:
+    """A message of the server, with its `words` as `Word`s. Raises `BadMessage`."""
+    try:
+        message: dict[str, Any] = json.loads(frame)
+        texts = [message[name] for name in ("type", *_NEEDED_TEXTS.get(message["type"], ()))]
+        if not all(isinstance(text, str) for text in (*texts, message.get("request_id") or "")):
+            raise TypeError
+        message["words"] = [_word(told) for told in message.get("words") or ()]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BadMessage(f"the server sent a malformed message: {frame[:200]!r}") from error
+    return message
+
+
+def _word(told: dict[str, Any]) -> Word:
+    return Word(
+        str(told["text"]),
+        float(told["start_s"]),
+        float(told["end_s"]),
+        int(told["start_char"]),
+        int(told["end_char"]),
+    )
 
 
 @dataclass
@@ -178,9 +246,13 @@ class Backoff:
     n_failures: int = 0
     """In a row."""
     _since_s: float = 0.0
+    _connected_at_s: float = math.inf
 
     def delay_s(self, error: Exception | None, now_s: float) -> float | None:
         """None: another try will not help, or the patience is over. `error` None: closed in good order."""
+        if now_s - self._connected_at_s >= SETTLED_S:
+            self.n_failures = 0
+        self._connected_at_s = math.inf
         if self.n_failures == 0:
             self._since_s = now_s
         delay_s = min(FIRST_BACKOFF_S * 2**self.n_failures, MAX_BACKOFF_S)
@@ -192,6 +264,10 @@ class Backoff:
         is_hopeless = isinstance(error, InvalidURI) or now_s + delay_s > self._since_s + self.patience_s
         return None if is_hopeless else delay_s
 
+    def connected(self, now_s: float) -> None:
+        """The failures before count no more once this connection has lasted for `SETTLED_S`."""
+        self._connected_at_s = now_s
+
     def reset(self) -> None:
         self.n_failures = 0
 
@@ -199,7 +275,7 @@ class Backoff:
 def _retry_after_s(refused: InvalidStatus) -> float | None:
     value = refused.response.headers.get("Retry-After", "")
     # It may also be a date, which this server does not send.
-    return float(value) if value.isdigit() else None
+    return float(value) if value.isdecimal() else None
 
 
 class KokoroTrioTTSService(WebsocketTTSService):
@@ -210,6 +286,7 @@ class KokoroTrioTTSService(WebsocketTTSService):
     - A connection that is lost is made again, for `patience_s` at most, and what was not yet spoken is said
       on it: a sentence of which a part was received goes on with the first word that was not received
       whole. When the patience is over, an `ErrorFrame` says so, the turn ends, and the next one tries again.
+    - A server that sends no pong to a ping, or no message at all, is taken for dead: its connection is lost.
     - What the server refuses ends its own sentence with an `ErrorFrame`. An unknown voice or language makes
       the service unusable, in Pipecat's sense, until the settings change.
     - The sample rate is `sample_rate`, or that of the pipeline, where the server has it, else 24000.
@@ -225,6 +302,8 @@ class KokoroTrioTTSService(WebsocketTTSService):
         api_key: str | None = None,
         sample_rate: int | None = None,
         patience_s: float = PATIENCE_S,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        ping_interval_s: float = PING_INTERVAL_S,
         settings: KokoroTrioTTSSettings | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
@@ -247,6 +326,8 @@ class KokoroTrioTTSService(WebsocketTTSService):
         )
         self._url = url
         self._api_key = api_key
+        self._connect_timeout_s = connect_timeout_s
+        self._ping_interval_s = ping_interval_s
         self._backoff = Backoff(patience_s)
         self._connection_task: asyncio.Task[None] | None = None
         self._websocket: ClientConnection | None = None
@@ -395,7 +476,13 @@ class KokoroTrioTTSService(WebsocketTTSService):
 
     async def _connect_websocket(self) -> None:
         headers = {} if self._api_key is None else {"X-API-Key": self._api_key}
-        websocket = await self._websocket_connect(self._url, additional_headers=headers)
+        websocket = await self._websocket_connect(
+            self._url,
+            additional_headers=headers,
+            open_timeout=self._connect_timeout_s,
+            ping_interval=self._ping_interval_s,
+            ping_timeout=self._ping_interval_s,
+        )
         async with self._sending:
             self._websocket = websocket
             self._speaking_id = None
@@ -426,14 +513,27 @@ class KokoroTrioTTSService(WebsocketTTSService):
         """Until the connection ends. Raises OSError or ConnectionClosed where that is not in good order."""
         websocket = self._websocket
         assert websocket is not None
-        async for message in websocket:
-            if isinstance(message, bytes):
-                await self._receive_audio(message)
-            else:
-                await self._receive_message(json.loads(message))
-                outstanding = self._outstanding.values()
-                if outstanding and all(request.is_put_off for request in outstanding):
-                    raise ConnectionError("the server takes nothing new on this connection")
+        try:
+            async with asyncio.timeout(self._connect_timeout_s) as first_message:
+                async for message in websocket:
+                    first_message.reschedule(None)
+                    await self._receive(message)
+        except TimeoutError as error:
+            raise ConnectionError(f"the server said nothing within {self._connect_timeout_s:g} s") from error
+
+    async def _receive(self, message: str | bytes) -> None:
+        if isinstance(message, bytes):
+            await self._receive_audio(message)
+            return
+        try:
+            parsed = parsed_message(message)
+        except BadMessage as error:
+            await self.push_error(str(error), exception=error, category=ErrorCategory.SERVER)
+            raise
+        await self._receive_message(parsed)
+        outstanding = self._outstanding.values()
+        if outstanding and all(request.is_put_off for request in outstanding):
+            raise ConnectionError("the server takes nothing new on this connection")
 
     async def _receive_audio(self, audio: bytes) -> None:
         request = self._outstanding.get(self._speaking_id or "")
@@ -467,11 +567,11 @@ class KokoroTrioTTSService(WebsocketTTSService):
         request = self._outstanding.get(message.get("request_id") or "")
         match message["type"]:
             case "started":
-                self._backoff.reset()
+                self._backoff.connected(time.monotonic())
             case "started_speak":
                 self._speaking_id = message["request_id"]
             case "meta" if request is not None:
-                request.words += [_word(told) for told in message.get("words", ())]
+                request.words += message["words"]
             case "done" if request is not None:
                 # Rounding may put the end of the last one behind the last sample.
                 words = request.words[request.n_words_told :]
@@ -495,7 +595,3 @@ class KokoroTrioTTSService(WebsocketTTSService):
             category = _CATEGORIES.get(code, ErrorCategory.SERVER)
             await self.push_error(f"{code}: {explanation} ({request.text!r})", category=category)
         await self._end_request(request)
-
-
-def _word(told: dict[str, Any]) -> Word:
-    return Word(told["text"], told["start_s"], told["end_s"], told["start_char"], told["end_char"])

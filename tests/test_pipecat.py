@@ -23,6 +23,7 @@ from tests.process import Server as RealServer
 from tests.process import free_port, start
 from tests.process import running as run_server
 from tests.readme import snippet
+from tests.test_client import Peer, serving
 from tests.test_server import CONFIG, Server, in_thread, running, talk
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY)}
@@ -365,6 +366,44 @@ async def test_patience_ends_with_an_error_and_the_next_turn_tries_again() -> No
             nursery.cancel_scope.cancel()
     assert report.of("error")[0][1] == "connectivity"
     assert [record.end for record in server.records] == ["done"]
+
+
+async def test_a_malformed_message_is_an_error_and_costs_its_connection_only() -> None:
+    n_connections = 0
+
+    async def speak(peer: Peer) -> None:
+        nonlocal n_connections
+        n_connections += 1
+        await peer.hear("start")
+        await peer.say("started", voice="v", format="pcm", sample_rate=24000, timestamps=True)
+        speak = await peer.hear("speak")
+        if n_connections == 1:
+            await peer.websocket.send_message('{"no": "type"}')
+            await trio.sleep_forever()
+        await peer.speak(speak["request_id"], 1, 2)
+        await trio.sleep_forever()
+
+    async with serving(speak) as port:
+        url = f"ws://127.0.0.1:{port}"
+        report = await run_bot(url, [["turn", "Hello there."], ["until", "stopped"]])
+    assert [message for message, _ in report.of("error")] == [
+        """the server sent a malformed message: '{"no": "type"}'"""
+    ]
+    assert report.played_s == pytest.approx(0.04, abs=0.02)
+    assert n_connections == 2
+
+
+async def test_a_server_that_accepts_and_says_nothing_is_an_error() -> None:
+    async def say_nothing(peer: Peer) -> None:
+        while True:
+            await peer.websocket.get_message()
+
+    script: Script = [["turn", "Hello there."], ["until", "error"]]
+    async with serving(say_nothing) as port:
+        report = await run_bot(f"ws://127.0.0.1:{port}", script, connect_timeout_s=0.2, patience_s=2)
+    message, category = report.of("error")[0]
+    assert "the server said nothing within 0.2 s" in message
+    assert category == "connectivity"
 
 
 async def test_text_outside_of_a_turn_is_spoken_and_ends() -> None:

@@ -1,5 +1,6 @@
 """Pure: what our Pipecat service knows of requests, times and connections."""
 
+import json
 import warnings
 from collections.abc import Sequence
 from types import ModuleType
@@ -9,6 +10,8 @@ import pytest
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosedError, InvalidStatus, InvalidURI
 from websockets.http11 import Response
+
+from kokoro_trio.text.segmentation import word_count
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +72,68 @@ def test_only_a_text_that_is_too_long_is_cut_into_its_sentences(service: ModuleT
         "Without an end"
     ]
     assert "".join(pieces) == f"{long}Without an end"
+
+
+# The server's count is what decides, so it is the one that the pieces are measured with.
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("and so it went on and on, " * 100, "en"),
+        ("word " * 1000, "en"),
+        ("一" * 1000, "zh"),
+        ("今天天气很好，我们去公园散步吧，" * 60, "zh"),
+        ("きょうはいいてんきですね、" * 60, "ja"),
+        ("ก" * 1000, "th"),
+        ("一a " * 300, "zh"),
+        ("x" * 20_000, "en"),
+        ("Short. " + "and so it went on and on, " * 100 + "end. Short.", "en"),
+    ],
+)
+def test_a_sentence_that_is_too_long_is_cut_into_pieces_that_the_server_takes(
+    service: ModuleType, text: str, language: str
+) -> None:
+    pieces = service.pieces_of(text, language)
+    assert "".join(pieces) == text
+    assert max(map(word_count, pieces)) <= service.MAX_WORDS
+    assert all(piece.strip() for piece in pieces)
+
+
+def test_a_long_sentence_is_cut_behind_a_clause_or_a_word(service: ModuleType) -> None:
+    assert all(piece.endswith(", ") for piece in service.pieces_of("and so it went on, " * 100, "en"))
+    assert all(piece.endswith("，") for piece in service.pieces_of("我们去公园散步吧，" * 60, "zh"))
+    assert all(piece.endswith("word ") for piece in service.pieces_of("word " * 300, "en"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '"done"',
+        "{}",
+        '{"type":1}',
+        '{"type":["done"]}',
+        '{"type":"done","request_id":["r"]}',
+        '{"type":"started_speak"}',
+        '{"type":"error","code":"too_long"}',
+        '{"type":"meta","request_id":"r","words":[{"text":"Hello"}]}',
+        '{"type":"meta","request_id":"r","words":["Hello"]}',
+        '{"type":"meta","request_id":"r","words":1}',
+        "[" * 100_000,
+    ],
+)
+def test_a_message_that_is_none(service: ModuleType, text: str) -> None:
+    with pytest.raises(service.BadMessage, match="malformed message"):
+        service.parsed_message(text)
+
+
+def test_a_message(service: ModuleType) -> None:
+    word = {"text": "Hello", "start_s": 0, "end_s": 0.5, "start_char": 0, "end_char": 5}
+    text = json.dumps({"type": "meta", "request_id": "r", "segment": 1, "words": [word]})
+    message = service.parsed_message(text)
+    assert message["words"] == [service.Word("Hello", 0.0, 0.5, 0, 5)]
+    assert (message["request_id"], message["segment"]) == ("r", 1)
 
 
 def test_a_word_is_told_once_when_all_of_it_was_received(service: ModuleType) -> None:
@@ -140,6 +205,27 @@ def test_waits_as_long_as_the_server_says(service: ModuleType) -> None:
     assert backoff.delay_s(refused(503, Retry_After="5"), 0.0) == 5.0
     assert backoff.delay_s(refused(503), 0.0) == 0.2
     assert backoff.delay_s(refused(503, Retry_After="Wed, 21 Oct 2026 07:28:00 GMT"), 0.0) == 0.4
+
+
+def test_a_retry_after_that_is_no_number_is_left_out(service: ModuleType) -> None:
+    assert service.Backoff(patience_s=60.0).delay_s(refused(503, Retry_After="²"), 0.0) == 0.1
+
+
+def test_waits_longer_for_a_server_that_accepts_and_drops(service: ModuleType) -> None:
+    backoff, now_s, delays_s = service.Backoff(patience_s=60.0), 100.0, []
+    for _ in range(4):
+        delays_s.append(backoff.delay_s(None, now_s))
+        now_s += delays_s[-1]
+        backoff.connected(now_s)
+    assert delays_s == [0.1, 0.2, 0.4, 0.8]
+    assert backoff.delay_s(None, now_s + service.SETTLED_S) == 0.1, "that connection lasted"
+
+
+def test_a_connection_that_lasted_gives_the_whole_patience_back(service: ModuleType) -> None:
+    backoff = service.Backoff(patience_s=3.0)
+    backoff.delay_s(OSError(), 100.0)
+    backoff.connected(102.0)
+    assert backoff.delay_s(OSError(), 110.0) == 0.1
 
 
 def test_stops_when_the_patience_is_over(service: ModuleType) -> None:
