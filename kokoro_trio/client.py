@@ -62,7 +62,7 @@ CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
 SEND_TIMEOUT_S = 5.0
 PING_INTERVAL_S = 20.0
-"""Twice that until a server is found dead: what a caller can bear, and below the minute of most routers."""
+"""A dead server is noticed within twice that. Routers forget a silent connection after a minute or more."""
 MAX_MESSAGE_BYTES = 2**24
 """Above the largest binary frame that a server can be set to send (`WS_BUFFER_BYTES`, 10 MB)."""
 RECEIVE_BYTES = 2**16
@@ -106,7 +106,15 @@ class HandshakeRejected(ClientError):
         return f"the server refused the connection (HTTP {self.status}): {meaning}{wait}"
 
 
-_REJECTIONS = {401: "the API key is wrong or missing", 503: "it is loading, full or shutting down"}
+_PROXY_ALONE = "the server behind the proxy is away"
+_REJECTIONS = {
+    401: "the API key is wrong or missing",
+    403: "it does not take this client",
+    429: "the API key is over a limit",
+    502: _PROXY_ALONE,
+    503: "it is loading, full or shutting down",
+    504: _PROXY_ALONE,
+}
 
 
 @define
@@ -237,7 +245,10 @@ async def _shake_hands(
 
 
 class _WatchedStream(trio.abc.Stream):
-    """Tells when nothing more can come: in its handshake trio-websocket would go on waiting for it."""
+    """Tells when nothing more can come: in its handshake trio-websocket would go on waiting for it.
+
+    It also tells which read is pending, for `wait_until_silent`.
+    """
 
     def __init__(self, stream: Stream) -> None:
         self.has_ended = False

@@ -493,23 +493,29 @@ class TestLosingTheConnection:
         async with serving_streams(answer) as port, connect("127.0.0.1", port):
             pass
 
-    async def test_a_server_that_answers_pings_and_says_nothing_else_keeps_it(self) -> None:
+    async def test_a_server_that_answers_pings_and_says_nothing_else_keeps_it(
+        self, mock_clock: trio.testing.MockClock
+    ) -> None:
+        n_pings = 0
+
         async def answer(stream: trio.SocketStream) -> None:
-            server, n_pings = await accepted(stream), 0
-            while n_pings < 5:
+            nonlocal n_pings
+            server = await accepted(stream)
+            while True:
                 server.receive_data(bytes(await stream.receive_some()))
                 for event in server.events():
+                    if isinstance(event, CloseConnection):
+                        return
                     assert isinstance(event, Ping)
                     n_pings += 1
                     await stream.send_all(server.send(event.response()))
-            await stream.send_all(CLOSE)
-            await stream.receive_some()
 
-        async with (
-            serving_streams(answer) as port,
-            connect("127.0.0.1", port, ping_interval_s=0.05) as session,
-        ):
-            assert (await session.wait_until_lost()).code == 1000
+        async with serving_streams(answer) as port, connect("127.0.0.1", port) as session:
+            for n in range(5):
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                assert n_pings == n
+                mock_clock.jump(client.PING_INTERVAL_S)
+            assert session._lost is None
 
     async def test_in_mid_audio(self) -> None:
         async def script(peer: Peer) -> None:
@@ -669,6 +675,10 @@ class TestConnecting:
                     pass
         assert attrs.astuple(rejected.value) == attrs.astuple(expected)
         assert f"HTTP {status}" in str(rejected.value)
+
+    @pytest.mark.parametrize(("status", "meaning"), [(403, "does not take"), (429, "limit"), (502, "proxy")])
+    def test_a_rejection_says_what_its_status_means(self, status: int, meaning: str) -> None:
+        assert meaning in str(HandshakeRejected(status))
 
     async def test_nobody_there(self) -> None:
         free_port = await find_free_port()

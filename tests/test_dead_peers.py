@@ -25,7 +25,7 @@ from tests.test_pipecat import LONG, LeisurelyTones, Script, bot
 from tests.test_server import CONFIG, until_all_are_gone
 from tests.test_server import running as running_here
 
-PING_INTERVAL_S = 0.3
+PING_INTERVAL_S = 0.5
 
 connect = partial(client.connect, "127.0.0.1", api_key=KEY, ping_interval_s=PING_INTERVAL_S)
 reconnect = partial(

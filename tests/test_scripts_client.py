@@ -139,7 +139,7 @@ class TestClient:
 
     async def test_the_wrong_key(self) -> None:
         async def handle(request: trio_websocket.WebSocketRequest) -> None:
-            assert "wrong-key" in request.path
+            assert (b"authorization", b"Bearer wrong-key") in request.headers
             await request.reject(401)
 
         async with serving_requests(handle) as port:
