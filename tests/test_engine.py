@@ -115,14 +115,38 @@ async def test_requests_beyond_the_slots_wait_for_one(autojump_clock: None) -> N
             assert n_samples([piece async for piece in second]) > 0
 
 
-async def test_a_full_queue_blocks_only_who_fills_it(in_loop: InLoopInference, autojump_clock: None) -> None:
-    async with running(in_loop, EngineConfig(1, 1)) as engine:
-        async with engine.open(HELLO, "a"), engine.open(HELLO, "a"):
-            with trio.move_on_after(0.01) as blocked:
-                await engine.wait_for_room("a")
-            await engine.wait_for_room("b")
-        await engine.wait_for_room("a")
-    assert blocked.cancelled_caught
+async def test_utterances_are_made_in_the_order_of_opening_not_of_entering(
+    in_loop: InLoopInference, autojump_clock: None
+) -> None:
+    async with running(in_loop) as engine:
+        first, second = engine.open(Utterance("ab", "af_aoede"), "s"), engine.open(HELLO, "s")
+        async with second as later:
+            await trio.sleep(1)
+            assert in_loop.steps == []
+            async with first as stream:
+                assert [piece async for piece in stream]
+            assert [piece async for piece in later]
+    assert [line.phonemes for step in in_loop.steps for line in step.lines] == ["ab", "hello there"]
+
+
+async def test_canceled_audio_is_not_what_the_next_utterance_is_heard_behind(
+    in_loop: InLoopInference, autojump_clock: None
+) -> None:
+    listening = trio.CancelScope()
+
+    async def listen(engine: Engine) -> None:
+        with listening:
+            await speak(engine, LONG)
+
+    async with running(in_loop) as engine, trio.open_nursery() as nursery:
+        nursery.start_soon(listen, engine)
+        await trio.sleep(0.65)
+        async with engine.open(LONG, "s"):
+            (slack_s,) = engine.statistics().slacks_s
+            assert slack_s > 2
+            listening.cancel()
+            await trio.testing.wait_all_tasks_blocked()
+            assert engine.statistics().slacks_s == ()
 
 
 async def test_a_consumer_that_takes_nothing_holds_up_nobody(

@@ -132,6 +132,24 @@ class TestSpeaking:
             assert len({answer.content for answer in answers}) == 1
             assert len({answer.headers["X-Request-Id"] for answer in answers}) == 8
 
+    async def test_those_of_one_key_share_the_slots_of_one_session(self) -> None:
+        may_leave = threading.Event()
+
+        def post_and_stay(base: str, key: str) -> None:
+            headers = {"Authorization": f"Bearer {key}"}
+            with httpx.stream("POST", base + PATH, json=LONG, headers=headers, timeout=20):
+                assert may_leave.wait(20)
+
+        async with running(voices=KOKORO, load=SlowTones) as server, trio.open_nursery() as nursery:
+            for _ in range(6):
+                nursery.start_soon(in_thread, post_and_stay, url(server), "first")
+            await until(lambda: server.engine.statistics().waiting == 3)
+            assert server.engine.statistics().sessions == 1
+            nursery.start_soon(in_thread, post_and_stay, url(server), "second")
+            await until(lambda: server.engine.statistics().active == 4)
+            assert server.engine.statistics().sessions == 2
+            may_leave.set()
+
     async def test_leaves_a_record_and_is_counted(self) -> None:
         async with running(voices=KOKORO) as server:
             answer = await post(server, response_format="mp3")

@@ -1,14 +1,22 @@
 """Pure: which step comes next, on a scheduler that is fed events and the time by hand."""
 
 import math
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from attrs import evolve
 
+from kokoro_trio.engine import scheduler as scheduler_module
 from kokoro_trio.engine.scheduler import Job, Scheduler, SchedulerStatistics, Step, StepKind
 from kokoro_trio.model.synthesizer import EqualWindows
 from kokoro_trio.speech import Line, Prosody, Window, Windows
+
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
 
 
 def line(segment: int = 0) -> Line:
@@ -43,8 +51,8 @@ def scheduler(max_active: int = 4, queue_maxsize: int = 8, max_batch: int = 1) -
     return Scheduler(max_active=max_active, queue_maxsize=queue_maxsize, max_batch=max_batch, max_ahead_s=8.0)
 
 
-def job_with_lines(schedule: Scheduler, session: str, n_lines: int = 1) -> Job:
-    job = schedule.add(session)
+def job_with_lines(schedule: Scheduler, session: str, n_lines: int = 1, playout: str | None = None) -> Job:
+    job = schedule.add(session, playout)
     schedule.add_lines(job, [line(i) for i in range(n_lines)])
     schedule.end_lines(job)
     return job
@@ -67,6 +75,17 @@ def order_of_steps(schedule: Scheduler, now: float = 0.0) -> list[tuple[str, str
     return [(str(step.jobs[0].session), step.kind.value) for step in steps]
 
 
+def jobs_of_steps(schedule: Scheduler, now: float, n_steps: int) -> list[tuple[Job, ...]]:
+    steps = [run(schedule, now) for _ in range(n_steps)]
+    return [step.jobs for step in steps if step is not None]
+
+
+def order_of_steps_until_heard(schedule: Scheduler, job: Job) -> None:
+    """Runs steps at 0 s until `job` has its first second of audio."""
+    while job.made_s == 0:
+        assert run(schedule, 0.0) is not None
+
+
 def steps_of_others_before_first_audio(
     schedule: Scheduler, n_newcomers: int, in_flight: Step | None = None
 ) -> list[int]:
@@ -85,6 +104,26 @@ def steps_of_others_before_first_audio(
             if job in jobs and step.kind is StepKind.VOCODE:
                 waits.setdefault(job.number, sum(other is not job for other in ran))
     return sorted(waits.values())
+
+
+def lines_run(events: Callable[[], None]) -> int:
+    """How many lines of the scheduler run meanwhile; each turn of a loop counts."""
+    n_lines = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> "TraceFunction | None":
+        nonlocal n_lines
+        if frame.f_code.co_filename != scheduler_module.__file__:
+            return None
+        n_lines += event in ("line", "call")
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        events()
+    finally:
+        sys.settrace(before)
+    return n_lines
 
 
 class TestSteps:
@@ -201,12 +240,93 @@ class TestSteps:
         run(schedule, 0.4)
         assert recorded.within_s == pytest.approx(0.6 / 2)
 
+    def test_a_dry_listener_is_served_however_many_newcomers_come(self) -> None:
+        schedule = scheduler(max_active=2)
+        listener = job_with_lines(schedule, "listener", n_lines=2)
+        order_of_steps_until_heard(schedule, listener)
+        now = 2.0
+        job_with_lines(schedule, "new0")
+        served: list[Job] = []
+        while listener not in served and len(served) < 20:
+            step = run(schedule, now)
+            assert step is not None
+            served += step.jobs
+            if served[-1].is_made:
+                schedule.remove(served[-1], now)
+                job_with_lines(schedule, f"new{len(served)}")
+            now += 0.1
+        assert len(served) <= 3, "at most the newcomer that is there gets its first audio before"
+
+    @pytest.mark.parametrize(("slack_s", "is_first"), [(0.3, "listener"), (0.7, "newcomer")])
+    def test_a_listener_who_runs_dry_within_a_step_goes_before_a_newcomer(
+        self, slack_s: float, is_first: str
+    ) -> None:
+        schedule = scheduler()
+        job_with_lines(schedule, "listener", n_lines=40)
+        now = 0.0
+        for _ in range(60):  # Steps of half a second, each of which brings as much.
+            step = schedule.next_step(now)
+            assert step is not None
+            now += 0.5
+            if step.kind is StepKind.PROSODY:
+                schedule.complete_prosody(step, [windows(0.5)])
+            else:
+                schedule.complete_vocode(step, now)
+                schedule.taken(step.jobs[0], 0.5)
+        now += schedule.slacks_s(now)[0] - slack_s
+        job_with_lines(schedule, "newcomer")
+        step = schedule.next_step(now)
+        assert step is not None
+        assert step.jobs[0].session == is_first
+
+    def test_a_later_utterance_does_not_go_before_the_first_whose_text_is_being_read(self) -> None:
+        schedule = scheduler()
+        first = schedule.add("a")
+        job_with_lines(schedule, "a")
+        assert schedule.next_step(0.0) is None
+        schedule.add_lines(first, [line()])
+        step = schedule.next_step(0.0)
+        assert step is not None
+        assert step.jobs == (first,)
+
     def test_round_robin_over_sessions_that_wait_for_first_audio(self) -> None:
         schedule = scheduler(max_active=8)
         for session in ("a", "b", "c"):
             job_with_lines(schedule, session)
         sessions = [session for session, _ in order_of_steps(schedule)]
         assert sessions == ["a", "a", "b", "b", "c", "c"]
+
+
+class TestSideBySide:
+    """Playouts of one session, as in tagged framing."""
+
+    def test_each_is_carried_to_its_first_audio(self) -> None:
+        schedule = scheduler()
+        long = job_with_lines(schedule, "a", n_lines=60, playout="r1")
+        short = job_with_lines(schedule, "a", playout="r2")
+        assert jobs_of_steps(schedule, 0.0, 4) == [(long,)] * 2 + [(short,)] * 2
+
+    def test_none_runs_dry_while_another_is_made(self) -> None:
+        schedule = scheduler()
+        jobs = [job_with_lines(schedule, "a", n_lines=60, playout=playout) for playout in ("r1", "r2")]
+        dry_at: dict[Job, float] = {}
+        for number in range(400):
+            now = 0.2 * number  # So each listener gets a second of audio in 0.8 s.
+            step = run(schedule, now)
+            if step is not None and step.kind is StepKind.VOCODE:
+                (job,) = step.jobs
+                schedule.taken(job, 1.0)
+                assert now <= dry_at.get(job, now)
+                dry_at[job] = dry_at.get(job, now) + 1.0
+        assert all(job.is_made for job in jobs)
+
+    def test_what_is_made_for_one_is_no_slack_of_another(self) -> None:
+        schedule = scheduler()
+        for playout in ("r1", "r2"):
+            job_with_lines(schedule, "a", n_lines=2, playout=playout)
+        for _ in range(4):
+            run(schedule, 0.0)
+        assert schedule.slacks_s(0.25) == (0.75, 0.75)
 
 
 class TestBatches:
@@ -258,7 +378,7 @@ class TestAdmission:
         schedule = scheduler(max_active=1)
         first, second = schedule.add("a"), schedule.add("b")
         schedule.pop_admitted()
-        schedule.remove(first)
+        schedule.remove(first, 0.0)
         assert schedule.pop_admitted() == [second]
 
     def test_the_last_slot_is_kept_for_a_session_that_has_none(self) -> None:
@@ -272,7 +392,7 @@ class TestAdmission:
         running = [schedule.add("a"), schedule.add("b")]
         waiting_a, waiting_c = schedule.add("a"), schedule.add("c")
         schedule.pop_admitted()
-        schedule.remove(running[1])
+        schedule.remove(running[1], 0.0)
         assert schedule.pop_admitted() == [waiting_c]
         assert not waiting_a.active
 
@@ -305,7 +425,7 @@ class TestAdmission:
         # What is heard makes room for as much again, in the order of asking.
         for job in jobs[:2]:
             schedule.taken(job, 2.0)
-            schedule.remove(job)
+            schedule.remove(job, 0.0)
         order_of_steps(schedule)
         assert sum(job.made_s for job in jobs) == sum(made_s) + 4
         assert [job.is_made for job in jobs] == sorted((job.is_made for job in jobs), reverse=True)
@@ -314,8 +434,8 @@ class TestAdmission:
         schedule = scheduler(max_active=3)
         first = job_with_lines(schedule, "a", n_lines=3)
         beyond = job_with_lines(schedule, "a", n_lines=3)
-        first.lines, kept = type(first.lines)(), first.lines  # Its text is still being read.
-        first.is_ended = False
+        first.is_ended = False  # The rest of its text is still being read.
+        kept = [first.lines.pop(), first.lines.pop()]
         order_of_steps(schedule)
         assert beyond.made_s == 3.0
         for _ in range(6):
@@ -344,12 +464,63 @@ class TestAdmission:
                 schedule.taken(long, 1.0)
         assert long.made_s == 8.0
 
-    def test_a_full_queue_has_no_room_for_who_fills_it_and_room_for_others(self) -> None:
+    def test_is_full_while_as_many_wait_as_may(self) -> None:
         schedule = scheduler(max_active=1, queue_maxsize=2)
-        for _ in range(3):
-            schedule.add("a")
-        assert not schedule.has_room("a")
-        assert schedule.has_room("b")
+        jobs = [schedule.add("a") for _ in range(2)]
+        assert not schedule.is_full
+        jobs.append(schedule.add("a"))
+        assert schedule.is_full
+        schedule.remove(jobs[1], 0.0)
+        assert not schedule.is_full
+
+    def test_newcomers_do_not_go_before_a_session_that_waits_already(self) -> None:
+        schedule = scheduler(max_active=1)
+        job_with_lines(schedule, "talk")
+        order_of_steps(schedule)
+        in_slot = schedule.add("new0")
+        newcomers = [schedule.add("new1")]
+        following = schedule.add("talk")
+        for number in range(2, 6):
+            newcomers.append(schedule.add(f"new{number}"))
+            schedule.remove(in_slot, 0.0)
+            (in_slot,) = [job for job in (following, *newcomers) if job.active]
+            if in_slot is following:
+                break
+        assert following.active
+        assert len(newcomers) == 3, "one was there before it, and two came before its turn"
+
+    def test_a_session_with_many_requests_gets_one_turn_among_the_others(self) -> None:
+        schedule = scheduler(max_active=1, queue_maxsize=100)
+        many = [schedule.add("many", playout) for playout in range(20)]
+        others = [schedule.add(session) for session in "abc"]
+        order = []
+        for _ in range(6):
+            (active,) = [job for job in (*many, *others) if job.active]
+            order.append(active.session)
+            schedule.remove(active, 0.0)
+            (many if active in many else others).remove(active)
+        assert order == ["many", "a", "b", "c", "many", "many"]
+
+    @pytest.mark.parametrize("waits", ["in sessions of their own", "in one session"])
+    def test_costs_the_same_however_many_wait(self, waits: str) -> None:
+        def work(n_waiting: int) -> int:
+            schedule = scheduler(max_active=4, queue_maxsize=10)
+            active = job_with_lines(schedule, "active")
+            leaves = [schedule.add(f"leaves{number}") for number in range(3)]
+            for number in range(n_waiting):
+                schedule.add("waits" if waits == "in one session" else f"waits{number}")
+
+            def events() -> None:
+                for _ in range(3):
+                    run(schedule, 0.0)
+                schedule.taken(active, 1.0)
+                schedule.remove(schedule.add("newcomer"), 0.0)
+                for job in leaves:
+                    schedule.remove(job, 0.0)
+
+            return lines_run(events)
+
+        assert work(10) == work(1000)
 
 
 class TestSlack:
@@ -388,6 +559,87 @@ class TestSlack:
         assert schedule.slacks_s(0.5) == (0.5,)
         assert schedule.slacks_s(1.5) == ()
 
+    def test_audio_beyond_the_utterance_that_is_made_counts_when_that_one_is_made(self) -> None:
+        schedule = scheduler()
+        first, second = job_with_lines(schedule, "a"), job_with_lines(schedule, "a", n_lines=2)
+        first.is_ended = False
+        for _ in range(6):
+            run(schedule, 0.0)
+        assert (first.made_s, second.made_s) == (1.0, 2.0)
+        assert schedule.slacks_s(0.25) == (0.75,)
+        second.is_ended = False
+        schedule.end_lines(first)
+        assert schedule.slacks_s(0.25) == (2.75,)
+
+    def test_a_cancel_of_what_is_heard_takes_its_audio_away(self) -> None:
+        schedule = scheduler()
+        job = job_with_lines(schedule, "a", n_lines=40)
+        for _ in range(80):
+            run(schedule, 0.0)
+            schedule.taken(job, job.made_s - job.taken_s)
+        assert job.made_s == 40.0
+        following = job_with_lines(schedule, "a")
+        assert schedule.slacks_s(10.0) == (30.0,)
+        schedule.cancel(job, 10.0)
+        assert schedule.slacks_s(10.0) == ()
+        job_with_lines(schedule, "b")
+        assert jobs_of_steps(schedule, 10.0, 2) == [(following,)] * 2
+
+    def test_a_cancel_of_what_is_heard_leaves_what_is_made_behind_it(self) -> None:
+        schedule = scheduler()
+        first, second = job_with_lines(schedule, "a"), job_with_lines(schedule, "a", n_lines=2)
+        for _ in range(4):
+            run(schedule, 0.0)
+        assert (first.made_s, second.made_s) == (1.0, 1.0)
+        schedule.cancel(first, 0.5)
+        assert schedule.slacks_s(0.75) == (0.75,)
+
+    def test_a_cancel_of_what_comes_later_takes_its_own_audio_away(self) -> None:
+        schedule = scheduler()
+        jobs = [job_with_lines(schedule, "a", n_lines) for n_lines in (1, 2, 1)]
+        for _ in range(4):
+            run(schedule, 0.0)
+        assert [job.made_s for job in jobs] == [1.0, 1.0, 0.0]
+        assert schedule.slacks_s(0.5) == (1.5,)
+        schedule.cancel(jobs[1], 0.5)
+        assert schedule.slacks_s(0.5) == (0.5,)
+
+    def test_an_end_leaves_the_audio_that_the_client_has_still_to_play(self) -> None:
+        schedule = scheduler()
+        first = job_with_lines(schedule, "a")
+        job_with_lines(schedule, "a")
+        run(schedule, 0.0)
+        run(schedule, 0.0)
+        schedule.taken(first, 1.0)
+        schedule.remove(first, 0.0)
+        assert schedule.slacks_s(0.5) == (0.5,)
+
+    def test_what_was_made_beyond_is_heard_though_all_of_it_was_taken_at_once(self) -> None:
+        """As when both utterances are made, and the client takes them while a step is in flight."""
+        schedule = scheduler()
+        jobs = [job_with_lines(schedule, "a"), job_with_lines(schedule, "a"), job_with_lines(schedule, "a")]
+        jobs[0].is_ended = False
+        for _ in range(4):
+            run(schedule, 0.0)
+        schedule.end_lines(jobs[0])
+        for job in jobs[:2]:
+            schedule.taken(job, 1.0)
+            schedule.remove(job, 0.0)
+        assert schedule.slacks_s(0.5) == (1.5,)
+
+    def test_a_window_that_came_for_an_abandoned_job_is_not_heard(self) -> None:
+        schedule = scheduler()
+        job = job_with_lines(schedule, "a")
+        following = job_with_lines(schedule, "a")
+        run(schedule, 0.0)
+        step = schedule.next_step(0.0)
+        assert step is not None
+        schedule.abandon(job)
+        schedule.complete_vocode(step, 0.0)
+        assert job.made_s == 0
+        assert schedule.slacks_s(0.0) == ()
+        assert jobs_of_steps(schedule, 0.0, 2) == [(following,)] * 2
+
 
 class TestLeaving:
     @pytest.mark.parametrize("steps_before", [0, 1, 2, 3])
@@ -396,7 +648,7 @@ class TestLeaving:
         job = job_with_lines(schedule, "a", n_lines=2)
         for _ in range(steps_before):
             run(schedule, 0.0)
-        schedule.remove(job)
+        schedule.remove(job, 0.0)
         statistics = schedule.statistics()
         assert statistics == SchedulerStatistics(sessions=0, active=0, waiting=0, in_step=0)
         assert schedule.next_step(0.0) is None
@@ -406,7 +658,7 @@ class TestLeaving:
         job = job_with_lines(schedule, "a")
         step = schedule.next_step(0.0)
         assert step is not None
-        schedule.remove(job)
+        schedule.remove(job, 0.0)
         schedule.complete_prosody(step, [windows(1.0)])
         assert schedule.next_step(0.0) is None
         assert schedule.statistics().sessions == 0

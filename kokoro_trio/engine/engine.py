@@ -8,7 +8,7 @@ taken makes its utterance eligible again, and leaving `open` makes the scheduler
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 import numpy as np
 import structlog
@@ -82,8 +82,6 @@ class UtteranceStream:
     _send: trio.MemorySendChannel[Piece]
     _receive: trio.MemoryReceiveChannel[Piece]
     _send_words: trio.MemorySendChannel[list[WordTime]]
-    _nursery: trio.Nursery
-    """Of the request: what is done for this utterance, and ends with it."""
     _slot_given: trio.Event = field(factory=trio.Event)
     _error: RequestError | None = None
     _segments: deque[Segment] = field(factory=deque)
@@ -193,7 +191,6 @@ class Engine:
         self._stalled_after_s = config.stalled_after_s
         self._stuck_after_s = config.stuck_after_s
         self._n_steps = 0
-        self._room_made = trio.lowlevel.ParkingLot()
         self._is_ready = False
 
     async def run(self, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED) -> None:
@@ -245,52 +242,55 @@ class Engine:
         """As many utterances wait for a slot as may, whoever sent them."""
         return self._scheduler.is_full
 
-    def has_room(self, session: Hashable) -> bool:
-        """Whether one more utterance of this session may wait in the queue."""
-        return self._scheduler.has_room(session)
-
-    async def wait_for_room(self, session: Hashable) -> None:
-        while not self.has_room(session):
-            await self._room_made.park()
-
-    @asynccontextmanager
-    async def open(self, utterance: Utterance, session: Hashable) -> AsyncIterator[UtteranceStream]:
+    def open(
+        self, utterance: Utterance, session: Hashable, playout: Hashable = None
+    ) -> AbstractAsyncContextManager[UtteranceStream]:
         """Takes an utterance into the engine; leaving the block takes it out, at whatever point it is.
+
+        Utterances of one session are made in the order of the calls, not in that of entering the blocks;
+        so the block must be entered. Slots are shared out by `session`; `playout` tells apart the
+        utterances of a session that are heard side by side, None: they are heard one after the other.
 
         A step that is in flight runs to its end, and what it brings for this utterance is dropped.
         """
-        job = self._scheduler.add(session)
+        job = self._scheduler.add(session, playout)
         # What the channel holds is bounded by the scheduler, which stops a few seconds ahead.
         send, receive = trio.open_memory_channel[Piece](math.inf)
         send_words, words = trio.open_memory_channel[list[WordTime]](math.inf)
+        self._streams[job] = stream = UtteranceStream(words, self, job, utterance, send, receive, send_words)
+        return self._opened(stream)
+
+    @asynccontextmanager
+    async def _opened(self, stream: UtteranceStream) -> AsyncIterator[UtteranceStream]:
         failure: RequestError | None = None
+        is_canceled = True
         async with trio.open_nursery() as nursery:
-            stream = UtteranceStream(words, self, job, utterance, send, receive, send_words, nursery)
-            self._streams[job] = stream
+            nursery.start_soon(self._read_out, stream)
             self._go_on()
             try:
                 yield stream
+                is_canceled = False
             except RequestError as error:
+                is_canceled = False
                 failure = error  # Raised below: a nursery would hand it on in a group.
             finally:
                 nursery.cancel_scope.cancel()
-                self._forget(job)
+                self._forget(stream, is_canceled)
         if failure is not None:
             raise failure
 
-    def _forget(self, job: Job) -> None:
-        self._streams.pop(job)._forget()
-        self._scheduler.remove(job)
+    def _forget(self, stream: UtteranceStream, is_canceled: bool) -> None:
+        del self._streams[stream._job]
+        stream._forget()
+        leave = self._scheduler.cancel if is_canceled else self._scheduler.remove
+        leave(stream._job, trio.current_time())
         self._go_on()
 
     def _go_on(self) -> None:
         """After any change in the scheduler: starts what it admitted, and runs its next step."""
         assert self._is_ready, "an utterance was opened before the engine was ready"
         for job in self._scheduler.pop_admitted():
-            stream = self._streams[job]
-            stream._slot_given.set()
-            stream._nursery.start_soon(self._read_out, stream)
-        self._room_made.unpark_all()
+            self._streams[job]._slot_given.set()
         if self._step is None and (step := self._next_step()) is not None:
             self._step = step
             self._step_began_at = trio.current_time()
@@ -298,6 +298,7 @@ class Engine:
 
     async def _read_out(self, stream: UtteranceStream) -> None:
         """Sentence by sentence from text to lines, so that the first is spoken before the last is read."""
+        await stream.wait_for_slot()
         try:
             await self._add_lines(stream, stream._utterance)
         except RequestError as error:

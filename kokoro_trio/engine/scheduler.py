@@ -1,23 +1,33 @@
 """Which step runs next. Pure: no trio, no torch, no clock; the engine hands in events and the time.
 
-A job is one utterance. It waits for one of `max_active` slots, gets its lines (segments) from the
-text side as they are known, and alternates between a prosody step for the next line and vocode steps
-for its windows. It holds its slot while there is work to do on it: not when all its audio is made, nor
-while it is ahead of its consumer. The order of steps, most urgent first:
+A job is one utterance. A playout is what one listener hears in sequence: the jobs of a session one after
+the other, or a single job where requests are heard side by side. A session is what shares are counted by:
+a connection, or the HTTP requests of one API key.
 
-1. a listener who hears nothing yet, nearest to its first audio first, then round-robin over sessions;
-2. the listener who runs dry soonest: seconds made minus seconds since the first audio;
-3. what a session has asked for beyond the utterance it is speaking, in the order of asking;
-4. more for a listener who has `max_ahead_s` to hear still, however fast the client takes it.
+A job waits for one of `max_active` slots, gets its lines (segments) from the text side as they are known,
+and alternates between a prosody step for the next line and vocode steps for its windows. It holds its slot
+while there is work to do on it: not when all its audio is made, nor while it is ahead of its consumer.
+
+A free slot goes to the session that holds the fewest; among equals, to the one that has waited longest
+since it began to hold so few. The last free slot goes only to a session that holds none.
+
+The order of steps, most urgent first:
+
+1. the playout whose next audio is due soonest. Audio is due when the listener runs dry, and for a listener
+   who hears nothing yet one typical step after the job became ready. A due time never moves while its
+   playout waits, so later arrivals cannot starve it.
+2. jobs behind the one that is being made for their playout, in the order of asking;
+3. playouts whose listener has `max_ahead_s` to hear still, however fast the client takes it.
 
 A job that is `max_ahead_s` ahead of what its consumer has taken gets no step, nor do those behind the
-first of a session where they are so all together: bounded memory, bounded waste.
+first of a playout where they are so all together: bounded memory, bounded waste.
 """
 
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterable, Sequence
 from enum import Enum
+from itertools import takewhile
 
 from attrs import define, field, frozen
 
@@ -25,6 +35,8 @@ from kokoro_trio.model.batching import token_bucket
 from kokoro_trio.speech import Line, Window, Windows
 
 N_PADDING_TOKENS = 2
+STEPS_REMEMBERED = 8
+"""How many steps the typical duration of one is averaged over."""
 
 
 class StepKind(Enum):
@@ -38,6 +50,8 @@ class Job:
 
     session: Hashable
     number: int
+    _share: "_Session" = field(repr=False)
+    _playout: "_Playout" = field(repr=False)
     active: bool = False
     in_step: bool = False
     is_ended: bool = False
@@ -49,6 +63,8 @@ class Job:
     """What is to be vocoded: of each segment whose prosody is made, the rest."""
     made_s: float = 0.0
     taken_s: float = 0.0
+    due_at: float | None = None
+    """One typical step after the scheduler first found work to do on it."""
 
     @property
     def next_kind(self) -> StepKind | None:
@@ -60,6 +76,10 @@ class Job:
     def is_made(self) -> bool:
         """All its audio exists, though the consumer may not have taken it yet."""
         return self.is_ended and not self.lines and not self.windows and not self.in_step
+
+    @property
+    def ahead_s(self) -> float:
+        return self.made_s - self.taken_s
 
 
 @frozen
@@ -90,33 +110,74 @@ class SchedulerStatistics:
     in_step: int
 
 
-@define
-class _Listener:
-    """What one session hears: its utterances are spoken one after the other."""
+@define(eq=False)
+class _Session:
+    waiting: OrderedDict[Job, None] = field(factory=OrderedDict)
+    """In the order of asking."""
+    n_jobs: int = 0
+    n_slots: int = 0
+    line: int | None = None
+    """In which of the scheduler's lines it waits for a slot."""
 
-    jobs: list[Job] = field(factory=list)
-    started_at: float | None = None
-    made_s: float = 0.0
+
+@define(eq=False)
+class _Playout:
+    key: tuple[Hashable, Hashable]
+    jobs: OrderedDict[Job, None] = field(factory=OrderedDict)
+    """In the order in which they are heard."""
+    beyond: OrderedDict[Job, None] = field(factory=OrderedDict)
+    """Those behind the one that is being made. Their audio cannot be heard before all of that one is made."""
+    current: Job | None = None
+    """The one that is being made; the last one when all are made."""
+    begun: dict[Job, None] = field(factory=dict)
+    """Those that were given a slot and are not made."""
+    dry_at: float = -math.inf
+    """When the listener has heard all that is made up to and of the current job."""
     ahead_s: float = 0.0
-    """Made of all its utterances, and not taken."""
-    last_served: int = -1
-
-    def slack_s(self, now: float) -> float:
-        """Seconds until this listener runs dry; 0 or less: silence."""
-        return 0.0 if self.started_at is None else self.made_s - (now - self.started_at)
-
-    def hears_nothing(self, job: Job, now: float) -> bool:
-        """`job`, which is the one to be heard next, has not begun, and what was before it is over."""
-        return job.made_s == 0 and self.slack_s(now) <= 0
-
-    def hear(self, seconds: float, now: float) -> None:
-        if self.started_at is None or self.slack_s(now) < 0:
-            self.started_at, self.made_s = now, 0.0
-        self.made_s += seconds
+    """Made of all its jobs, and not taken."""
 
     @property
-    def first_unmade(self) -> Job | None:
-        return next((job for job in self.jobs if not job.is_made), None)
+    def first(self) -> Job:
+        return next(iter(self.jobs))
+
+    def hears_nothing(self, now: float) -> bool:
+        """The current job has not begun, and the audio before it is over."""
+        return self.dry_at <= now and (self.current is None or self.current.made_s == 0)
+
+    def hear(self, seconds: float, now: float) -> None:
+        self.dry_at = max(self.dry_at, now) + seconds
+
+    def catch_up(self, now: float) -> None:
+        """Goes on to the next job if the current one is made, or gone."""
+        while self.beyond and (self.current is None or self.current.is_made):
+            self.current, _ = self.beyond.popitem(last=False)
+            if self.current.made_s:
+                self.hear(self.current.made_s, now)
+
+    def remove(self, job: Job, now: float) -> None:
+        self.catch_up(now)
+        del self.jobs[job]
+        self.beyond.pop(job, None)
+        self.begun.pop(job, None)
+        self.ahead_s -= job.ahead_s
+        if self.current is job:
+            self.current = None
+
+    def drop(self, job: Job, now: float) -> None:
+        """Removes a job of which nothing more will be heard.
+
+        If it was the first, the client has thrown away all that it had to play.
+        """
+        self.catch_up(now)
+        is_first, is_beyond = job is self.first, job in self.beyond
+        self.remove(job, now)
+        if is_first:
+            self.dry_at = -math.inf
+            for other in takewhile(lambda other: other not in self.beyond, self.jobs):
+                self.hear(other.made_s, now)
+        elif not is_beyond:
+            self.dry_at -= min(job.made_s, max(0.0, self.dry_at - now))
+        self.catch_up(now)
 
 
 class Scheduler:
@@ -127,35 +188,62 @@ class Scheduler:
         self._max_active = max_active
         self._queue_maxsize = queue_maxsize
         self._max_ahead_s = max_ahead_s
-        self._listeners: dict[Hashable, _Listener] = {}
-        self._waiting: list[Job] = []
-        self._active: list[Job] = []
+        self._sessions: dict[Hashable, _Session] = {}
+        self._playouts: dict[tuple[Hashable, Hashable], _Playout] = {}
+        self._lines: dict[int, OrderedDict[_Session, None]] = {}
+        """By the number of slots they hold, the sessions that may be given one more; no line is empty."""
+        self._n_waiting = 0
+        self._active: set[Job] = set()
+        self._holding: set[Job] = set()
+        """The active jobs that hold a slot."""
         self._admitted: list[Job] = []
         self._n_added = 0
-        self._n_served = 0
+        self._step_began_at = 0.0
+        self._typical_step_s = 0.0
 
     # Admission.
 
-    def add(self, session: Hashable) -> Job:
-        """A new job of `session`, waiting for a slot or given one at once (`pop_admitted`)."""
-        job = Job(session, self._n_added)
+    def add(self, session: Hashable, playout: Hashable = None) -> Job:
+        """A new job of `session`, waiting for a slot or given one at once (`pop_admitted`).
+
+        `playout` tells apart what the session hears side by side.
+        """
+        share = self._sessions.setdefault(session, _Session())
+        heard = self._playouts.setdefault((session, playout), _Playout((session, playout)))
+        job = Job(session, self._n_added, share, heard)
         self._n_added += 1
-        self._listeners.setdefault(session, _Listener()).jobs.append(job)
-        self._waiting.append(job)
+        share.n_jobs += 1
+        share.waiting[job] = None
+        self._n_waiting += 1
+        heard.jobs[job] = heard.beyond[job] = None
+        self._line_up(share)
         self._fill_slots()
         return job
 
-    def remove(self, job: Job) -> None:
-        """Forgets a job, whatever state it is in."""
-        listener = self._listeners[job.session]
-        listener.jobs.remove(job)
-        listener.ahead_s -= job.made_s - job.taken_s
-        if not listener.jobs:
-            del self._listeners[job.session]
-        (self._active if job.active else self._waiting).remove(job)
+    def remove(self, job: Job, now: float) -> None:
+        """Forgets a job whose audio was taken, and will be heard."""
+        job._playout.remove(job, now)
+        self._forget(job)
+
+    def cancel(self, job: Job, now: float) -> None:
+        """Forgets a job, whatever state it is in; its listener hears no more of it."""
+        job._playout.drop(job, now)
+        self._forget(job)
+
+    def _forget(self, job: Job) -> None:
+        self._active.discard(job)
+        self._hold(job, False)
+        if job in job._share.waiting:
+            del job._share.waiting[job]
+            self._n_waiting -= 1
+        job._share.n_jobs -= 1
+        if not job._share.n_jobs:
+            del self._sessions[job.session]
+        if not job._playout.jobs:
+            del self._playouts[job._playout.key]
         job.active = False
         job.is_abandoned = True
-        self._fill_slots()
+        self._settle(job)
 
     def pop_admitted(self) -> list[Job]:
         """The jobs that were given a slot since this was last asked."""
@@ -164,58 +252,64 @@ class Scheduler:
 
     @property
     def is_full(self) -> bool:
-        return len(self._waiting) >= self._queue_maxsize
-
-    def has_room(self, session: Hashable) -> bool:
-        """False where one more job of this session would wait beyond `queue_maxsize`.
-
-        A session with nothing waiting always has room, so no session can shut another out.
-        """
-        if not self.is_full:
-            return True
-        return all(job.session != session for job in self._waiting)
+        return self._n_waiting >= self._queue_maxsize
 
     def _is_ahead(self, job: Job) -> bool:
-        if job.made_s - job.taken_s >= self._max_ahead_s:
+        if job.ahead_s >= self._max_ahead_s:
             return True
-        listener = self._listeners[job.session]
-        first = listener.jobs[0]
-        behind_first_s = listener.ahead_s - (first.made_s - first.taken_s)
-        return job is not first and behind_first_s >= self._max_ahead_s
+        playout = job._playout
+        return job is not playout.first and playout.ahead_s - playout.first.ahead_s >= self._max_ahead_s
 
-    def _holds_slot(self, job: Job) -> bool:
-        return job.active and not job.is_made and not self._is_ahead(job)
+    def _settle(self, job: Job) -> None:
+        """To be called after any change to `job`: updates which jobs hold slots, and fills the free ones."""
+        for other in list(job._playout.begun):
+            if other.is_made:
+                del job._playout.begun[other]
+            self._hold(other, not other.is_made and not self._is_ahead(other))
+        self._line_up(job._share)
+        self._fill_slots()
 
-    def _n_slots_held(self, jobs: Iterable[Job]) -> int:
-        return sum(self._holds_slot(job) for job in jobs)
+    def _hold(self, job: Job, holds: bool) -> None:
+        if holds == (job in self._holding):
+            return
+        if holds:
+            self._holding.add(job)
+        else:
+            self._holding.remove(job)
+        job._share.n_slots += 1 if holds else -1
+        self._line_up(job._share)
+
+    def _line_up(self, session: _Session) -> None:
+        """Moves a session to the end of the line that it belongs to now, if that is another than before."""
+        is_eligible = session.waiting and not self._is_ahead(next(iter(session.waiting)))
+        line = session.n_slots if is_eligible else None
+        if line == session.line:
+            return
+        if session.line is not None:
+            del self._lines[session.line][session]
+            if not self._lines[session.line]:
+                del self._lines[session.line]
+        if line is not None:
+            self._lines.setdefault(line, OrderedDict())[session] = None
+        session.line = line
 
     def _fill_slots(self) -> None:
-        while (job := self._next_admitted()) is not None:
-            self._waiting.remove(job)
-            self._active.append(job)
-            job.active = True
-            self._admitted.append(job)
+        while self._lines and (n_free := self._max_active - len(self._holding)) > 0:
+            n_slots = min(self._lines)
+            # The last free slot is kept for a session that has none: one listener with many requests
+            # must not make a newcomer wait for a whole utterance.
+            if n_slots and n_free == 1 < self._max_active:
+                return
+            self._admit(next(iter(self._lines[n_slots])))
 
-    def _next_admitted(self) -> Job | None:
-        n_free = self._max_active - self._n_slots_held(self._active)
-        if n_free < 1 or not self._waiting:
-            return None
-        # Of each session its first: the rest of a thousand requests need not be looked at.
-        firsts: dict[Hashable, Job] = {}
-        for waiting in self._waiting:
-            firsts.setdefault(waiting.session, waiting)
-        eligible = [first for first in firsts.values() if not self._is_ahead(first)]
-        if not eligible:
-            return None
-        job = min(eligible, key=self._admission_order)
-        # The last free slot is kept for a session that has none: one listener with many requests
-        # must not make a newcomer wait for a whole utterance.
-        is_kept = n_free == 1 < self._max_active and self._n_slots_held(self._listeners[job.session].jobs)
-        return None if is_kept else job
-
-    def _admission_order(self, job: Job) -> tuple[int, int, int]:
-        listener = self._listeners[job.session]
-        return (self._n_slots_held(listener.jobs), listener.last_served, job.number)
+    def _admit(self, session: _Session) -> None:
+        job, _ = session.waiting.popitem(last=False)
+        self._n_waiting -= 1
+        job.active = True
+        self._active.add(job)
+        self._admitted.append(job)
+        job._playout.begun[job] = None
+        self._hold(job, True)
 
     # What the text side adds.
 
@@ -225,14 +319,12 @@ class Scheduler:
 
     def add_silence(self, job: Job, seconds: float) -> None:
         """So much of what is delivered for a job was no work, but is heard as well."""
-        job.made_s += seconds
-        if job.active:
-            self._listeners[job.session].made_s += seconds
-            self._listeners[job.session].ahead_s += seconds
+        self._count_made(job, seconds, job._playout.dry_at)
+        self._settle(job)
 
     def end_lines(self, job: Job) -> None:
         job.is_ended = True
-        self._fill_slots()
+        self._settle(job)
 
     def abandon(self, job: Job) -> None:
         """Nothing more is to be made of this job."""
@@ -245,28 +337,27 @@ class Scheduler:
 
     def next_step(self, now: float) -> Step | None:
         """The most urgent step, with others of its shape beside it up to `max_batch`."""
-        ready = sorted(
-            (job for job in self._active if self._is_ready(job)), key=lambda job: self._urgency(job, now)
-        )
+        ready = [job for job in self._holding if self._is_ready(job, now)]
         if not ready:
             return None
+        for job in ready:
+            if job.due_at is None:
+                job.due_at = now + self._typical_step_s
+        ready.sort(key=lambda job: self._urgency(job, now))
         # Each listener has a turn before the one who is served first runs dry.
-        n_turns = math.ceil(max(1, self._n_slots_held(self._active)) / self.max_batch)
-        within_s = [max(0.0, self._listeners[job.session].slack_s(now)) / n_turns for job in ready]
+        n_turns = math.ceil(len(self._holding) / self.max_batch)
+        within_s = [max(0.0, job._playout.dry_at - now) / n_turns for job in ready]
         shapes = list(map(_shape, ready, within_s))
         batch = [n for n, shape in enumerate(shapes) if shape == shapes[0]][: self.max_batch]
-        jobs = [ready[n] for n in batch]
-        step = _taken(jobs, [within_s[n] for n in batch])
-        for job in jobs:
-            self._listeners[job.session].last_served = self._n_served
-        self._n_served += 1
-        return step
+        self._step_began_at = now
+        return _taken([ready[n] for n in batch], [within_s[n] for n in batch])
 
     def complete_prosody(self, step: Step, windows: Sequence[Windows]) -> None:
         for job, its_windows in zip(step.jobs, windows, strict=True):
             job.in_step = False
             if not job.is_abandoned:
                 job.windows.append(its_windows)
+            self._settle(job)
 
     def complete_failed(self, step: Step) -> None:
         """The step brought nothing: its jobs are abandoned."""
@@ -275,26 +366,31 @@ class Scheduler:
             self.abandon(job)
 
     def complete_vocode(self, step: Step, now: float) -> None:
+        self._typical_step_s += (now - self._step_began_at - self._typical_step_s) / STEPS_REMEMBERED
         for job, window in zip(step.jobs, step.windows, strict=True):
             job.in_step = False
-            job.made_s += window.seconds
-            if job.active:
-                self._listeners[job.session].hear(window.seconds, now)
-                self._listeners[job.session].ahead_s += window.seconds
-        self._fill_slots()
+            if not job.is_abandoned:
+                job._playout.catch_up(now)
+                self._count_made(job, window.seconds, now)
+            self._settle(job)
+
+    def _count_made(self, job: Job, seconds: float, now: float) -> None:
+        job.made_s += seconds
+        job._playout.ahead_s += seconds
+        if job not in job._playout.beyond:
+            job._playout.hear(seconds, now)
 
     def taken(self, job: Job, seconds: float) -> None:
         """The consumer took this much of the job's audio."""
         job.taken_s += seconds
-        if job.active:
-            self._listeners[job.session].ahead_s -= seconds
-            self._fill_slots()
+        job._playout.ahead_s -= seconds
+        self._settle(job)
 
     def statistics(self) -> SchedulerStatistics:
         return SchedulerStatistics(
-            sessions=len(self._listeners),
+            sessions=len(self._sessions),
             active=len(self._active),
-            waiting=len(self._waiting),
+            waiting=self._n_waiting,
             in_step=sum(job.in_step for job in self._active),
         )
 
@@ -303,25 +399,34 @@ class Scheduler:
 
         Not those who are behind by themselves: what they have not taken lasts for `max_ahead_s`.
         """
-        waiting_for = ((listener, listener.first_unmade) for listener in self._listeners.values())
         return tuple(
-            listener.slack_s(now)
-            for listener, job in waiting_for
-            if job is not None and not self._is_ahead(job) and not listener.hears_nothing(job, now)
+            playout.dry_at - now for playout in self._playouts.values() if self._waits_for_more(playout, now)
         )
 
-    def _is_ready(self, job: Job) -> bool:
-        return job.next_kind is not None and not job.in_step and not self._is_ahead(job)
+    def _waits_for_more(self, playout: _Playout, now: float) -> bool:
+        playout.catch_up(now)
+        job = playout.current
+        if job is None or job.is_made or self._is_ahead(job):
+            return False
+        return not playout.hears_nothing(now)
+
+    def _is_ready(self, job: Job, now: float) -> bool:
+        if job.next_kind is None or job.in_step:
+            return False
+        playout = job._playout
+        playout.catch_up(now)
+        # While a listener waits for the current job's text, work on a later one would only delay its steps.
+        return job is playout.current or not playout.hears_nothing(now)
 
     def _urgency(self, job: Job, now: float) -> tuple[float, ...]:
-        listener = self._listeners[job.session]
-        if job is not listener.first_unmade:
-            return (2, job.number)
-        if listener.hears_nothing(job, now):
-            return (0, 0 if job.windows else 1, listener.last_served, job.number)
-        slack_s = listener.slack_s(now)
-        has_enough = slack_s >= self._max_ahead_s and job is listener.jobs[0]
-        return (3 if has_enough else 1, slack_s, job.number)
+        playout = job._playout
+        if job is not playout.current:
+            return (1, job.number)
+        assert job.due_at is not None
+        due_at = max(playout.dry_at, job.due_at)
+        has_enough = playout.dry_at - now >= self._max_ahead_s and job is playout.first
+        # A newcomer that has windows is carried to its first audio before the next one begins.
+        return (2 if has_enough else 0, due_at, 0 if job.windows else 1, job.number)
 
 
 def _shape(job: Job, within_s: float) -> tuple[StepKind, int | Job]:

@@ -100,6 +100,8 @@ class _Speech:
     request: SpeechRequest
     answer: _Answer
     received_at: float
+    key: int | None
+    """The number of the API key that it was sent with."""
     slot_at: float | None = None
     first_audio_at: float | None = None
     n_samples_sent: int = 0
@@ -195,7 +197,7 @@ class HttpSpeech:
             return
         except ClientLeft:
             return
-        await self._speak(_Speech(request, answer, received_at), receive)
+        await self._speak(_Speech(request, answer, received_at, self._key(scope)), receive)
 
     async def _body(self, receive: Receive) -> bytes:
         """What is over the limit is read and thrown away, or else its sender would not hear of it."""
@@ -216,7 +218,7 @@ class HttpSpeech:
 
     def _checked(self, scope: Event, body: bytes) -> SpeechRequest:
         """A key is asked for before anything is told. Raises `Refusal` or `RequestError`."""
-        if not self._door.opens_for(scope["query_string"].decode("latin-1"), scope["headers"]):
+        if self._key(scope) is None:
             raise wrong_key()
         if scope["method"] != "POST":
             raise wrong_method("POST")
@@ -226,6 +228,9 @@ class HttpSpeech:
         if self._engine.is_full:
             raise Overloaded(reason="too many are waiting already")
         return request
+
+    def _key(self, scope: Event) -> int | None:
+        return self._door.key_for(scope["query_string"].decode("latin-1"), scope["headers"])
 
     async def _speak(self, speech: _Speech, receive: Receive) -> None:
         try:
@@ -240,8 +245,9 @@ class HttpSpeech:
 
     async def _sound(self, speech: _Speech) -> None:
         try:
-            # A session of its own: whoever asks for one thing at a time waits for nobody's long list.
-            async with self._engine.open(speech.request.utterance, speech.answer.request_id) as stream:
+            # The requests of one key share slots as one session, so that many of them get no larger share.
+            session, playout = ("http", speech.key), speech.answer.request_id
+            async with self._engine.open(speech.request.utterance, session, playout) as stream:
                 await stream.wait_for_slot()
                 speech.slot_at = trio.current_time()
                 with closing(file_encoder_for(speech.request.format, self._stream_config)) as encoder:

@@ -9,7 +9,7 @@ before each write whether its request still speaks.
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
+from contextlib import AbstractAsyncContextManager, closing
 from functools import partial
 
 import trio
@@ -47,6 +47,8 @@ class _Speech:
 
     request: Request
     received_at: float
+    opening: AbstractAsyncContextManager[UtteranceStream]
+    """Its place in the engine, which it has from the start."""
     scope: trio.CancelScope = field(factory=trio.CancelScope)
     turn: trio.Event = field(factory=trio.Event)
     head_silence: HeadSilence = field(factory=HeadSilence)
@@ -94,7 +96,6 @@ class Session:
         self._audio: deque[_Audio] = deque()
         self._wake_sender = trio.Event()
         self._messages_sent = trio.lowlevel.ParkingLot()
-        self._admission = trio.StrictFIFOLock()
         self._primer = bytes(config.prime_bytes)
         self._nursery: trio.Nursery | None = None
 
@@ -144,7 +145,7 @@ class Session:
                     self._on_refused(message.code)
             for request in (effect.request for effect in effects if isinstance(effect, Begin)):
                 # Before anything is awaited: its turn, or its end, may come at any time.
-                self._speeches[request] = _Speech(request, trio.current_time())
+                self._speeches[request] = _Speech(request, trio.current_time(), self._opening(request))
             self._apply(effects)
             while len(self._messages) > MAX_UNSENT_MESSAGES:
                 await self._messages_sent.park()
@@ -170,13 +171,16 @@ class Session:
         assert self._nursery is not None, "a frame was received before `run`"
         self._nursery.start_soon(self._speak, speech)
 
+    def _opening(self, request: Request) -> AbstractAsyncContextManager[UtteranceStream]:
+        playout = request if request.settings.is_tagged else None
+        return self._engine.open(request.utterance, self._protocol.session_id, playout)
+
     async def _speak(self, speech: _Speech) -> None:
         assert self._nursery is not None
         request = speech.request
         try:
             with speech.scope:
-                await self._wait_for_room(request)
-                async with self._engine.open(request.utterance, self._protocol.session_id) as stream:
+                async with speech.opening as stream:
                     self._nursery.start_soon(self._tell_words, stream, request)
                     await self._play(stream, speech)
                 self._apply(self._protocol.is_done(request))
@@ -186,18 +190,6 @@ class Session:
             del self._speeches[request]
             self._last_busy_at = trio.current_time()
             self._on_request_end(_record(speech, trio.current_time()))
-
-    async def _wait_for_room(self, request: Request) -> None:
-        """A full queue holds up what is asked for by the session that fills it, in its order.
-
-        Its client is read on: a `cancel` must not wait behind what it cancels.
-        """
-        session_id = self._protocol.session_id
-        if self._engine.has_room(session_id) and not self._admission.locked():
-            return
-        self._apply(self._protocol.waits_for_slot(request))
-        async with self._admission:
-            await self._engine.wait_for_room(session_id)
 
     async def _tell_words(self, stream: UtteranceStream, request: Request) -> None:
         async with stream.words:
