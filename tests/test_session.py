@@ -102,6 +102,15 @@ class BurstConnection(MemoryConnection):
             return await super().receive()
 
 
+class StubbornConnection(MemoryConnection):
+    """Hands over a message even to a reader that was cancelled while the message came."""
+
+    async def receive(self) -> str | bytes:
+        with trio.CancelScope(shield=True):
+            message = await super().receive()
+        return message
+
+
 @attrs.define
 class Stage:
     connection: MemoryConnection
@@ -433,6 +442,16 @@ class TestEnding:
             await trio.testing.wait_all_tasks_blocked()
             assert it.engine.statistics().sessions == 0
         assert [record.end for record in it.records] == ["disconnected"]
+
+    async def test_a_cancel_that_comes_meanwhile_does_no_harm(self, autojump_clock: None) -> None:
+        async with stage(connection=StubbornConnection()) as it:
+            for request_id in ("r1", "r2"):
+                it.connection.say("speak", request_id=request_id, text="Hello there.")
+            await trio.sleep(0.15)
+            it.session.hang_up()
+            await trio.testing.wait_all_tasks_blocked()
+            assert [record.end for record in it.records] == ["disconnected"] * 2
+            it.connection.say("cancel", request_id="r1")
 
     async def test_draining_finishes_then_closes(self, autojump_clock: None) -> None:
         async with stage() as it:

@@ -157,6 +157,8 @@ class Session:
                     self._messages.append(message)
                 case Begin(request):
                     self._begin(self._speeches[request])
+                case GiveTurn(request) | Silence(request) if request not in self._speeches:
+                    pass  # The session is being cancelled: this request ended, and the protocol was not told.
                 case GiveTurn(request):
                     self._speeches[request].turn.set()
                 case Silence(request):
