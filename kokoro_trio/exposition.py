@@ -33,6 +33,7 @@ STEP_KINDS = ("prosody", "vocode")
 ENDS = ("done", "canceled", DISCONNECTED, *request_error_codes())
 OTHER_END = "other"
 REFUSING_STATUSES = (401, 403, 404, 503)
+HTTP_ERROR_STATUSES = (400, 401, 403, 404, 405, 408, 413, 426, 431, 500, 503, 505)
 _OWN_THREADS = Path("/proc/self/task")
 """Those that Python does not know of too: the model computes in some."""
 
@@ -95,6 +96,12 @@ class Exposition:
             ["status"],
             registry=self._registry,
         )
+        self._http_refused = Counter(
+            "kokoro_http_refused",
+            "HTTP requests answered with an error, by status.",
+            ["status"],
+            registry=self._registry,
+        )
         ProcessCollector(registry=self._registry)
         if _OWN_THREADS.is_dir():
             threads = Gauge("process_threads", "Threads of the process.", registry=self._registry)
@@ -108,6 +115,8 @@ class Exposition:
             self._refused.labels(code)
         for status in REFUSING_STATUSES:
             self._turned_away.labels(str(status))
+        for status in HTTP_ERROR_STATUSES:
+            self._http_refused.labels(str(status))
 
     def _histogram(
         self, name: str, what: str, *, buckets: tuple[float, ...] = BUCKETS_S, labels: tuple[str, ...] = ()
@@ -146,6 +155,9 @@ class Exposition:
 
     def turned_away(self, status: int) -> None:
         self._turned_away.labels(str(status)).inc()
+
+    def http_refused(self, status: int) -> None:
+        self._http_refused.labels(str(status)).inc()
 
     def step_ended(self, kind: str, seconds: float) -> None:
         self._step.labels(kind).observe(seconds)

@@ -15,8 +15,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from kokoro_trio.server.connection import DeadlineStream
-from kokoro_trio.server.http import HttpServer
+from kokoro_trio.server.http_connection import HttpConnection, HttpServer
 from tests.process import Server, running, start
+from tests.test_server import CONFIG
 
 if TYPE_CHECKING:
     from kokoro_trio.server.http_speech import Application
@@ -113,11 +114,16 @@ async def test_http_requests_are_outstanding_until_they_are_answered() -> None:
         await may_answer.wait()
         return "answered"
 
-    http = HttpServer(cast("Application", app))
+    statuses: list[int] = []
+    http = HttpServer(cast("Application", app), CONFIG.listen, statuses.append)
     idle = trio.Event()
 
     async def serve(stream: trio.SocketStream) -> None:
-        await http.serve(DeadlineStream(stream, b"", 1.0))
+        connection = HttpConnection(http, DeadlineStream(stream, b"", 1.0))
+        request = await connection.next_request()
+        assert request is not None
+        await connection.answer(request)
+        await stream.aclose()
 
     async def wait_until_idle() -> None:
         await http.until_idle()
@@ -136,6 +142,7 @@ async def test_http_requests_are_outstanding_until_they_are_answered() -> None:
             with trio.fail_after(20):
                 answer = b"".join([piece async for piece in client])
         assert answer.endswith(b"answered")
+        assert statuses == []
         with trio.fail_after(1):
             await idle.wait()
         nursery.cancel_scope.cancel()

@@ -101,12 +101,14 @@ def test_what_was_refused_is_counted_by_its_code() -> None:
     for code in ("too_long", "overloaded", "overloaded"):
         exposition.message_refused(code)
     exposition.turned_away(HTTPStatus.UNAUTHORIZED)
+    exposition.http_refused(HTTPStatus.NOT_FOUND)
     values = of(exposition)
-    refusals = ("refused_total", "turned_away_total")
+    refusals = ("refused_total", "turned_away_total", "http_refused_total")
     assert {series: value for series, value in values.items() if series.startswith(refusals) and value} == {
         "refused_total{code=too_long}": 1,
         "refused_total{code=overloaded}": 2,
         "turned_away_total{status=401}": 1,
+        "http_refused_total{status=404}": 1,
     }
     assert values.keys() == of(Exposition()).keys()
 

@@ -18,10 +18,10 @@ from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 
 import attrs
+import httpx
 import numpy as np
 import pytest
 import trio
-import trio.testing
 import websockets.exceptions
 from attrs import evolve
 from websockets.sync.client import ClientConnection, connect
@@ -40,6 +40,7 @@ from tests.process import running as process_running
 from tests.test_exposition import scraped
 from tests.test_server import (
     CONFIG,
+    HANDSHAKE,
     HELLO,
     IMPATIENT,
     Server,
@@ -431,23 +432,76 @@ class TestLimits:
             await until_idle(server)
             assert (await in_thread(status_of_handshake, server.url(key="first")))[0] == 101
 
-    async def test_sockets(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_silent_sockets_do_not_keep_a_client_with_a_key_out(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(listener_module, "SPARE_SOCKETS", 2)
-        listen = evolve(CONFIG.listen, max_connections=1, handshake_timeout_s=5)
+        listen = evolve(CONFIG.listen, max_connections=1, handshake_timeout_s=600)
+
+        async with running(listen=listen) as server:
+            first = await in_thread(socket.create_connection, ("127.0.0.1", server.port))
+            await until(lambda: server.listener.n_sockets == 1)
+            others = [await in_thread(socket.create_connection, ("127.0.0.1", server.port)) for _ in range(9)]
+            assert await in_thread(first.recv, 1) == b"", "the oldest is dropped"
+            await others_are_served(server)
+            for peer in (first, *others):
+                peer.close()
+
+    async def test_sockets_of_clients_with_a_key(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """They are dropped for nobody: one more socket than there may be is turned away."""
+        monkeypatch.setattr(listener_module, "SPARE_SOCKETS", 2)
+
+        def keep_alive(port: int) -> socket.socket:
+            peer = socket.create_connection(("127.0.0.1", port), timeout=10)
+            peer.sendall(b"GET /v1/models?api_key=first HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert peer.recv(1024).startswith(b"HTTP/1.1 200")
+            return peer
 
         def knock(port: int) -> bytes:
             with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
                 return peer.recv(1024)
 
-        async with running(listen=listen) as server:
-            silent = [await in_thread(socket.create_connection, ("127.0.0.1", server.port)) for _ in range(3)]
-            await until(lambda: server.listener.n_sockets == 3)
+        async with running(listen=evolve(CONFIG.listen, max_connections=1)) as server:
+            known = [await in_thread(keep_alive, server.port) for _ in range(3)]
             assert (await in_thread(knock, server.port)).startswith(b"HTTP/1.1 503 ")
-            for peer in silent:
+            for peer in known:
                 peer.close()
             # The server counts a socket until it has noticed that its peer is gone.
             await until(lambda: server.listener.n_sockets == 0)
             await others_are_served(server)
+
+    async def test_handshakes_in_one_burst(self) -> None:
+        """All have arrived before the first is answered."""
+        n_handshakes = 30
+
+        def handshake(port: int) -> socket.socket:
+            peer = socket.create_connection(("127.0.0.1", port), timeout=10)
+            peer.sendall(HANDSHAKE)
+            return peer
+
+        async with running(listen=evolve(CONFIG.listen, max_connections_per_key=1)) as server:
+            peers = [handshake(server.port) for _ in range(n_handshakes)]
+            answers = Counter([(await in_thread(peer.recv, 12)) for peer in peers])
+            assert answers == {b"HTTP/1.1 101": 1, b"HTTP/1.1 503": n_handshakes - 1}
+            for peer in peers:
+                peer.close()
+            await until_idle(server)
+            await others_are_served(server)
+
+    async def test_speech_over_http_counts_too(self) -> None:
+        def ask(port: int, key: str) -> httpx.Response:
+            url = f"http://127.0.0.1:{port}/v1/audio/speech"
+            return httpx.post(url, json={"input": "Hello."}, headers={"X-API-Key": key}, timeout=10)
+
+        listen = evolve(CONFIG.listen, max_connections_per_key=1)
+        async with running(listen=listen) as server:
+            with await in_thread(open_raw_websocket, server):
+                refused = await in_thread(ask, server.port, "first")
+                assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
+                assert refused.headers["Retry-After"]
+                assert (await in_thread(ask, server.port, "second")).status_code == 200
+            await until_idle(server)
+            assert (await in_thread(ask, server.port, "first")).status_code == 200
 
     async def test_a_connection_on_which_nothing_is_asked_for(self) -> None:
         async with running(load=SlowTones, listen=evolve(CONFIG.listen, idle_timeout_s=0.5)) as server:
@@ -524,10 +578,8 @@ class TestBadInput:
             theirs.settimeout(5)
             stream = DeadlineStream(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), b"", 1.0)
             stream.last_words = lambda: b"farewell"
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(stream.close_when_cancelled)
-                await trio.testing.wait_all_tasks_blocked()
-                nursery.cancel_scope.cancel()
+            with trio.CancelScope() as session:
+                session.cancel()
                 await stream.aclose()
             assert (theirs.recv(100), theirs.recv(100)) == (b"farewell", b"")
 

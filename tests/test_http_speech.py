@@ -278,7 +278,7 @@ class TestErrors:
     async def test_a_body_that_does_not_come(self) -> None:
         def wait(port: int) -> bytes:
             with socket.create_connection(("127.0.0.1", port), timeout=20) as peer:
-                head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n"
+                head = f"POST {PATH}?api_key=first HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n"
                 peer.sendall(head.encode() + b'{"input": ')
                 return peer.recv(1024)
 
@@ -339,7 +339,7 @@ class TestErrors:
             await post(server, input="...")
             metrics = scraped((await server.get("/metrics")).text)
         counted = {series: value for series, value in metrics.items() if "refused" in series and value}
-        assert counted == {"refused_total{code=unknown_voice}": 1}
+        assert counted == {"refused_total{code=unknown_voice}": 1, "http_refused_total{status=400}": 2}
         assert metrics["requests_total{end=unpronounceable}"] == 1
 
     async def test_a_fault_of_our_own_costs_one_request(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,11 @@ CONFIG = Config.of({"HOST": "127.0.0.1", "PORT": "0", "API_KEY": "first, second"
 IMPATIENT = evolve(CONFIG.listen, handshake_timeout_s=1.0)
 LIMITS = evolve(CONFIG.requests, max_words=1000)
 SILENCE_AT_ENDS_S = 1.0
+HANDSHAKE = (
+    b"GET /v1/audio/speech/stream/ws?api_key=first HTTP/1.1\r\nHost: localhost\r\n"
+    b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 HELLO: dict[str, object] = {"type": "speak", "request_id": "r1", "text": "Hello there."}
 
 
@@ -161,11 +166,7 @@ def open_raw_websocket(server: Server, receive_buffer_bytes: int | None = None) 
     if receive_buffer_bytes is not None:
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
     peer.connect(("127.0.0.1", server.port))
-    peer.sendall(
-        b"GET /v1/audio/speech/stream/ws?api_key=first HTTP/1.1\r\nHost: localhost\r\n"
-        b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )
+    peer.sendall(HANDSHAKE)
     assert b"101" in peer.recv(1024)
     return peer
 

@@ -58,7 +58,7 @@ class DeadlineStream(trio.abc.HalfCloseableStream):
 
     def __init__(self, stream: trio.SocketStream, already_read: bytes, send_timeout_s: float) -> None:
         self.stream = stream
-        self.socket = stream.socket  # hypercorn asks it for the addresses
+        self.socket = stream.socket
         self._already_read = already_read
         self._send_timeout_s = send_timeout_s
         self._writable = select.poll()
@@ -98,10 +98,7 @@ class DeadlineStream(trio.abc.HalfCloseableStream):
             self.pending_read = None
 
     async def send_eof(self) -> None:
-        # hypercorn says it, before it closes, from inside a scope that quart has just cancelled: unshielded,
-        # a peer that asked for `Connection: close` would wait for the keep-alive to run out.
-        with trio.CancelScope(shield=True):
-            await self.stream.send_eof()
+        await self.stream.send_eof()
 
     async def aclose(self) -> None:
         if self._sending.locked() and self.last_words():
@@ -115,14 +112,6 @@ class DeadlineStream(trio.abc.HalfCloseableStream):
         if self.socket.fileno() != -1:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_AND_RESET)
         await trio.aclose_forcefully(self.stream)
-
-    async def close_when_cancelled(self) -> None:
-        """Closes at once, even under a write that is shielded."""
-        try:
-            await trio.sleep_forever()
-        finally:
-            self._say_last_words()
-            await trio.aclose_forcefully(self.stream)
 
     def _say_last_words(self) -> None:
         """Once, and without a checkpoint: a session that ends cancels whoever is about to say them.

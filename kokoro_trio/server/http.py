@@ -1,37 +1,38 @@
 """The HTTP side: the page, health and readiness, which voices there are, and how the server is doing."""
 
 from collections.abc import Callable, Iterable, Sequence
+from http import HTTPStatus
 
-import trio
+import structlog
 from attrs import asdict, frozen
-from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config as HypercornConfig
-from hypercorn.events import Event as ProtocolEvent
-from hypercorn.events import Updated
-from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState
 from quart import Response, abort, jsonify, request
 from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from kokoro_trio.errors import Overloaded
 from kokoro_trio.exposition import Exposition
 from kokoro_trio.model.voices import Voice
-from kokoro_trio.server.connection import DeadlineStream
 from kokoro_trio.server.http_speech import RETRY_AFTER_S, Application, Event, Receive, Send
 from kokoro_trio.server.keys import Door
+from kokoro_trio.server.messages import WEBSOCKET_PATH
 from kokoro_trio.server.openai import (
     MODELS,
     MODELS_PATH,
     Refusal,
+    fault,
     model_listed,
     models_listed,
     not_found,
     unknown_model,
+    websocket_only,
     wrong_key,
+    wrong_method,
 )
 from kokoro_trio.server.page import HEADERS, INDEX, PageFile, page_files
+from kokoro_trio.server.together import TOGETHER_PATH
 from kokoro_trio.text.languages import tag_of
+
+log = structlog.get_logger()
 
 VOICES_PATH = "/v1/audio/voices"
 
@@ -124,6 +125,11 @@ def make_app(
             raise unknown_model(name)
         return model_listed(name)
 
+    @app.get(WEBSOCKET_PATH)
+    @app.get(TOGETHER_PATH)
+    async def websocket() -> Response:
+        raise websocket_only(request.path)
+
     def check_key() -> None:
         if not door.opens_for(request.query_string.decode("latin-1"), _raw(request.headers.items())):
             raise wrong_key()
@@ -135,9 +141,19 @@ def make_app(
         response.headers.extend(refusal.headers)
         return response
 
-    @app.errorhandler(404)
-    async def nothing_there(error: Exception) -> Response:
-        return await refuse(not_found(request.path))
+    @app.errorhandler(HTTPException)
+    async def refuse_as_json(error: HTTPException) -> Response:
+        match error:
+            case NotFound():
+                return await refuse(not_found(request.path))
+            case MethodNotAllowed(valid_methods=methods):
+                return await refuse(wrong_method(", ".join(methods or ())))
+        return await refuse(Refusal(HTTPStatus(error.code or 500), error.description or ""))
+
+    @app.errorhandler(Exception)
+    async def refuse_by_fault(error: Exception) -> Response:
+        log.error("http_view_failed", path=request.path, exc_info=error)
+        return await refuse(fault())
 
     return app
 
@@ -179,63 +195,3 @@ def _listed(voice: Voice) -> dict[str, str | bool | None]:
         "is_blend": voice.written is not None,
     }
     return told if voice.written is None else told | {"recipe": voice.written}
-
-
-class _Connection(TCPServer):
-    """Ends when its peer has gone: hypercorn's waits for the keep-alive timeout even then."""
-
-    _has_heard_all = False
-
-    async def _read_data(self) -> None:
-        await super()._read_data()
-        self._has_heard_all = True
-        await self.idle_task.stop()
-
-    async def protocol_send(self, event: ProtocolEvent) -> None:
-        # After an answer that was ready when its peer had gone, it would wait for another request.
-        if not (self._has_heard_all and isinstance(event, Updated)):
-            await super().protocol_send(event)
-
-
-class HttpServer:
-    """Serves one HTTP connection at a time per call, on a stream that somebody else accepted."""
-
-    def __init__(self, app: Application, *, keep_alive_s: float = 30.0) -> None:
-        self._app = ASGIWrapper(self._count)  # type: ignore[arg-type]  # typed for each kind of event
-        self._asgi = app
-        self._outstanding = 0
-        self._idle = trio.lowlevel.ParkingLot()
-        self._context = WorkerContext(None)
-        self._config = HypercornConfig()
-        self._config.keep_alive_timeout = keep_alive_s
-        # It would cut off every answer that takes longer, as its client says nothing meanwhile. What a
-        # client is slow to say ends a connection by `keep_alive_timeout`, a body by `HttpSpeech`.
-        self._config.read_timeout = None
-        self._config.errorlog = None
-        self._config.accesslog = None
-
-    async def serve(self, stream: DeadlineStream) -> None:
-        # hypercorn is typed for its own TLS streams, and takes any stream that has a `socket`.
-        server = _Connection(self._app, self._config, self._context, ConnectionState({}), stream)  # type: ignore[arg-type]
-        async with trio.open_nursery() as nursery:
-            # hypercorn shields its writes: a write that waits for its peer would hold up a shutdown.
-            nursery.start_soon(stream.close_when_cancelled)
-            await server.run()
-            nursery.cancel_scope.cancel()
-
-    async def until_idle(self) -> None:
-        """Until the response to every request that was received has been sent, or given up."""
-        while self._outstanding:
-            await self._idle.park()
-
-    async def _count(self, scope: Event, receive: Receive, send: Send) -> None:
-        self._outstanding += 1
-        try:
-            await self._asgi(scope, receive, send)
-        finally:
-            self._outstanding -= 1
-            self._idle.unpark_all()
-
-    async def end_idle_connections(self) -> None:
-        """At shutdown: connections that wait for another request are closed."""
-        await self._context.terminated.set()

@@ -25,7 +25,7 @@ from kokoro_trio.errors import Overloaded, RequestError, SynthesisFailed
 from kokoro_trio.metrics import DISCONNECTED, HeadSilence, RequestRecord
 from kokoro_trio.model.voices import VoiceCatalogue
 from kokoro_trio.server.encoding import encode_utterance
-from kokoro_trio.server.keys import Door
+from kokoro_trio.server.keys import Door, Seats
 from kokoro_trio.server.openai import (
     Refusal,
     SpeechRequest,
@@ -100,7 +100,7 @@ class _Speech:
     request: SpeechRequest
     answer: _Answer
     received_at: float
-    key: int | None
+    key: int
     """The number of the API key that it was sent with."""
     slot_at: float | None = None
     first_audio_at: float | None = None
@@ -159,6 +159,7 @@ class HttpSpeech:
         config: ListenConfig,
         stream_config: StreamConfig,
         door: Door,
+        seats: Seats,
         engine: Engine,
         voices: Callable[[], VoiceCatalogue],
         why_not: Callable[[], Overloaded | None],
@@ -168,6 +169,7 @@ class HttpSpeech:
         self._config = config
         self._stream_config = stream_config
         self._door = door
+        self._seats = seats
         self._engine = engine
         self._voices = voices
         self._why_not = why_not
@@ -187,50 +189,55 @@ class HttpSpeech:
     async def _serve(self, scope: Event, receive: Receive, answer: _Answer) -> None:
         received_at = trio.current_time()
         try:
-            request = self._checked(scope, await self._body(receive))
+            # No `await` between check and seat: several requests at once would find the same one free.
+            key = self._admitted_key(scope)
+            with self._seats.taken_by(key):
+                request = self._request(await self._body(receive))
+                await self._speak(_Speech(request, answer, received_at, key), receive)
         except Refusal as refusal:
             await answer.refuse(refusal)
-            return
         except RequestError as error:
             self._on_refused(error.code)
             await answer.refuse(Refusal.of(error, RETRY_AFTER_S))
-            return
         except ClientLeft:
-            return
-        await self._speak(_Speech(request, answer, received_at, self._key(scope)), receive)
+            pass
 
-    async def _body(self, receive: Receive) -> bytes:
-        """What is over the limit is read and thrown away, or else its sender would not hear of it."""
-        body, n_bytes = b"", 0
-        with trio.move_on_after(self._config.handshake_timeout_s):
-            while True:
-                event = await receive()
-                if event["type"] == "http.disconnect":
-                    raise ClientLeft
-                n_bytes += len(event["body"])
-                body += event["body"] if n_bytes <= self._config.max_message_bytes else b""
-                if not event["more_body"]:
-                    break
-            if n_bytes > self._config.max_message_bytes:
-                raise too_large(self._config.max_message_bytes)
-            return body
-        raise too_slow(self._config.handshake_timeout_s)
+    def _admitted_key(self, scope: Event) -> int:
+        """The number of the key. Checks what the head of a request tells, the key before everything else.
 
-    def _checked(self, scope: Event, body: bytes) -> SpeechRequest:
-        """A key is asked for before anything is told. Raises `Refusal` or `RequestError`."""
-        if self._key(scope) is None:
+        Raises `Refusal` or `RequestError`.
+        """
+        key = self._door.key_for(scope["query_string"].decode("latin-1"), scope["headers"])
+        if key is None:
             raise wrong_key()
         if scope["method"] != "POST":
             raise wrong_method("POST")
         if (overloaded := self._why_not()) is not None:
             raise overloaded
+        if not self._seats.is_free_for(key):
+            raise Overloaded(reason="there are as many connections as may be")
+        return key
+
+    async def _body(self, receive: Receive) -> bytes:
+        body = bytearray()
+        with trio.move_on_after(self._config.handshake_timeout_s):
+            while True:
+                event = await receive()
+                if event["type"] == "http.disconnect":
+                    raise ClientLeft
+                body += event["body"]
+                if len(body) > self._config.max_message_bytes:
+                    raise too_large(self._config.max_message_bytes)
+                if not event["more_body"]:
+                    return bytes(body)
+        raise too_slow(self._config.handshake_timeout_s)
+
+    def _request(self, body: bytes) -> SpeechRequest:
+        """Raises `RequestError`."""
         request = speech_request(body, self._voices(), self._config.max_input_characters)
         if self._engine.is_full:
             raise Overloaded(reason="too many are waiting already")
         return request
-
-    def _key(self, scope: Event) -> int | None:
-        return self._door.key_for(scope["query_string"].decode("latin-1"), scope["headers"])
 
     async def _speak(self, speech: _Speech, receive: Receive) -> None:
         try:
@@ -238,7 +245,6 @@ class HttpSpeech:
                 nursery.start_soon(_cancel_when_gone, receive, nursery.cancel_scope)
                 await self._sound(speech)
                 nursery.cancel_scope.cancel()
-            # Out here: the server says of an answer that has ended, too, that its client is gone.
             await speech.conclude()
         finally:
             self._on_request_end(speech.record(trio.current_time()))

@@ -1,10 +1,12 @@
-"""Who may come in: the keys that a request shows, and whether one of them opens the door."""
+"""Who may come in: the keys that a request shows, whether one of them opens the door, and who has a seat."""
 
 import hmac
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from urllib.parse import parse_qs
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 
 @frozen
@@ -32,6 +34,26 @@ class Door:
             if hmac.compare_digest(key, known.encode())
         ]
         return matches[0] if matches else None
+
+
+@define
+class Seats:
+    """WebSockets and speech requests over HTTP that are served at one moment, in all and by key."""
+
+    _max: int
+    _max_per_key: int
+    _n_taken: Counter[int] = field(factory=Counter)
+
+    def is_free_for(self, key: int) -> bool:
+        return self._n_taken.total() < self._max and self._n_taken[key] < self._max_per_key
+
+    @contextmanager
+    def taken_by(self, key: int) -> Iterator[None]:
+        self._n_taken[key] += 1
+        try:
+            yield
+        finally:
+            self._n_taken[key] -= 1
 
 
 def _keys_given(query: str, headers: Iterable[tuple[bytes, bytes]]) -> list[bytes]:

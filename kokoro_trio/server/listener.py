@@ -1,4 +1,4 @@
-"""The one port: reads a request's head, and hands WebSockets to sessions, the rest to HTTP.
+"""The one port: reads the head of each request, and hands WebSockets to sessions, the rest to HTTP.
 
 WebSockets do not go through hypercorn: it shields its writes, so a client that stops reading holds a
 send for seconds and a shutdown with it, and it costs nearly twice the time per frame.
@@ -8,7 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import h11
 import structlog
@@ -23,9 +23,10 @@ from kokoro_trio.exposition import Exposition
 from kokoro_trio.metrics import RequestRecord
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
 from kokoro_trio.server.connection import Connection, ConnectionGone, DeadlineStream, WebSocket
-from kokoro_trio.server.http import HttpServer, Readiness, make_app, routed
+from kokoro_trio.server.http import Readiness, make_app, routed
+from kokoro_trio.server.http_connection import HttpConnection, HttpServer
 from kokoro_trio.server.http_speech import RETRY_AFTER_S, HttpSpeech
-from kokoro_trio.server.keys import Door
+from kokoro_trio.server.keys import Door, Seats
 from kokoro_trio.server.messages import WEBSOCKET_PATH
 from kokoro_trio.server.openai import SPEECH_PATH
 from kokoro_trio.server.origins import CrossOrigin, Headers, Origins, text_of
@@ -36,12 +37,11 @@ from kokoro_trio.server.together_connection import TogetherConnection
 
 log = structlog.get_logger()
 
-MAX_HEAD_BYTES = 16_384
 CLOSE_FAULT = 1011
 HANG_UP_S = 2.0
 CLOSE_GENTLY_S = 1.0
 SPARE_SOCKETS = 256
-"""Beyond the sessions, for plain HTTP and for those who have not said yet what they want."""
+"""Beyond MAX_CONNECTIONS. So many sockets may be open that have shown no right key, if keys are asked for."""
 _NO_ROOM = (
     f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER_S}\r\n"
     "Content-Length: 0\r\nConnection: close\r\n\r\n"
@@ -51,7 +51,6 @@ _REASONS = {
     "loading": "the model is still being loaded",
     "stalled": "the model does not answer",
 }
-_END_OF_HEAD = b"\r\n\r\n"
 
 
 @frozen
@@ -83,10 +82,12 @@ class Listener:
         exposition.watch(engine.statistics, lambda: len(self._sessions))
         self._door = Door(config.api_keys)
         self._origins = Origins.of(config.allowed_origins, needs_local_host=not config.api_keys)
+        self._seats = Seats(config.max_connections, config.max_connections_per_key)
         self._http_speech = HttpSpeech(
             config,
             stream_config,
             self._door,
+            self._seats,
             engine,
             voices=self._catalogue,
             why_not=self._why_not,
@@ -95,10 +96,12 @@ class Listener:
         )
         metrics = None if config.metrics_port else exposition
         app = make_app(self.readiness, self._voices, self._door, metrics)
-        self._http = HttpServer(CrossOrigin(routed(app, SPEECH_PATH, self._http_speech), self._origins))
-        self._sessions: dict[Session, int | None] = {}
-        """Each with the number of the key that opened the door for it."""
+        routes = CrossOrigin(routed(app, SPEECH_PATH, self._http_speech), self._origins)
+        self._http = HttpServer(routes, config, exposition.http_refused)
+        self._sessions: set[Session] = set()
         self.n_sockets = 0
+        self._strangers: dict[trio.CancelScope, None] = {}
+        """Sockets that have shown no right key, the oldest first. To cancel a scope closes its socket."""
         self._sessions_ended = trio.lowlevel.ParkingLot()
         self._speaker: Speaker | None = None
         self._is_draining = False
@@ -124,7 +127,7 @@ class Listener:
 
         To be called once.
         """
-        self._is_draining = True
+        self._is_draining = self._http.is_draining = True
         for session in list(self._sessions):
             session.drain()
         self._grace.deadline = trio.current_time() + grace_s
@@ -135,7 +138,6 @@ class Listener:
             session.hang_up()
         with trio.move_on_after(HANG_UP_S):
             await self._until_no_session()
-        await self._http.end_idle_connections()
 
     def hasten(self) -> None:
         """Ends the grace of a `drain`: what is outstanding is dropped."""
@@ -194,51 +196,74 @@ class Listener:
 
     async def _serve_stream(self, tcp_stream: trio.SocketStream) -> None:
         self.n_sockets += 1
-        try:
-            async with containing_faults(tcp_stream):
-                await self._serve_request(tcp_stream)
-        finally:
-            self.n_sockets -= 1
+        with trio.CancelScope() as stranger:
+            self._strangers[stranger] = None
+            try:
+                async with containing_faults(tcp_stream):
+                    if self._make_room_for(stranger):
+                        await self._serve_requests(tcp_stream, stranger)
+                    else:
+                        self._exposition.http_refused(HTTPStatus.SERVICE_UNAVAILABLE)
+                        await _turn_away(tcp_stream)
+            finally:
+                self._strangers.pop(stranger, None)
+                self.n_sockets -= 1
 
-    async def _serve_request(self, tcp_stream: trio.SocketStream) -> None:
-        if self.n_sockets > self._config.max_connections + SPARE_SOCKETS:
-            await _turn_away(tcp_stream)
-            return
-        head = None
-        with trio.move_on_after(self._config.handshake_timeout_s):
-            head = await _read_head(tcp_stream)
-        if head is None:
-            return
-        if (handshake := _websocket_request(head)) is not None:
-            stream = DeadlineStream(tcp_stream, head, self._stream_config.send_timeout_s)
-            await self._serve_websocket(stream, list(handshake.headers))
-        else:
-            # A client that reads only as fast as it plays blocks our writes.
-            stream = DeadlineStream(tcp_stream, head, self._config.http_send_timeout_s)
-            await self._http.serve(stream)
+    def _make_room_for(self, newcomer: trio.CancelScope) -> bool:
+        """Drops the oldest stranger if there is no room: strangers must not keep out clients with a key."""
+        if (
+            len(self._strangers) <= SPARE_SOCKETS
+            and self.n_sockets <= self._config.max_connections + SPARE_SOCKETS
+        ):
+            return True
+        oldest = next(iter(self._strangers))
+        if oldest is newcomer:
+            return False
+        del self._strangers[oldest]
+        oldest.cancel()
+        return True
 
-    async def _serve_websocket(self, stream: DeadlineStream, headers: Headers) -> None:
-        """`headers`: all of the request, while trio-websocket removes `Host`."""
+    async def _serve_requests(self, tcp_stream: trio.SocketStream, stranger: trio.CancelScope) -> None:
+        # A client that reads only as fast as it plays blocks our writes.
+        stream = DeadlineStream(tcp_stream, b"", self._config.http_send_timeout_s)
+        connection = HttpConnection(self._http, stream)
+        while (request := await connection.next_request()) is not None:
+            key = self._door.key_for(_query_of(request.target.decode("ascii")), request.headers)
+            if key is not None:
+                self._strangers.pop(stranger, None)
+            if _asks_for_websocket(request):
+                stream = DeadlineStream(
+                    tcp_stream, bytes(connection.head), self._stream_config.send_timeout_s
+                )
+                await self._serve_websocket(stream, request, key)
+                return
+            await connection.answer(request)
+        await stream.close_gently(CLOSE_GENTLY_S)
+
+    async def _serve_websocket(self, stream: DeadlineStream, handshake: h11.Request, key: int | None) -> None:
         async with trio.open_nursery() as nursery:
             with trio.fail_after(self._config.handshake_timeout_s):
                 request = await trio_websocket.wrap_server_stream(
                     nursery, stream, max_message_size=self._config.max_message_bytes
                 )
-            key = self._door.key_for(urlsplit(request.path).query, headers)
-            if (refusal := self._refusal(request.path, headers, key)) is not None:
+            # Of h11's headers: trio-websocket removes `Host`.
+            if (refusal := self._refusal(request.path, list(handshake.headers), key)) is not None:
                 self._exposition.turned_away(refusal.status)
-                await request.reject(
-                    refusal.status, extra_headers=refusal.headers, body=refusal.status.phrase.encode()
-                )
+                headers = [*refusal.headers, (b"Connection", b"close")]
+                body = refusal.status.phrase.encode()
+                await request.reject(refusal.status, extra_headers=headers, body=body)
             else:
-                websocket = WebSocket(await request.accept(), stream)
-                ping = self._config.ping_interval_s, self._config.ping_timeout_s
-                nursery.start_soon(websocket.keep_alive, *ping)
-                await self._serve_session(websocket, request.path, key)
+                assert key is not None
+                # No `await` between check and seat: several handshakes at once would find the same one free.
+                with self._seats.taken_by(key):
+                    websocket = WebSocket(await request.accept(), stream)
+                    ping = self._config.ping_interval_s, self._config.ping_timeout_s
+                    nursery.start_soon(websocket.keep_alive, *ping)
+                    await self._serve_session(websocket, request.path)
             nursery.cancel_scope.cancel()
         await stream.close_gently(CLOSE_GENTLY_S)
 
-    async def _serve_session(self, websocket: WebSocket, path: str, key: int | None) -> None:
+    async def _serve_session(self, websocket: WebSocket, path: str) -> None:
         assert self._speaker is not None
         protocol = Protocol(
             session_id=uuid.uuid4().hex,
@@ -256,7 +281,7 @@ class Listener:
             self._exposition.message_refused,
             idle_timeout_s=self._config.idle_timeout_s,
         )
-        self._sessions[session] = key
+        self._sessions.add(session)
         if self._is_draining:
             session.drain()
         try:
@@ -265,18 +290,17 @@ class Listener:
             log.exception("session_failed", session_id=protocol.session_id)
             await websocket.close(CLOSE_FAULT, "the server made a mistake")
         finally:
-            del self._sessions[session]
+            self._sessions.remove(session)
             self._sessions_ended.unpark_all()
 
     async def _understood(self, websocket: WebSocket, path: str, session_id: str) -> Connection:
         """A connection that speaks our own protocol, whatever the client speaks on this path."""
         assert self._speaker is not None
-        url = urlsplit(path)
-        if url.path != TOGETHER_PATH:
+        if _without_query(path) != TOGETHER_PATH:
             return websocket
         dialect = Together(
             session_id,
-            dict(reversed(parse_qsl(url.query))),
+            dict(reversed(parse_qsl(_query_of(path)))),
             self._speaker.voices,
             self._speaker.limits.max_words,
             new_id=lambda: uuid.uuid4().hex,
@@ -289,19 +313,14 @@ class Listener:
 
     def _refusal(self, path: str, headers: Headers, key: int | None) -> "_Refusal | None":
         """Why a handshake is refused; a key is asked for before anything is told."""
-        if urlsplit(path).path not in (WEBSOCKET_PATH, TOGETHER_PATH):
+        if _without_query(path) not in (WEBSOCKET_PATH, TOGETHER_PATH):
             return _Refusal(HTTPStatus.NOT_FOUND)
         if not self._origins.allow(headers):
             log.info("foreign_origin", origin=text_of(headers, b"origin"), host=text_of(headers, b"host"))
             return _Refusal(HTTPStatus.FORBIDDEN)
         if key is None:
             return _Refusal(HTTPStatus.UNAUTHORIZED, [(b"WWW-Authenticate", b"Bearer")])
-        n_of_key = sum(other == key for other in self._sessions.values())
-        is_full = (
-            len(self._sessions) >= self._config.max_connections
-            or n_of_key >= self._config.max_connections_per_key
-        )
-        if is_full or not self.readiness().is_ready:
+        if not self._seats.is_free_for(key) or not self.readiness().is_ready:
             return _Refusal(HTTPStatus.SERVICE_UNAVAILABLE, [(b"Retry-After", b"%d" % RETRY_AFTER_S)])
         return None
 
@@ -340,29 +359,13 @@ async def _turn_away(stream: trio.SocketStream) -> None:
         await stream.send_eof()
 
 
-async def _read_head(stream: trio.SocketStream) -> bytes | None:
-    """What was received up to the end of the request's head; None where the peer said nothing whole.
-
-    A head that is over the limit is returned as far as it came: hypercorn has an answer for it.
-    """
-    received = b""
-    while _END_OF_HEAD not in received and len(received) <= MAX_HEAD_BYTES:
-        data = await stream.receive_some()
-        if not data:
-            return None
-        received += data
-    return received
+def _asks_for_websocket(request: h11.Request) -> bool:
+    return (b"upgrade", b"websocket") in {(name, value.lower()) for name, value in request.headers}
 
 
-def _websocket_request(head: bytes) -> h11.Request | None:
-    """The request where it asks for a WebSocket."""
-    parser = h11.Connection(h11.SERVER)
-    parser.receive_data(head)
-    try:
-        request = parser.next_event()
-    except h11.RemoteProtocolError:
-        return None  # hypercorn says what is wrong with it.
-    if not isinstance(request, h11.Request):
-        return None
-    upgrades = {value.lower() for name, value in request.headers if name == b"upgrade"}
-    return request if b"websocket" in upgrades else None
+def _without_query(path: str) -> str:
+    return path.partition("?")[0]
+
+
+def _query_of(path: str) -> str:
+    return path.partition("?")[2]

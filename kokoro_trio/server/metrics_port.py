@@ -5,8 +5,9 @@ import trio
 from kokoro_trio.config import ListenConfig
 from kokoro_trio.exposition import Exposition
 from kokoro_trio.server.connection import DeadlineStream
-from kokoro_trio.server.http import HttpServer, make_metrics_app
-from kokoro_trio.server.listener import containing_faults, open_listeners
+from kokoro_trio.server.http import make_metrics_app
+from kokoro_trio.server.http_connection import HttpConnection, HttpServer
+from kokoro_trio.server.listener import CLOSE_GENTLY_S, containing_faults, open_listeners
 
 MAX_SOCKETS = 32
 """Fewer than `OTHER_FILES` in __main__.py: idle sockets here must not use up the files that speech needs."""
@@ -19,7 +20,7 @@ async def serve_metrics(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves until cancelled. Raises `AddressUnavailable`."""
-    http = HttpServer(make_metrics_app(exposition))
+    http = HttpServer(make_metrics_app(exposition), config, exposition.http_refused)
     room = trio.CapacityLimiter(MAX_SOCKETS)
 
     async def serve_stream(stream: trio.SocketStream) -> None:
@@ -27,7 +28,11 @@ async def serve_metrics(
             await trio.aclose_forcefully(stream)
             return
         async with room, containing_faults(stream):
-            await http.serve(DeadlineStream(stream, b"", config.http_send_timeout_s))
+            deadline_stream = DeadlineStream(stream, b"", config.http_send_timeout_s)
+            connection = HttpConnection(http, deadline_stream)
+            while (request := await connection.next_request()) is not None:
+                await connection.answer(request)
+            await deadline_stream.close_gently(CLOSE_GENTLY_S)
 
     listeners = await open_listeners(config.host, config.metrics_port)
     task_status.started()

@@ -203,6 +203,18 @@ def foreign_origin() -> Refusal:
     return Refusal(HTTPStatus.FORBIDDEN, message, code="foreign_origin")
 
 
+def fault() -> Refusal:
+    return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the server made a mistake", "server_error")
+
+
+def websocket_only(path: str) -> Refusal:
+    return Refusal(
+        HTTPStatus.UPGRADE_REQUIRED,
+        f"{path} is for WebSockets",
+        headers=[("Upgrade", "websocket"), ("Connection", "Upgrade")],
+    )
+
+
 def wrong_method(allowed: str) -> Refusal:
     message = f"this address takes {allowed} requests only"
     return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, message, headers=[("Allow", allowed)])

@@ -1,0 +1,231 @@
+"""HTTP/1.1 on one connection: reads one request after the other, and has an ASGI application answer each.
+
+h11 reads and writes, and hypercorn turns a request into an ASGI exchange. hypercorn's own connection is not
+used: it reads ahead into a queue, in which the application and the reader can wait for each other for ever;
+it keeps the connection, so that a later request for a WebSocket never reaches the listener; and it speaks
+HTTP/2. Here `receive` reads from the socket, and there is no queue.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+
+import h11
+import structlog
+import trio
+from attrs import define, field
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.protocol import events
+from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+
+from kokoro_trio.config import ListenConfig
+from kokoro_trio.server.connection import DeadlineStream
+from kokoro_trio.server.http_speech import Application, Event
+
+log = structlog.get_logger()
+
+KEEP_ALIVE_S = 30.0
+MAX_READ_AHEAD_BYTES = 16_384
+"""How much of the next requests is read while one is served; beyond it the client has to wait."""
+_RECEIVE_BYTES = 65_536
+_VERSIONS = (b"1.0", b"1.1")
+_ORIGIN = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
+_HYPERCORN = HypercornConfig()
+_HYPERCORN.accesslog = None
+_HYPERCORN.errorlog = None
+"""It logs faults of a server and task group that are not used here."""
+
+
+@define(eq=False)
+class HttpServer:
+    """What the connections of a port share. `on_error` is told the status of each answer from 400 on."""
+
+    app: Application
+    config: ListenConfig
+    on_error: Callable[[int], None]
+    is_draining: bool = False
+    """From then on clients are told to connect anew for their next request."""
+    _n_outstanding: int = 0
+    _answered: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
+
+    async def until_idle(self) -> None:
+        """Until the response to every request that was received has been sent, or given up."""
+        while self._n_outstanding:
+            await self._answered.park()
+
+    @contextmanager
+    def outstanding(self) -> Iterator[None]:
+        self._n_outstanding += 1
+        try:
+            yield
+        finally:
+            self._n_outstanding -= 1
+            self._answered.unpark_all()
+
+
+@define(eq=False)
+class HttpConnection:
+    """One connection. Call `next_request`, then `answer`, until there is no next request."""
+
+    _server: HttpServer
+    _stream: DeadlineStream
+    head: bytearray = field(factory=bytearray)
+    """All that was received of the current request when its head was whole."""
+    _parser: h11.Connection = field(factory=lambda: h11.Connection(h11.SERVER))
+    _is_gone: bool = False
+    """Nothing more is received from the client or sent to it."""
+    _scope: Event = field(factory=dict)
+
+    async def next_request(self) -> h11.Request | None:
+        """None where the client left, sent no whole head in time, or sent no HTTP/1.1, which is answered."""
+        timeout_s = self._server.config.handshake_timeout_s
+        if self._parser.our_state is not h11.IDLE:
+            if self._is_gone or {*self._parser.states.values()} != {h11.DONE}:
+                return None
+            self._parser.start_next_cycle()
+            timeout_s = KEEP_ALIVE_S
+        self.head = bytearray(self._parser.trailing_data[0])
+        with trio.move_on_after(timeout_s):
+            return await self._read_head()
+        return None
+
+    async def _read_head(self) -> h11.Request | None:
+        try:
+            while (event := self._parser.next_event()) is h11.NEED_DATA:
+                self.head += await self._read()
+                if self._is_gone:
+                    return None
+        except h11.RemoteProtocolError as error:
+            await self._refuse(error.error_status_hint)
+            return None
+        assert isinstance(event, h11.Request)
+        if event.http_version not in _VERSIONS:
+            await self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+        elif not _path_of(event).startswith(b"/"):
+            await self._refuse(HTTPStatus.BAD_REQUEST)
+        return None if self._is_gone else event
+
+    async def answer(self, request: h11.Request) -> None:
+        """Runs the application, and reads what it left of the body."""
+        stream = HTTPStream(
+            self._server.app,  # type: ignore[arg-type]  # as `spawn_app` gets it, which does not call it
+            _HYPERCORN,
+            WorkerContext(None),
+            self,  # type: ignore[arg-type]  # of a task group it uses `spawn_app` only
+            ssl=False,
+            client=None,
+            server=None,
+            send=self._send,
+            stream_id=0,
+        )
+        with self._server.outstanding():
+            await stream.handle(
+                events.Request(
+                    stream_id=0,
+                    headers=list(request.headers),
+                    http_version=request.http_version.decode(),
+                    method=request.method.decode(),
+                    raw_path=_path_of(request),
+                    state=ConnectionState({}),
+                )
+            )
+            try:
+                await self._server.app(self._scope, self._receive, stream.app_send)  # type: ignore[arg-type]
+            except* Exception:
+                log.exception("http_request_failed", path=self._scope["path"])
+            await stream.app_send(None)  # Answers with 500 if the application did not answer.
+        # A client that is refused while it sends would be reset, and not see its answer, if we closed now.
+        with trio.move_on_after(self._server.config.handshake_timeout_s):
+            while self._is_sending_body and self._parser.our_state in (h11.DONE, h11.MUST_CLOSE):
+                await self._receive()
+
+    async def spawn_app(self, app: object, config: object, scope: Event, send: object) -> None:
+        """Is called by hypercorn's stream, with the ASGI scope that it has made of the request."""
+        self._scope = scope
+
+    @property
+    def _is_sending_body(self) -> bool:
+        return self._parser.their_state is h11.SEND_BODY and not self._is_gone
+
+    async def _receive(self) -> Event:
+        """The application's `receive`. After the body it waits until the client leaves."""
+        while self._is_sending_body:
+            if self._parser.they_are_waiting_for_100_continue:
+                await self._write(h11.InformationalResponse(status_code=100, headers=[]))
+            try:
+                event = self._parser.next_event()
+            except h11.RemoteProtocolError as error:
+                await self._refuse(error.error_status_hint)
+                break
+            if isinstance(event, h11.Data):
+                # One read may hold ten thousand chunks of one byte.
+                await trio.lowlevel.checkpoint()
+                return {"type": "http.request", "body": bytes(event.data), "more_body": True}
+            if isinstance(event, h11.EndOfMessage):
+                return {"type": "http.request", "body": b"", "more_body": False}
+            await self._read()
+        while not self._is_gone:
+            if len(self._parser.trailing_data[0]) > MAX_READ_AHEAD_BYTES:
+                await trio.sleep_forever()
+            await self._read()
+        return {"type": "http.disconnect"}
+
+    async def _read(self) -> bytes:
+        try:
+            data = await self._stream.receive_some(_RECEIVE_BYTES)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            data = b""
+        if data:
+            self._parser.receive_data(data)
+        else:
+            self._is_gone = True
+        return data
+
+    async def _send(self, event: events.Event) -> None:
+        """Writes what hypercorn's stream made of what the application sent."""
+        match event:
+            case events.Response():
+                headers = [*event.headers, *_HYPERCORN.response_headers("h11")]
+                await self._respond(event.status_code, headers)
+            case events.Body():
+                await self._write(h11.Data(data=event.data))
+            case events.EndBody():
+                await self._write(h11.EndOfMessage())
+
+    async def _respond(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        if status >= 400 and not self._is_gone:
+            self._server.on_error(status)
+        if self._server.is_draining:
+            headers.append((b"connection", b"close"))
+        await self._write(h11.Response(status_code=status, headers=headers))
+
+    async def _refuse(self, status: int) -> None:
+        """Ends the connection for a malformed request; answers it unless the application has begun to."""
+        data = b""
+        if self._parser.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self._server.on_error(status)
+            headers = [(b"content-length", b"0"), (b"connection", b"close")]
+            data = self._parser.send(h11.Response(status_code=status, headers=headers)) or b""
+        # Before the write, as the application may begin its answer meanwhile.
+        self._is_gone = True
+        await self._send_all(data)
+
+    async def _write(self, event: h11.Event) -> None:
+        if not self._is_gone:
+            await self._send_all(self._parser.send(event) or b"")
+
+    async def _send_all(self, data: bytes) -> None:
+        try:
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._is_gone = True
+            await trio.aclose_forcefully(self._stream.stream)  # Ends a `receive` that is waiting.
+
+
+def _path_of(request: h11.Request) -> bytes:
+    """With the query. A client that takes the server for a proxy names its origin before it."""
+    origin = _ORIGIN.match(request.target)
+    return request.target[origin.end() :] if origin else request.target
