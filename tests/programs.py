@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from attrs import frozen
 
 PATH = f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"
-"""HAProxy lies where only root looks."""
+"""HAProxy and nginx lie where only root looks."""
 
 
 @frozen
@@ -31,6 +31,7 @@ def _may_unshare() -> bool:
 PROGRAMS: Mapping[str, Program] = {
     "chromium": Program(("chromium", "chromium-browser", "google-chrome"), "chromium"),
     "haproxy": Program(("haproxy",), "haproxy"),
+    "nginx": Program(("nginx",), "nginx-light"),
     "systemd-analyze": Program(("systemd-analyze",), "systemd"),
     "unshare": Program(("unshare",), "util-linux", _may_unshare),
 }

@@ -171,7 +171,7 @@ def test_shellcheck() -> None:
 
 def test_ci_requires_the_programs_that_it_installs(checkout: Checkout) -> None:
     checkout.write("scripts/test.sh", 'echo "REQUIRE_PROGRAMS=$REQUIRE_PROGRAMS"')
-    for program in ("chromium", "haproxy", "systemd-analyze"):
+    for program in ("chromium", "haproxy", "nginx", "systemd-analyze"):
         checkout.write_program(f"bin/{program}", "")
     path = f"{checkout.folder / 'bin'}:{checkout.environment['PATH']}"
     ran = subprocess.run(
