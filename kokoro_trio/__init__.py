@@ -15,7 +15,7 @@ The rooms, from the front door inwards; imports only point downwards:
 - `watched`: files that are changed while the server runs
 - `log`: how the log looks
 - `supervisor`: what systemd is told
-- `config`, `errors`: what is set, and what can go wrong
+- `config`, `errors`, `limits`: what is set, what can go wrong, and how large a thing may be
 """
 
 __version__ = "0.1.0"

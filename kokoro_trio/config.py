@@ -15,6 +15,7 @@ from attrs import field, frozen
 from dotenv import dotenv_values
 
 from kokoro_trio.errors import BadKnob, SettingsUnreadable
+from kokoro_trio.limits import MAX_UTTERANCE_CHARACTERS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_WEIGHTS_FOLDER = REPOSITORY / "weights"
@@ -73,9 +74,10 @@ class ListenConfig:
 
 @frozen
 class RequestLimits:
-    """What one connection may ask for. `max_words` in a request, the others in all that are outstanding."""
+    """What one connection may ask for: the first two in a request, the others in all that are outstanding."""
 
     max_words: int
+    max_utterance_characters: int
     max_requests: int
     max_characters: int
 
@@ -217,6 +219,9 @@ class Config:
             ),
             requests=RequestLimits(
                 max_words=knobs.whole("MAX_UTTERANCE_WORDS", 150, 1, 100_000),
+                max_utterance_characters=knobs.whole(
+                    "MAX_UTTERANCE_CHARACTERS", MAX_UTTERANCE_CHARACTERS, 1, 1_000_000
+                ),
                 max_requests=knobs.whole("MAX_OUTSTANDING_REQUESTS", 1000, 1, 100_000),
                 max_characters=knobs.whole("MAX_OUTSTANDING_CHARACTERS", 500_000, 1000, 1_000_000_000),
             ),

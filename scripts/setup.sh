@@ -347,6 +347,7 @@ API_KEY=
 #MAX_CONCURRENT_JOBS=4
 #QUEUE_MAXSIZE=128
 #MAX_UTTERANCE_WORDS=150
+#MAX_UTTERANCE_CHARACTERS=10000
 # Characters in the input of one HTTP request.
 #MAX_INPUT_CHARACTERS=4096
 # Seconds of one step of the model after which no new request is taken, and the process ends.

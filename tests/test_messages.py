@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kokoro_trio.errors import BadMessage, RequestError, TooLong, UnknownVoice
+from kokoro_trio.limits import MAX_REQUEST_ID_CHARS
 from kokoro_trio.server.messages import (
-    MAX_REQUEST_ID_CHARS,
     Cancel,
     Canceled,
     ClientMessage,
@@ -146,6 +146,13 @@ def test_unknown_fields_are_ignored() -> None:
         ('{"type":"start","sample_rate":24000.5}', "bad_message", None),
         ('{"type":"start","timestamps":"yes"}', "bad_message", None),
         ('{"type":"cancel","request_id":{}}', "bad_message", None),
+        ('{"type":"cancel","request_id":"r1","played_s":1%s}' % ("0" * 400), "bad_message", "r1"),
+        ('{"type":"cancel","request_id":"r1","played_s":1e400}', "bad_message", "r1"),
+        ('{"type":"cancel","request_id":"r1","played_s":-1}', "bad_message", "r1"),
+        ('{"type":"cancel","request_id":"r1","played_s":true}', "bad_message", "r1"),
+        ('{"type":"speak","request_id":"r1","text":"Hi","speed":1%s}' % ("0" * 400), "bad_speed", "r1"),
+        ('{"type":"start","sample_rate":1%s}' % ("0" * 400), "bad_message", None),
+        ('{"type":%s}' % ("[" * 900 + "]" * 900), "unknown_type", None),
     ],
 )
 def test_refused_frames_name_the_reason_and_the_request(
@@ -162,17 +169,29 @@ def test_request_ids_of_one_to_128_characters_are_taken(request_id: str) -> None
     assert decode_client(encode(Speak("Hi", request_id))) == Speak("Hi", request_id)
 
 
+def test_a_key_that_is_there_twice_counts_as_the_last() -> None:
+    assert decode_client('{"type":"speak","text":7,"text":"Hi"}') == Speak("Hi")
+
+
+@pytest.mark.parametrize("played", ["-0", "-0.0", "0", "1e-400", str(2**53)])
+def test_seconds_from_0_on_are_taken(played: str) -> None:
+    assert decode_client(f'{{"type":"cancel","played_s":{played}}}') == Cancel(None, float(played))
+
+
 @pytest.mark.parametrize("speed", [0.5, 1, 2.0])
 def test_speeds_within_the_range_are_taken(speed: float) -> None:
     assert decode_client(encode(evolve(Speak("Hi"), speed=speed))) == Speak("Hi", speed=float(speed))
 
 
+numbers = st.integers() | st.sampled_from([10**400, -(10**400)]) | st.floats(allow_nan=False)
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none() | st.booleans() | numbers | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-fields = st.sampled_from(["type", "text", "voice", "speed", "request_id", "sample_rate", "timestamps"])
+fields = st.sampled_from(
+    ["type", "text", "voice", "speed", "request_id", "sample_rate", "timestamps", "played_s"]
+)
 kinds = st.sampled_from(["start", "speak", "cancel", "stop"])
 
 

@@ -19,10 +19,11 @@ from hypothesis.stateful import (
 
 from kokoro_trio.config import RequestLimits
 from kokoro_trio.errors import SynthesisFailed
+from kokoro_trio.limits import REMEMBERED_REQUESTS
 from kokoro_trio.model.voices import VoiceCatalogue
+from kokoro_trio.server import protocol as protocol_module
 from kokoro_trio.server.messages import Canceled, Done, Error, Meta, Queue, SpokenWord, Started, StartedSpeak
 from kokoro_trio.server.protocol import (
-    REMEMBERED_REQUESTS,
     Begin,
     Close,
     Effect,
@@ -43,7 +44,9 @@ def protocol() -> Protocol:
     return make_protocol()
 
 
-LIMITS = RequestLimits(max_words=5, max_requests=1000, max_characters=100_000)
+LIMITS = RequestLimits(
+    max_words=5, max_utterance_characters=10_000, max_requests=1000, max_characters=100_000
+)
 
 
 def make_protocol(max_words: int = 5, **limits: int) -> Protocol:
@@ -224,6 +227,7 @@ class TestSpeak:
         ("fields", "code"),
         [
             ({"text": "one two three four five six"}, "too_long"),
+            ({"text": "Hi " + "😀" * 9_998}, "too_long"),
             ({"text": ""}, "empty_text"),
             ({"text": None}, "bad_text"),
             ({"voice": "af_haert"}, "unknown_voice"),
@@ -266,6 +270,27 @@ class TestLimits:
         (error,) = sent(protocol.receive(frame("speak", **fields)))
         assert isinstance(error, Error)
         return error
+
+    def test_characters_of_one_request(self) -> None:
+        error = self.refused(make_protocol(max_utterance_characters=11), text=TEXT)
+        assert (error.code, error.facts) == ("too_long", {"max_characters": 11, "got_characters": 12})
+
+    def test_cheap_ones_come_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        counted: list[str] = []
+
+        def count_words(text: str) -> int:
+            counted.append(text)
+            return 1
+
+        monkeypatch.setattr(protocol_module, "word_count", count_words)
+        protocol = make_protocol(max_requests=1, max_utterance_characters=12, max_characters=20)
+        speak(protocol, "r1")
+        assert self.refused(protocol, text=TEXT).code == "overloaded"
+        protocol = make_protocol(max_utterance_characters=12, max_characters=20)
+        speak(protocol, "r1")
+        assert self.refused(protocol, text=TEXT).code == "overloaded"
+        assert self.refused(protocol, text=TEXT + "!").code == "too_long"
+        assert counted == [TEXT, TEXT]
 
     def test_requests(self) -> None:
         protocol = make_protocol(max_requests=2)

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kokoro_trio.errors import MalformedRecipe, UnknownVoice
+from kokoro_trio.limits import MAX_RECIPE_CHARS, MAX_RECIPE_VOICES
 from kokoro_trio.model.recipes import (
-    MAX_RECIPE_CHARS,
-    MAX_RECIPE_VOICES,
     Recipe,
     check_voices,
     looks_like_a_recipe,

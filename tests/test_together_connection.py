@@ -10,13 +10,13 @@ from kokoro_trio.server.messages import Done, Speak, Start, StartedSpeak, decode
 from kokoro_trio.server.together import Together
 from kokoro_trio.server.together_connection import TURN_END_TIMEOUT_S, TogetherConnection
 from tests.test_session import MemoryConnection
-from tests.test_together import VOICES
+from tests.test_together import LIMITS, VOICES
 
 
 async def opened(**query: str) -> tuple[MemoryConnection, TogetherConnection]:
     names = (f"id-{n}" for n in count())
     peer = MemoryConnection()
-    dialect = Together("session-1", query, VOICES, 150, lambda: next(names))
+    dialect = Together("session-1", query, VOICES, LIMITS, lambda: next(names))
     return peer, await TogetherConnection.open(peer, dialect)
 
 

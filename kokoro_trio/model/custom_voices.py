@@ -9,7 +9,8 @@ import structlog
 from attrs import define, frozen
 
 from kokoro_trio.errors import KokoroTrioError, MalformedRecipe, UnknownVoice
-from kokoro_trio.model.recipes import MAX_GOT_CHARS, Recipe, check_voices, near_names
+from kokoro_trio.limits import MAX_GOT_CHARS
+from kokoro_trio.model.recipes import Recipe, check_voices, near_names
 from kokoro_trio.model.release import Release
 from kokoro_trio.watched import WatchedJson, change_json_object, read_json_object
 

@@ -14,16 +14,13 @@ from fractions import Fraction
 from attrs import frozen
 
 from kokoro_trio.errors import MalformedRecipe, NotMixable, UnknownVoice
+from kokoro_trio.limits import MAX_GOT_CHARS, MAX_RECIPE_CHARS, MAX_RECIPE_VOICES
 
-MAX_RECIPE_VOICES = 16
-MAX_RECIPE_CHARS = 2_000
-MAX_GOT_CHARS = 100
-"""How much of a name or recipe that was refused is told again."""
 CLOSE_MATCHES = 3
 
 _MARKS = re.compile(r"[+()]")
 _TERM = re.compile(
-    r"\s*(?P<voice>[A-Za-z0-9_-]+)\s*(?:\(\s*(?P<weight>[0-9]{1,6}(?:\.[0-9]{1,6})?|\.[0-9]{1,6})\s*\)\s*)?"
+    r"(?P<voice>[A-Za-z0-9_-]+)(?:\s*\(\s*(?P<weight>[0-9]{1,6}(?:\.[0-9]{1,6})?|\.[0-9]{1,6})\s*\))?"
 )
 
 
@@ -65,7 +62,7 @@ def looks_like_a_recipe(name: str) -> bool:
 def _term(text: str, term: str) -> tuple[str, Fraction]:
     if not term.strip():
         raise _malformed(text, "there must be a voice on both sides of a +")
-    found = _TERM.fullmatch(term)
+    found = _TERM.fullmatch(term.strip())
     if found is None:
         raise _malformed(text, f"{term.strip()!r} is not a voice, or a voice with its (weight)")
     weight = Fraction(found["weight"] or 1)

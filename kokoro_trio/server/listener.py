@@ -302,7 +302,7 @@ class Listener:
             session_id,
             dict(reversed(parse_qsl(_query_of(path)))),
             self._speaker.voices,
-            self._speaker.limits.max_words,
+            self._speaker.limits,
             new_id=lambda: uuid.uuid4().hex,
         )
         return await TogetherConnection.open(websocket, dialect)

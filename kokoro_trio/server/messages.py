@@ -7,7 +7,6 @@ client the other way round. Unknown fields are ignored, unknown types are an err
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -23,17 +22,18 @@ from kokoro_trio.errors import (
     RequestError,
     UnknownType,
 )
+from kokoro_trio.limits import (
+    MAX_GOT_CHARS,
+    MAX_REQUEST_ID_CHARS,
+    MAX_SPEED,
+    MAX_TAG_BYTES,
+    MAX_WHOLE,
+    MIN_SPEED,
+)
 
 WEBSOCKET_PATH = "/v1/audio/speech/stream/ws"
 PLAIN, TAGGED = "plain", "tagged"
 """The framings."""
-MAX_WHOLE = 2**53
-MAX_REQUEST_ID_CHARS = 128
-MAX_TAG_BYTES = 255
-"""Of a request id in UTF-8: its length goes before it as one byte."""
-MIN_SPEED, MAX_SPEED = 0.5, 2.0
-_MAX_GOT_CHARS = 100
-"""How much of a value that was refused is sent back."""
 
 
 # Client to server. A field that is None was left out; the session's defaults then hold.
@@ -298,15 +298,22 @@ def _refuse_constant(constant: str) -> NoReturn:
 def optional(values: Mapping[str, Any], name: str, kind: type[Any]) -> Any:  # noqa: ANN401
     """The field, None where it was left out. Raises `BadMessage` where it is of another kind."""
     value = values.get(name)
-    # bool is a subclass of int: a field that wants a number must not take true.
-    if value is None or (type(value) is kind and not _is_vast(value)):
+    is_vast = kind is int and number_within(value, -MAX_WHOLE, MAX_WHOLE) is None
+    if value is None or (type(value) is kind and not is_vast):
         return value
     raise BadMessage(field=name, expected=_KIND_NAMES[kind], got=shown(value))
 
 
-def _is_vast(value: object) -> bool:
-    """Beyond what JSON's numbers are good for; Python reads thousands of digits."""
-    return type(value) is int and abs(value) > MAX_WHOLE
+def number_within(value: object, minimum: float, maximum: float) -> float | None:
+    """`value` as a float, None where it is no number of this range.
+
+    For every number of a client: Python reads thousands of digits, of which it makes no float, and 1e400 as
+    infinity.
+    """
+    # bool is a subclass of int.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not minimum <= value <= maximum:
+        return None
+    return float(value)
 
 
 _KIND_NAMES: dict[type[Any], str] = {str: "a string", int: "a whole number", bool: "true or false"}
@@ -338,25 +345,27 @@ def something_said(text: str) -> str:
 
 
 def optional_speed(values: Mapping[str, Any]) -> float | None:
-    speed = values.get("speed")
-    if speed is None:
-        return None
-    if type(speed) in (int, float) and MIN_SPEED <= speed <= MAX_SPEED:
-        return float(speed)
-    raise BadSpeed(got=shown(speed), minimum=MIN_SPEED, maximum=MAX_SPEED)
+    value = values.get("speed")
+    speed = number_within(value, MIN_SPEED, MAX_SPEED)
+    if value is None or speed is not None:
+        return speed
+    raise BadSpeed(got=shown(value), minimum=MIN_SPEED, maximum=MAX_SPEED)
 
 
 def _played_s(values: Mapping[str, Any]) -> float | None:
-    played_s = values.get("played_s")
-    if played_s is None:
-        return None
-    if type(played_s) in (int, float) and 0 <= played_s < math.inf:
-        return float(played_s)
-    raise BadMessage(field="played_s", expected="seconds, 0 or more", got=shown(played_s))
+    value = values.get("played_s")
+    played_s = number_within(value, 0, MAX_WHOLE)
+    if value is None or played_s is not None:
+        return played_s
+    raise BadMessage(field="played_s", expected="seconds, 0 or more", got=shown(value))
 
 
 def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= char <= "\udfff" for char in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def shown(value: object) -> str:
@@ -365,5 +374,5 @@ def shown(value: object) -> str:
         return "an object"
     if isinstance(value, list):
         return "a list"
-    written = json.dumps(value)
-    return written if len(written) <= _MAX_GOT_CHARS else written[:_MAX_GOT_CHARS] + "…"
+    written = json.dumps(value[: MAX_GOT_CHARS + 1] if isinstance(value, str) else value)
+    return written if len(written) <= MAX_GOT_CHARS else written[:MAX_GOT_CHARS] + "…"

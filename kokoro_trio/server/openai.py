@@ -23,6 +23,7 @@ from kokoro_trio.errors import (
     UnknownVoice,
     UnsupportedFormat,
 )
+from kokoro_trio.limits import MAX_GOT_CHARS
 from kokoro_trio.model.recipes import near_names
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
 from kokoro_trio.server.messages import decode_object, optional, optional_speed, shown, something_said
@@ -145,7 +146,7 @@ def _input(values: Mapping[str, Any], max_characters: int) -> str:
 def _format(values: Mapping[str, Any]) -> str:
     audio_format: str = optional(values, "response_format", str) or DEFAULT_FORMAT
     if audio_format not in CONTENT_TYPES:
-        raise UnsupportedFormat(got=audio_format, allowed=list(CONTENT_TYPES))
+        raise UnsupportedFormat(got=audio_format[:MAX_GOT_CHARS], allowed=list(CONTENT_TYPES))
     return audio_format
 
 
@@ -238,11 +239,11 @@ def too_slow(timeout_s: float) -> Refusal:
 
 
 def not_found(path: str) -> Refusal:
-    return Refusal(HTTPStatus.NOT_FOUND, f"there is nothing at {path[:100]}", code="unknown_url")
+    return Refusal(HTTPStatus.NOT_FOUND, f"there is nothing at {path[:MAX_GOT_CHARS]}", code="unknown_url")
 
 
 def unknown_model(name: str) -> Refusal:
-    message = f"there is no model {name[:100]!r}; there are {', '.join(MODELS)}"
+    message = f"there is no model {name[:MAX_GOT_CHARS]!r}; there are {', '.join(MODELS)}"
     return Refusal(HTTPStatus.NOT_FOUND, message, param="model", code="model_not_found")
 
 

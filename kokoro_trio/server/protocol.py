@@ -20,11 +20,13 @@ from kokoro_trio.errors import (
     RequestError,
     SessionFull,
     TooLong,
+    TooManyCharacters,
     UnexpectedBinary,
     UnknownRequest,
     UnsupportedFormat,
     UnsupportedSampleRate,
 )
+from kokoro_trio.limits import MAX_GOT_CHARS, REMEMBERED_REQUESTS
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
 from kokoro_trio.server.messages import (
     PLAIN,
@@ -55,8 +57,6 @@ FORMATS = list(SAMPLE_RATES_HZ)
 FRAMINGS = [PLAIN, TAGGED]
 DEFAULT_SPEED = 1.0
 FRAMES_PER_META = 10
-REMEMBERED_REQUESTS = 4096
-"""How many ended requests are told apart from ids that were never seen."""
 
 TIME_TOLERANCE_S = 1e-6
 """Times are sums of frames of 25 ms, which no binary fraction is."""
@@ -215,7 +215,7 @@ class Protocol:
         _check_format(chosen)
         if chosen.framing != self._defaults.framing and self._outstanding:
             expected = f"{self._defaults.framing} as long as requests are outstanding"
-            raise BadMessage(field="framing", expected=expected, got=chosen.framing)
+            raise BadMessage(field="framing", expected=expected, got=chosen.framing[:MAX_GOT_CHARS])
         if chosen.language is not None:
             language_named(chosen.language)
         self._defaults = chosen
@@ -228,9 +228,7 @@ class Protocol:
             raise Overloaded(reason=Overloaded.SHUTTING_DOWN)
         if message.request_id in self._outstanding:
             raise DuplicateRequest
-        if (words := word_count(message.text)) > self.limits.max_words:
-            raise TooLong(max_words=self.limits.max_words, got_words=words)
-        self._check_room_for(message.text)
+        self._check_size_of(message.text)
         voice = self.voices.resolve(self._defaults.voice if message.voice is None else message.voice)
         utterance = Utterance(
             message.text,
@@ -247,13 +245,19 @@ class Protocol:
         may_speak = is_tagged or len(self._outstanding) == 1
         return [Begin(request), *([GiveTurn(request)] if may_speak else [])]
 
-    def _check_room_for(self, text: str) -> None:
+    def _check_size_of(self, text: str) -> None:
+        """The cheap questions first: counting words looks at each character."""
+        allowed = self.limits.max_utterance_characters
+        if len(text) > allowed:
+            raise TooManyCharacters(max_characters=allowed, got_characters=len(text))
         allowed = self.limits.max_requests
         if len(self._outstanding) >= allowed:
             raise SessionFull("this connection has too many requests outstanding", "requests", allowed)
         allowed = self.limits.max_characters
         if self._n_characters + len(text) > allowed:
             raise SessionFull("this connection has too much text outstanding", "characters", allowed)
+        if (words := word_count(text)) > self.limits.max_words:
+            raise TooLong(max_words=self.limits.max_words, got_words=words)
 
     def _language(self, message: Speak, voice: Voice) -> str:
         named = self._defaults.language if message.language is None else message.language
@@ -378,9 +382,9 @@ def _canceled(request: Request, played_s: float | None) -> Canceled:
 
 def _check_format(chosen: Settings) -> None:
     if chosen.format not in FORMATS:
-        raise UnsupportedFormat(got=chosen.format, allowed=FORMATS)
+        raise UnsupportedFormat(got=chosen.format[:MAX_GOT_CHARS], allowed=FORMATS)
     rates_hz = SAMPLE_RATES_HZ[chosen.format]
     if chosen.sample_rate not in rates_hz:
         raise UnsupportedSampleRate(got=chosen.sample_rate, allowed=[str(rate) for rate in rates_hz])
     if chosen.framing not in FRAMINGS:
-        raise BadMessage(field="framing", expected=" or ".join(FRAMINGS), got=chosen.framing)
+        raise BadMessage(field="framing", expected=" or ".join(FRAMINGS), got=chosen.framing[:MAX_GOT_CHARS])

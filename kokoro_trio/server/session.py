@@ -20,6 +20,7 @@ from kokoro_trio.audio.frames import AudioFrame
 from kokoro_trio.config import StreamConfig
 from kokoro_trio.engine.engine import Engine, UtteranceStream
 from kokoro_trio.errors import RequestError
+from kokoro_trio.limits import MAX_UNSENT_MESSAGES
 from kokoro_trio.metrics import DISCONNECTED, HeadSilence, RequestRecord
 from kokoro_trio.server.connection import Connection, ConnectionGone
 from kokoro_trio.server.encoding import encode_utterance
@@ -36,9 +37,6 @@ from kokoro_trio.server.protocol import (
     Send,
     Silence,
 )
-
-MAX_UNSENT_MESSAGES = 64
-"""Replies that may pile up before the session stops reading from a client that does not read."""
 
 
 @define(eq=False)

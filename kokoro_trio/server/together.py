@@ -12,7 +12,6 @@ waits for that commit, so that it cannot cross the next sentence on its way. It 
 """
 
 import base64
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -20,6 +19,7 @@ from attrs import define, field, frozen
 
 from kokoro_trio.audio.codecs import SAMPLE_RATES_HZ
 from kokoro_trio.audio.files import wav_head
+from kokoro_trio.config import RequestLimits
 from kokoro_trio.errors import (
     BadMessage,
     BadSpeed,
@@ -33,10 +33,22 @@ from kokoro_trio.errors import (
     UnsupportedFormat,
     UnsupportedSampleRate,
 )
+from kokoro_trio.limits import (
+    DEFAULT_PARTIAL_CHARS,
+    MAX_BUFFERED_CHARS,
+    MAX_CONTEXTS,
+    MAX_GOT_CHARS,
+    MAX_PARAMETER_CHARS,
+    MAX_PARTIAL_CHARS,
+    MAX_PRONUNCIATION_CHARS,
+    MAX_PRONUNCIATIONS,
+    MAX_REQUEST_ID_CHARS,
+    MAX_SPEED,
+    MAX_WHOLE,
+    MIN_SPEED,
+)
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
 from kokoro_trio.server.messages import (
-    MAX_SPEED,
-    MIN_SPEED,
     Cancel,
     ClientMessage,
     Done,
@@ -48,6 +60,8 @@ from kokoro_trio.server.messages import (
     Start,
     StartedSpeak,
     decode_object,
+    number_within,
+    shown,
 )
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 from kokoro_trio.text.languages import language_named, tag_of
@@ -56,13 +70,14 @@ from kokoro_trio.text.segmentation import sentence_spans, word_count
 TOGETHER_PATH = "/v1/audio/speech/websocket"
 MODEL = "hexgrad/Kokoro-82M"
 DEFAULT_CONTEXT = "default"
-MAX_CONTEXTS = 100
-MAX_BUFFERED_CHARS = 20_000
-"""Some twenty minutes of speech: as much text as may wait for a commit."""
 DEFAULT_VOICE = "female"
-DEFAULT_PARTIAL_CHARS, MAX_PARTIAL_CHARS = 250, 1_000
-MAX_PRONUNCIATIONS, MAX_PRONUNCIATION_CHARS = 200, 100
-"""Rules in a `pronunciation_dict`, and the characters of each side of one."""
+PARAMETERS = frozenset(
+    (
+        *("model", "voice", "language", "speed", "response_format", "response_encoding", "sample_rate"),
+        *("alignment", "segment", "max_partial_length", "extra_params"),
+    )
+)
+"""Of a session and of the address; others are ignored."""
 
 CLIENT_TYPES = [
     "input_text_buffer.append",
@@ -116,7 +131,7 @@ class Settings:
         """Of the parameters in the address, which are strings, and of a session's. Raises `RequestError`."""
         model = _string(asked, "model") or MODEL
         if model.lower() not in (MODEL.lower(), "kokoro-82m", "kokoro"):
-            raise BadMessage(field="model", expected=MODEL, got=model[:100])
+            raise BadMessage(field="model", expected=MODEL, got=model[:MAX_GOT_CHARS])
         # In an address that was not escaped, the plus of a blend arrives as a space.
         voice_name = (_string(asked, "voice") or DEFAULT_VOICE).replace(" ", "+")
         voice = voices.resolve(voice_name)
@@ -207,7 +222,7 @@ class Together:
     session_id: str
     query: Mapping[str, str]
     voices: VoiceCatalogue
-    max_words: int
+    limits: RequestLimits
     """Longer texts are cut into several requests."""
     new_id: Callable[[], str]
     _contexts: dict[str, _Context] = field(factory=dict)
@@ -219,7 +234,7 @@ class Together:
 
     def open(self) -> list[Event]:
         """What is said first. A parameter that cannot be used is told, and again with each text."""
-        context = self._open_context(DEFAULT_CONTEXT, {**self.query})
+        context = self._open_context(DEFAULT_CONTEXT, self.query)
         told = [] if context.refusal is None else [_failed(context.refusal)]
         return [{"event_id": self.new_id(), "type": CREATED, "session": self._described(context)}, *told]
 
@@ -248,7 +263,7 @@ class Together:
             case "tts_session.updated" | "tts_session.update":
                 return self._update(values)
             case kind:
-                raise UnknownType(got=json.dumps(kind)[:100], allowed=CLIENT_TYPES)
+                raise UnknownType(got=shown(kind), allowed=CLIENT_TYPES)
 
     def _append(self, context: _Context, values: Mapping[str, object]) -> list[Outcome]:
         text = values.get("text")
@@ -301,7 +316,8 @@ class Together:
         """Without a `context_id`, of all contexts. What cannot be used leaves a session as it was."""
         session = values.get("session")
         if not isinstance(session, dict):
-            raise BadMessage(field="session", expected="an object", got=json.dumps(session)[:100])
+            raise BadMessage(field="session", expected="an object", got=shown(session))
+        session = _known(session)
         named = values.get("context_id") is not None
         contexts = [self._context(values)] if named else [*self._contexts.values()]
         settings = [Settings.of({**each.asked, **session}, self.voices) for each in contexts]
@@ -400,9 +416,8 @@ class Together:
         try:
             pronounced = settings.pronounced(text)
         except BadText as error:
-            context.item.silent_because = error
-            return spoken
-        pieces = _pieces(pronounced, settings.text_language, self.max_words)
+            return [*spoken, _failed(error, context)]
+        pieces = _pieces(pronounced, settings.text_language, self.limits)
         return spoken + [self._request(context, context.item, settings, piece) for piece in pieces]
 
     def _start(self, settings: Settings) -> Start:
@@ -429,15 +444,19 @@ class Together:
         context = self._contexts.get(context_id)
         if context is not None:
             return context
+        if len(context_id) > MAX_REQUEST_ID_CHARS:
+            expected = f"at most {MAX_REQUEST_ID_CHARS} characters"
+            raise BadMessage(field="context_id", expected=expected, got=shown(context_id))
         if len(self._contexts) >= MAX_CONTEXTS:
             expected = f"one of at most {MAX_CONTEXTS} contexts"
-            raise BadMessage(field="context_id", expected=expected, got=context_id[:100])
-        return self._open_context(context_id, {**self._contexts[DEFAULT_CONTEXT].asked})
+            raise BadMessage(field="context_id", expected=expected, got=context_id[:MAX_GOT_CHARS])
+        return self._open_context(context_id, self._contexts[DEFAULT_CONTEXT].asked)
 
-    def _open_context(self, context_id: str, asked: dict[str, object]) -> _Context:
-        context = self._contexts[context_id] = _Context(context_id, asked)
+    def _open_context(self, context_id: str, asked: Mapping[str, object]) -> _Context:
+        context = self._contexts[context_id] = _Context(context_id, {})
         try:
-            context.settings = Settings.of(asked, self.voices)
+            context.asked = _known(asked)
+            context.settings = Settings.of(context.asked, self.voices)
         except RequestError as error:
             context.refusal = error
         return context
@@ -513,72 +532,93 @@ def _whole_chars(buffer: str, appended: str, settings: Settings) -> int:
     may_end = word_count(appended) > 1 and _ends_sentence(buffer)
     spans = sentence_spans(buffer + (_ANOTHER_SENTENCE if may_end else ""), settings.text_language)
     whole = spans[-2][1] if len(spans) > 1 else 0
-    partial = buffer[whole:]
-    if len(partial) <= settings.max_partial_chars:
-        return whole
-    limit = settings.max_partial_chars
-    return whole + (_last_gap(_CLAUSE_GAP, partial, limit) or _last_gap(_WORD_GAP, partial, limit) or limit)
+    # To the end: what stays in the buffer is read again with each append.
+    while len(buffer) - whole > (limit := settings.max_partial_chars):
+        partial = buffer[whole : whole + limit]
+        whole += _last_gap(_CLAUSE_GAP, partial) or _last_gap(_WORD_GAP, partial) or limit
+    return whole
 
 
-def _last_gap(gap: re.Pattern[str], text: str, limit: int) -> int:
-    return max((found.end() for found in gap.finditer(text, 1, limit)), default=0)
+def _last_gap(gap: re.Pattern[str], text: str) -> int:
+    return max((found.end() for found in gap.finditer(text, 1)), default=0)
 
 
-def _pieces(text: str, language: str, max_words: int) -> Iterator[str]:
+def _pieces(text: str, language: str, limits: RequestLimits) -> Iterator[str]:
     """The text in as few requests as it takes, cut between sentences, and inside those that are too long."""
-    if word_count(text) <= max_words:
+    if _fits(text, limits):
         yield text.strip()
         return
     start, end, n_words = 0, 0, 0
     for first, last in sentence_spans(text, language):
         more = word_count(text[first:last])
-        if n_words + more > max_words:
-            yield from _halves(text[start:end], max_words)
+        if n_words + more > limits.max_words or last - start > limits.max_utterance_characters:
+            yield from _halves(text[start:end], limits)
             start, n_words = first, 0
         end, n_words = last, n_words + more
-    yield from _halves(text[start:end], max_words)
+    yield from _halves(text[start:end], limits)
 
 
-def _halves(text: str, max_words: int) -> Iterator[str]:
+def _fits(text: str, limits: RequestLimits) -> bool:
+    return len(text) <= limits.max_utterance_characters and word_count(text) <= limits.max_words
+
+
+def _halves(text: str, limits: RequestLimits) -> Iterator[str]:
     """As often as it takes, where a word ends; in scripts without spaces anywhere."""
     text = text.strip()
     if not text:
         return
-    if word_count(text) <= max_words:
+    if _fits(text, limits):
         yield text
         return
     middle = len(text) // 2
     gaps = [found.end() for found in _WORD_GAP.finditer(text)]
     cut = min(gaps, key=lambda place: abs(place - middle), default=middle)
-    yield from _halves(text[:cut], max_words)
-    yield from _halves(text[cut:], max_words)
+    yield from _halves(text[:cut], limits)
+    yield from _halves(text[cut:], limits)
 
 
 # Parameters.
+
+
+def _known(asked: Mapping[str, object]) -> dict[str, object]:
+    """The parameters among these, as a context keeps them: of bounded size. Raises `RequestError`."""
+    known = {name: asked[name] for name in PARAMETERS & asked.keys()}
+    if "extra_params" in known:
+        rules = [f"{word}/{spoken}" for word, spoken in _pronunciations(known).items()]
+        known["extra_params"] = {"pronunciation_dict": rules}
+    for name in known.keys() - {"extra_params"}:
+        value = known[name]
+        is_short = len(value) <= MAX_PARAMETER_CHARS if isinstance(value, str) else True
+        if isinstance(value, list | dict) or not is_short:
+            expected = f"a number, or a string of at most {MAX_PARAMETER_CHARS} characters"
+            raise BadMessage(field=name, expected=expected, got=shown(value))
+    return known
 
 
 def _string(asked: Mapping[str, object], name: str) -> str | None:
     value = asked.get(name)
     if value is None or isinstance(value, str):
         return value
-    raise BadMessage(field=name, expected="a string", got=json.dumps(value)[:100])
+    raise BadMessage(field=name, expected="a string", got=shown(value))
 
 
 def _one_of(asked: Mapping[str, object], name: str, *allowed: str) -> str:
     """The first is what holds without it."""
     value = _string(asked, name) or allowed[0]
     if value not in allowed:
-        raise BadMessage(field=name, expected=" or ".join(allowed), got=value[:100])
+        raise BadMessage(field=name, expected=" or ".join(allowed), got=value[:MAX_GOT_CHARS])
     return value
 
 
 def _whole_number(asked: Mapping[str, object], name: str) -> int | None:
     value = asked.get(name)
-    if value is None or (type(value) is int and value > 0):
+    if value is None:
+        return None
+    if type(value) is int and number_within(value, 1, MAX_WHOLE) is not None:
         return value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10 and int(value):
         return int(value)
-    raise BadMessage(field=name, expected="a whole number", got=json.dumps(value)[:100])
+    raise BadMessage(field=name, expected="a whole number", got=shown(value))
 
 
 def _speed(asked: Mapping[str, object]) -> float | None:
@@ -586,11 +626,12 @@ def _speed(asked: Mapping[str, object]) -> float | None:
     if value is None:
         return None
     try:
-        speed = float(value) if isinstance(value, str | int | float) else 0.0
+        number = float(value) if isinstance(value, str) else value
     except ValueError:
-        speed = 0.0
-    if not MIN_SPEED <= speed <= MAX_SPEED:
-        raise BadSpeed(got=json.dumps(value)[:100], minimum=MIN_SPEED, maximum=MAX_SPEED)
+        number = None
+    speed = number_within(number, MIN_SPEED, MAX_SPEED)
+    if speed is None:
+        raise BadSpeed(got=shown(value), minimum=MIN_SPEED, maximum=MAX_SPEED)
     return speed
 
 
@@ -606,10 +647,10 @@ def _format(asked: Mapping[str, object]) -> tuple[str, int]:
     encoding = _string(asked, "response_encoding")
     ours = _FORMATS.get(name)
     if ours is None:
-        raise UnsupportedFormat(got=name[:100], allowed=[*_FORMATS])
+        raise UnsupportedFormat(got=name[:MAX_GOT_CHARS], allowed=[*_FORMATS])
     if ours == "pcm" and encoding is not None:
         if encoding not in _ENCODINGS or (name == "wav" and encoding != "pcm_s16le"):
-            raise UnsupportedFormat(got=encoding[:100], allowed=[*_ENCODINGS])
+            raise UnsupportedFormat(got=encoding[:MAX_GOT_CHARS], allowed=[*_ENCODINGS])
         ours = _ENCODINGS[encoding]
     default = SAMPLE_RATE_HZ if SAMPLE_RATE_HZ in SAMPLE_RATES_HZ[ours] else SAMPLE_RATES_HZ[ours][0]
     rate_hz = _whole_number(asked, "sample_rate") or default
@@ -627,7 +668,7 @@ def _pronunciations(asked: Mapping[str, object]) -> dict[str, str]:
         return {}
     expected = 'a list of "<source>/<replacement>"'
     if not isinstance(rules, list) or not all(isinstance(rule, str) and "/" in rule[1:] for rule in rules):
-        raise BadMessage(field="pronunciation_dict", expected=expected, got=json.dumps(rules)[:100])
+        raise BadMessage(field="pronunciation_dict", expected=expected, got=shown(rules))
     if len(rules) > MAX_PRONUNCIATIONS:
         expected = f"at most {MAX_PRONUNCIATIONS} rules"
         raise BadMessage(field="pronunciation_dict", expected=expected, got=f"{len(rules)} rules")

@@ -18,8 +18,7 @@ _STOP_IN_WORD = re.compile(r"(?<=[^\W\d_])\.(?=[^\W\d_]|[ˈˌ])")
 """espeak writes some sounds with a dot: "s." in Mandarin, and "r." in Hindi, which is Kokoro's "ɽ"."""
 _CLAUSE = re.compile(r".+?(?:[;:,.!?—…]\s+|\Z)")
 _WORD = re.compile(r"\S+\s*|\s+")
-_RUN = re.compile(r"\S*[^\W_]\S*")
-"""What espeak speaks: between spaces, with a letter or digit."""
+_RUN = re.compile(r"\S+")
 
 
 class EspeakPronouncer:
@@ -59,7 +58,8 @@ class EspeakPronouncer:
 
     def _by_word(self, start: int, text: str, phonemes: str) -> list[Spoken]:
         """Which of them belong to which word; what stands before the first goes with it."""
-        runs = list(_RUN.finditer(text))
+        # espeak speaks what has a letter or a digit in it.
+        runs = [run for run in _RUN.finditer(text) if any(map(str.isalnum, run.group()))]
         starts = [start + run.start() for run in runs] or [start]
         if len(starts) == 1:
             return [(starts[0], phonemes + " ")]
@@ -83,9 +83,7 @@ class EspeakPronouncer:
 
 def _cuts_at_spaces(phonemes: str, n_words: int) -> list[int]:
     """The starts of all words but the first, where there are as many between spaces; else none."""
-    starts = [
-        found.start() for found in re.finditer(r"\S+", phonemes) if any(map(str.isalpha, found.group()))
-    ]
+    starts = [found.start() for found in _RUN.finditer(phonemes) if any(map(str.isalpha, found.group()))]
     return starts[1:] if len(starts) == n_words else []
 
 

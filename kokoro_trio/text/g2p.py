@@ -46,7 +46,7 @@ CACHED_SENTENCES = 1_024
 """With sentences of at most 1,000 characters that is less than ten megabytes."""
 
 # num2words has no name for numbers much longer, and raises OverflowError from 307 digits on.
-_TO_BE_PARTED = re.compile(r"(?P<number>\d[\d,]{15,})|[—…]+(?=[^\s\w—…]*\w)")
+_TO_BE_PARTED = re.compile(r"(?P<number>\d[\d,]{15,})|(?<![—…])[—…]+(?=[^\s\w—…]*\w)")
 _SPACES = re.compile(" +")
 _WHITESPACE = re.compile(r"\s")
 _CLIENT_WORD = re.compile(rf"(?:{PRONUNCIATION.pattern}|[^\s—…])+[—…]*|[—…]+")

@@ -178,7 +178,7 @@ _RULES: list[Rule] = [
         lambda unit: f" {_UNITS[unit[1]]} ",
     ),
     (re.compile(f"[{''.join(map(re.escape, _SIGNS))}]"), lambda sign: f" {_SIGNS[sign[0]]} "),
-    (re.compile(r"\d+(?:\.\d+)+"), _decimal),
+    (re.compile(r"(?<!\d)\d+(?:\.\d+)+"), _decimal),
     (re.compile(r"(?<!\d)10分(間?)(?!の)"), lambda ten: f" ジュップン{'カン' if ten[1] else ''} "),
     (re.compile(r"\d+"), lambda number: _number(number[0])),
 ]

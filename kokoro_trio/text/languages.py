@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 
 from kokoro_trio.errors import BadLanguage
+from kokoro_trio.limits import MAX_GOT_CHARS
 
 LANGUAGES = {
     "a": "en-us",
@@ -22,7 +23,6 @@ EXTRAS = {
 }
 """Languages that need packages besides: the extra that installs them, and what it brings along."""
 
-MAX_GOT_CHARS = 100
 _TAGS = {
     "en-us": "a",
     "en-gb": "b",

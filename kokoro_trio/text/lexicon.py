@@ -13,13 +13,12 @@ import structlog
 from attrs import define, field, frozen
 
 from kokoro_trio.errors import BadLanguage
+from kokoro_trio.limits import MAX_PRONOUNCED_CHARS, MAX_PRONUNCIATION_PHONEMES
 from kokoro_trio.text.languages import language_named
 from kokoro_trio.text.markup import PRONUNCIATION
 from kokoro_trio.text.traced import Change
 
 LEXICON_FILE = "lexicon.json"
-MAX_PHONEMES = 200
-"""As many as `[word](/phonemes/)` takes."""
 
 log = structlog.get_logger()
 
@@ -89,10 +88,14 @@ def _usable(words: Mapping[str, object], alphabet: frozenset[str]) -> Iterator[t
 
 
 def _why_not(word: str, phonemes: object, alphabet: frozenset[str]) -> str | None:
-    if not re.fullmatch(r"[^\[\]\n]{1,60}", word) or word != word.strip() or not any(map(str.isalnum, word)):
-        return "a word has 1 to 60 characters, a letter or digit among them, and no brackets"
-    if not isinstance(phonemes, str) or not 1 <= len(phonemes.strip("/ ")) <= MAX_PHONEMES:
-        return f"phonemes are a string of 1 to {MAX_PHONEMES} characters"
+    if (
+        not re.fullmatch(rf"[^\[\]\n]{{1,{MAX_PRONOUNCED_CHARS}}}", word)
+        or word != word.strip()
+        or not any(map(str.isalnum, word))
+    ):
+        return f"a word has 1 to {MAX_PRONOUNCED_CHARS} characters, one a letter or digit, and no brackets"
+    if not isinstance(phonemes, str) or not 1 <= len(phonemes.strip("/ ")) <= MAX_PRONUNCIATION_PHONEMES:
+        return f"phonemes are a string of 1 to {MAX_PRONUNCIATION_PHONEMES} characters"
     if unknown := sorted(set(phonemes.strip("/ ")) - alphabet):
         return f"Kokoro's alphabet does not have {' '.join(unknown)}"
     return None

@@ -6,13 +6,8 @@ from attrs import define, field, frozen
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from kokoro_trio.limits import MAX_MARKDOWN_BRACKETS, MAX_MARKDOWN_CHARS, MAX_MARKDOWN_NESTING
 from kokoro_trio.text.traced import Traced
-
-MAX_CHARS = 10_000
-"""More than the words of an utterance may hold. Longer texts are read as they stand: markdown-it takes time
-that grows with the square of the brackets in a row."""
-MAX_NESTING = 100
-"""Of quotes in quotes; markdown-it drops what is deeper."""
 
 _BULLETS = str.maketrans(dict.fromkeys("•◦‣▪●○", "-"))
 
@@ -33,7 +28,7 @@ class _NotFound(Exception):
 def _parser() -> MarkdownIt:
     # Indented text is no code here, a definition of a reference is text, and tags alone are left out, not
     # what is between them. What is escaped stays a token of its own, so that it can be found.
-    parser = MarkdownIt("commonmark", {"html": True, "maxNesting": 2 * MAX_NESTING}).enable(
+    parser = MarkdownIt("commonmark", {"html": True, "maxNesting": 2 * MAX_MARKDOWN_NESTING}).enable(
         ["table", "strikethrough"]
     )
     parser.disable(["code", "reference", "html_block", "normalize", "text_join"])
@@ -50,7 +45,8 @@ def blocks(text: Traced, source: str) -> list[Traced]:
 
     `source` is what Markdown is to see of `text`, character for character. Numbers of items stay.
     """
-    if len(source) > MAX_CHARS or source.count(">") > MAX_NESTING:
+    is_long = len(source) > MAX_MARKDOWN_CHARS or source.count("[") > MAX_MARKDOWN_BRACKETS
+    if is_long or source.count(">") > MAX_MARKDOWN_NESTING:
         return [text]
     source = _with_plain_lines(source)
     lines = [0]

@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterator
 
 from kokoro_trio.errors import BadText
+from kokoro_trio.limits import MAX_PAUSE_S, MAX_PRONOUNCED_CHARS, MAX_PRONUNCIATION_PHONEMES
 from kokoro_trio.text.traced import Span, Traced
 
-MAX_PAUSE_S = 10.0
-
-PRONUNCIATION = re.compile(r"\[([^\[\]\n]{1,60})\]\(/([^/()\n]{1,200})/\)")
+PRONUNCIATION = re.compile(
+    rf"\[([^\[\]\n]{{1,{MAX_PRONOUNCED_CHARS}}})\]\(/([^/()\n]{{1,{MAX_PRONUNCIATION_PHONEMES}}})/\)"
+)
 _PAUSE = re.compile(r"\[pause:\s{0,3}(\d{1,6}(?:\.\d{1,6})?|\.\d{1,6})\s{0,3}(ms|s)\]", re.IGNORECASE)
 _PLACEHOLDER = "\ue000"
 """Of private use, so no text holds it once `without_unreadable` has been over it."""

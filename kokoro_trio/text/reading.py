@@ -6,6 +6,7 @@ import unicodedata
 from attrs import frozen
 
 from kokoro_trio.errors import BadText
+from kokoro_trio.limits import MAX_PAUSES_S
 from kokoro_trio.text import markdown, segmentation
 from kokoro_trio.text.markup import at_pauses, hidden
 from kokoro_trio.text.traced import Traced
@@ -24,8 +25,6 @@ _PICTOGRAPH = re.compile(
 # Control characters (espeak stops at NUL), lone surrogates (spaCy raises), private use, unassigned.
 _UNREADABLE_CATEGORIES = ("Cc", "Cs", "Co", "Cn")
 _NEWLINES = "\r\n"
-MAX_PAUSES_S = 30.0
-"""All pauses of a text together: their samples are made before anybody hears them."""
 
 
 @frozen(eq=False)

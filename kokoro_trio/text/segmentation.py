@@ -12,20 +12,15 @@ from itertools import accumulate
 import sentencex  # type: ignore[import-untyped]
 from attrs import Factory, evolve, field, frozen
 
+from kokoro_trio.limits import LETTERS_PER_UNSPACED_WORD, MAX_LETTERS_PER_WORD, MAX_SENTENCE_CHARS
 from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Segment, Word
 from kokoro_trio.text.traced import Span
 
-MAX_SENTENCE_CHARS = 1_000
-"""Longer sentences are cut here already, so that no text makes grapheme-to-phoneme slow: at about one
-phoneme a character this is twice what a segment holds, so they would be cut anyway."""
+LIBRARY_CHARS = 2 * MAX_SENTENCE_CHARS
+"""What sentencex is given at a time: its work grows with the square of a run of "!", "`" or "'"."""
 
 PART_ROOM = 1.25
 """How much longer than the mean a part of a segment may be, so that it can end with a clause."""
-
-LETTERS_PER_UNSPACED_WORD = 2
-"""Chinese words have about one and a half characters, Japanese ones (kana included) and Thai ones more."""
-MAX_LETTERS_PER_WORD = 50
-"""Longer than any English word, so that a text without spaces does not count as one word."""
 
 _LIBRARY_LANGUAGES = {"a": "en", "b": "en", "e": "es", "f": "en", "h": "hi", "i": "it", "p": "pt"} | {
     "j": "ja",
@@ -36,7 +31,7 @@ _LIBRARY_LANGUAGES = {"a": "en", "b": "en", "e": "es", "f": "en", "h": "hi", "i"
 
 _BLANK_LINE = re.compile(r"\n\s*\n")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_CLOSERS = re.compile(r"""[)\]}"'”’»]+(?=\s|$)""")
+_CLOSERS = ")]}\"'”’»"
 _BRACKETED_SENTENCE = re.compile(r"""\([A-Z][^()]{1,500}[.!?…]["'”’]?\)\s+(?=["'“‘(]?[A-Z])""")
 _NO_ENDS = [
     (
@@ -47,6 +42,8 @@ _NO_ENDS = [
     (re.compile(r"(?<!\w)(?:डॉ|प्रो|श्री)\.\s*\Z"), re.compile(r"\w")),
 ]
 """What stands before and behind a full stop that the library takes for the end of a sentence."""
+MAX_ABBREVIATION_CHARS = 40
+"""Of one in `_NO_ENDS`, with the spaces behind it."""
 _CLAUSE_END = re.compile(r"""[;:,.!?—…][)\]"'”’]*\s+""")
 _WHITESPACE = re.compile(r"\s+")
 # Kana, Han (with extensions and compatibility forms), Thai and Lao, Burmese, Khmer.
@@ -167,11 +164,22 @@ def _paragraphs(text: str) -> Iterator[Span]:
 
 def _library_spans(text: str, paragraph: Span, language: str) -> Iterator[Span]:
     start, end = paragraph
-    # A lone surrogate has no UTF-8 form, which is what the library reads.
-    readable = _LONE_SURROGATE.sub("\ufffd", text[start:end])
     code = _LIBRARY_LANGUAGES.get(language, "en")
-    for boundary in sentencex.get_sentence_boundaries(code, readable):
-        yield start + boundary["start_index"], start + boundary["end_index"]
+    while start < end:
+        # A lone surrogate has no UTF-8 form, which is what the library reads.
+        window = _LONE_SURROGATE.sub("\ufffd", text[start : min(end, start + LIBRARY_CHARS)])
+        found = sentencex.get_sentence_boundaries(code, window)
+        spans = [(start + each["start_index"], start + each["end_index"]) for each in found]
+        if start + len(window) == end:
+            yield from spans
+            return
+        # The last one may go on behind the window, where it begins the next.
+        *whole, (last, _) = spans
+        if not whole:
+            last = start + _best_cut(window, LIBRARY_CHARS)
+            whole = [(start, last)]
+        yield from whole
+        start = last
 
 
 def _with_loose_ends(text: str, spans: Iterator[Span]) -> list[Span]:
@@ -183,9 +191,9 @@ def _with_loose_ends(text: str, spans: Iterator[Span]) -> list[Span]:
     for start, end in spans:
         if joined:
             owned = _loose_end(text, start, end)
-            if any(
-                before.search(text, *joined[-1]) and behind.match(text, start) for before, behind in _NO_ENDS
-            ):
+            first, last = joined[-1]
+            tail = max(first, last - MAX_ABBREVIATION_CHARS), last
+            if any(before.search(text, *tail) and behind.match(text, start) for before, behind in _NO_ENDS):
                 owned = end
             joined[-1] = (joined[-1][0], owned)
             start = owned
@@ -198,8 +206,8 @@ def _loose_end(text: str, start: int, end: int) -> int:
     """Where that ends which belongs to the sentence before `start`; `start` if nothing does."""
     if not any(map(str.isalnum, text[start:end])):
         return end
-    closers = _CLOSERS.match(text, start, end)
-    return closers.end() if closers else start
+    behind = text[start:end].lstrip(_CLOSERS)
+    return end - len(behind) if behind[:1].isspace() else start
 
 
 def _behind_brackets(text: str, sentence: Span) -> Iterator[Span]:

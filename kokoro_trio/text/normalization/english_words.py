@@ -65,7 +65,7 @@ _LETTER_A = re.compile(
 )
 _DRAWN_OUT = re.compile(r"(?<![\w@#/])(?=\w*?([^\W\d_])\1\1)[^\W\d_]{3,60}(?!\w)", re.I)
 _MIXED = re.compile(
-    r"(?<![\w'’])(?:(?=[^\W_]*\d)(?=[\d\-]*[^\W\d_])[^\W_]+(?:-[^\W_]+|(?<=\d)\.\d+)*"
+    r"(?<![\w'’])(?:(?=[^\W_]*\d)(?=[\d\-]{0,60}[^\W\d_])[^\W_]+(?:-[^\W_]+|(?<=\d)\.\d+)*"
     r"|[^\W\d_]+-\d[\w\-]*(?:\.\d[\w\-]*)*|[A-Z]\.\d[\w\-]*)"
 )
 _RUNS = re.compile(r"\d+(?:\.\d+)?|[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[A-Z]")
@@ -73,10 +73,10 @@ _WORD_OF_CAPITALS = re.compile(r"(?<![\w'’])[A-Z]+(?:['’][A-Z]+)*(?![\w'’]
 _ANY_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _STREET = re.compile(r"(?<!\w)(St|Dr)\.(?!\w)")
 _CAPITALISED_BEFORE = re.compile(r"(?:(\d+\w*)\s+)?([A-Z][\w'’.]*|\d+(?:st|nd|rd|th))\s+\Z")
-_CAPITALISED_AFTER = re.compile(r"\s+[A-Z]")
+_CAPITALISED_AFTER = re.compile(r"(?<!\s)\s+[A-Z]")
 _ENDS_IN_LETTER = re.compile(r"(?:\A|[\s.])[A-Z]\.?\Z")
 _ONLY_A_STOP = re.compile(r"\.[\"'”’)\]]*\s*\Z")
-_PRONOUN_AFTER = re.compile(r"\s+(?!(?:of|was|is|and|the|in|to|or|had|died|ruled|reigned)\b)[a-z]")
+_PRONOUN_AFTER = re.compile(r"(?<!\s)\s+(?!(?:of|was|is|and|the|in|to|or|had|died|ruled|reigned)\b)[a-z]")
 _MAX_CONTEXT = 40
 
 

@@ -9,7 +9,7 @@ from kokoro_trio.text.normalization.vocabulary import Vocabulary
 _ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 # Behind a name or a century only: XL is a size, and CD a disc. A single letter may be an initial.
 _NUMBERED = re.compile(
-    r"(?<!\w)([^\W\d_][\w.]*)\s+"
+    r"(?<!\w)([^\W\d_][\w.]{0,60})\s+"
     r"([IVX]{2,6}|(?:(?<=siglo )|(?<=século )|(?<=secolo )|(?<=cap\. )|(?<=chap\. ))[IVX])(?!\w)"
 )
 _CENTURIES = ("siglo", "siècle", "secolo", "século")

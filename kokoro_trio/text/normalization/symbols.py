@@ -11,12 +11,12 @@ _DOUBLE = "&&|->|=>|==|!=|<=|>="
 _SINGLE = "&%+=@#~/\\\\×÷−≈≠≤≥±√∞→←⇒↔©§°‰∑∈<>*^|"
 _ALONE = re.compile(rf"(?<![^\s(\[])(?:{_DOUBLE}|[{_SINGLE}])(?![^\s)\],.;:!?])")
 _MISTAKEN_APOSTROPHE = re.compile(r"(?<=[^\W\d_])[`´‘](?=[^\W\d_])")
-_MARKED = re.compile(r"(?<!\w)([^\W_][\w'’]*)[®™℠]+")
+_MARKED = re.compile(r"(?<!\w)([^\W_][\w'’]{0,60})[®™℠]+")
 _COMPOUND = re.compile(r"(?<!\S)\S*[^\W_]\S*")
 _INNER = re.compile(
     rf"[{_SINGLE}⁰¹²³⁴-⁹_·•…]|\(\)|[^\W_]['’]?[()\[\]{{}}][^\W_]|[^\W\d_][.,:;!?…][^\W\d_]{{2}}"
 )
-_EDGES = re.compile(r"\A[(\[{\"'“”‘’«»„‚`_*|.~]*|[)\]}\"'“”‘’«»`_*|.,:;!?…~]*\Z")
+_OPENERS, _CLOSERS = "([{\"'“”‘’«»„‚`_*|.~", ")]}\"'“”‘’«»`_*|.,:;!?…~"
 _POWER = "⁻?[⁰¹²³⁴-⁹]+"
 # A point or comma between letters only: a missing space, or a name with points in it.
 _PIECES = re.compile(rf"({_DOUBLE}|[{_SINGLE}_·•…()\[\]{{}}]|{_POWER}|(?<=[^\W\d_])[.,:;!?](?=[^\W\d_]))")
@@ -97,8 +97,9 @@ class _Signs:
         if not _INNER.search(word):
             return None
         word = word.replace("()", "")
-        opening, closing = (found[0] for found in list(_EDGES.finditer(word))[:2])
-        inner = word[len(opening) : len(word) - len(closing)]
+        unopened = word.lstrip(_OPENERS)
+        inner = unopened.rstrip(_CLOSERS)
+        opening, closing = word[: len(word) - len(unopened)], unopened[len(inner) :]
         spoken = " ".join(self._spoken(list(filter(None, _PIECES.split(inner)))))
         if "(" in inner or "[" in inner:
             closing = closing.replace(")", "").replace("]", "")

@@ -10,12 +10,14 @@ from kokoro_trio.text.normalization.scan import Kind, Speak
 from kokoro_trio.text.normalization.vocabulary import Vocabulary
 
 _LINK = LinkifyIt(options={"fuzzy_ip": False})
-_LIKE_A_LINK = re.compile(r"(?<![^\s(\[{<\"'“‘«])(?=\S*[.@/])[^\s<>\"“”«»]{1,300}(?=[\s<>\"“”«»]|\Z)")
+_LIKE_A_LINK = re.compile(
+    r"(?<![^\s(\[{<\"'“‘«])(?=[^\s.@/]{0,300}+[.@/])[^\s<>\"“”«»]{1,300}(?=[\s<>\"“”«»]|\Z)"
+)
 # Without a scheme and a slash only what ends as most addresses do: "so.In" is a missing space.
 _LIKELY = re.compile(
     r"://|\w@\w|\Awww\.|\.(?:com|org|net|edu|gov|io|ai|dev|app|co|us|uk|de|fr|es|it|br|in|ca|eu|info|me|tv)(?:[:/?#]|\Z)"
 )
-_CLOSING = re.compile(r"[.,;:!?)\]}'’]+\Z")
+_CLOSING = ".,;:!?)]}'’"
 _SCHEME = re.compile(r"\A(?:[a-z][a-z0-9+.-]*:)?//(?:www\d?\.)?|\Amailto:|\Awww\d?\.", re.I)
 _EXTENSIONS = (
     "py|js|ts|jsx|tsx|md|txt|json|yaml|yml|toml|csv|tsv|xml|html|htm|css|scss|c|h|"
@@ -57,7 +59,7 @@ class _Addresses:
         self._speak = speak
 
     def link(self, match: re.Match[str]) -> str | None:
-        written = _CLOSING.sub("", match[0])
+        written = match[0].rstrip(_CLOSING)
         if not _LIKELY.search(written):
             return None
         links = [_LINK.match_at_start(written)] if "://" in written else _LINK.match(written)
@@ -76,7 +78,7 @@ class _Addresses:
         return code_number(self._vocabulary, digits)
 
     def told(self, match: re.Match[str]) -> str:
-        written = _CLOSING.sub("", match[0])
+        written = match[0].rstrip(_CLOSING)
         return self._tell(written) + match[0][len(written) :]
 
     def hashtag(self, match: re.Match[str]) -> str:
