@@ -297,8 +297,9 @@ class Room:
                     if math.isnan(first_at):
                         first_at = played_until = now
                     gap_s = max(gap_s, now - played_until)
-                    piece_s = len(piece.samples) / SAMPLE_RATE_HZ
+                    piece_s = piece.seconds
                     played_until = max(played_until, now) + piece_s
+                    head.feed_silence(piece.silence_s)
                     head.feed(piece.samples)
                     self.audio_s += piece_s
         except KokoroTrioError:

@@ -584,7 +584,7 @@ class Speech:
         self._is_over = trio.Event()
         # Unbounded: a player takes a minute for a minute of audio, and a reader that waited for it would
         # look dead to the server after WS_SEND_TIMEOUT, and keep the other speeches of the connection
-        # waiting. What can pile up is one utterance: a minute at most, 3 MB.
+        # waiting. What can pile up is one utterance: three minutes at most, 10 MB.
         self._audio_in, self._audio_out = trio.open_memory_channel[NDArray[np.int16]](math.inf)
 
     def __aiter__(self) -> "Speech":

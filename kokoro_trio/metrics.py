@@ -51,6 +51,11 @@ class HeadSilence:
         self._is_over = len(audible) > 0
         self._n_silent += int(audible[0]) if self._is_over else len(samples)
 
+    def feed_silence(self, seconds: float) -> None:
+        """The same for samples that nobody has made yet."""
+        if not self._is_over:
+            self._n_silent += round(seconds * self.sample_rate_hz)
+
     @property
     def seconds(self) -> float | None:
         """None until something audible came."""

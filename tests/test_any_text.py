@@ -9,7 +9,7 @@ from kokoro_trio.config import EngineConfig
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.errors import RequestError
 from kokoro_trio.model.synthesizer import ToneSynthesizer
-from kokoro_trio.speech import SAMPLE_RATE_HZ, Utterance, WordTime
+from kokoro_trio.speech import Utterance, WordTime
 from kokoro_trio.text.g2p import GraphemeToPhoneme
 from kokoro_trio.text.languages import LANGUAGES
 from tests.conftest import ALPHABET, InLoopInference, Speller
@@ -49,10 +49,10 @@ async def speak(g2p: GraphemeToPhoneme, utterance: Utterance) -> tuple[float, li
 async def listen(engine: Engine, utterance: Utterance) -> tuple[float, list[WordTime]]:
     words: list[WordTime] = []
     async with engine.open(utterance, "s") as stream:
-        n_samples = sum([len(piece.samples) async for piece in stream])
+        seconds = sum([piece.seconds async for piece in stream])
         while stream.words.statistics().current_buffer_used:
             words += stream.words.receive_nowait()
-    return n_samples / SAMPLE_RATE_HZ, words
+    return seconds, words
 
 
 TEXTS = st.text() | st.lists(st.sampled_from(WRITTEN) | st.text(max_size=4), max_size=12).map(" ".join)

@@ -58,7 +58,7 @@ async def speak(engine: Engine, utterance: Utterance = HELLO, session: str = "s"
 
 
 def n_samples(pieces: list[Piece]) -> int:
-    return sum(len(piece.samples) for piece in pieces)
+    return round(sum(piece.seconds for piece in pieces) * SAMPLE_RATE_HZ)
 
 
 async def test_an_utterance_comes_out_whole(in_loop: InLoopInference, autojump_clock: None) -> None:
@@ -271,11 +271,32 @@ class TestPauses:
                 engine, Utterance("[pause:0.2s] Ab. [pause:9.5s] [pause:0.5s] Cd. [pause:100ms]", "af_aoede")
             )
         assert n_samples(paused) - n_samples(plain) == round(10.3 * SAMPLE_RATE_HZ)
-        heard = np.concatenate([piece.samples for piece in paused])
+        heard = np.concatenate(
+            [
+                part
+                for piece in paused
+                for part in (np.zeros(round(piece.silence_s * SAMPLE_RATE_HZ), np.float32), piece.samples)
+            ]
+        )
         assert not heard[: round(0.2 * SAMPLE_RATE_HZ)].any()
         assert not heard[-round(0.1 * SAMPLE_RATE_HZ) :].any()
         silence = np.diff(np.flatnonzero(heard)).max()
         assert silence > 10 * SAMPLE_RATE_HZ
+
+    async def test_are_lengths_and_no_samples(self, in_loop: InLoopInference, autojump_clock: None) -> None:
+        text = "[pause:10s] [pause:10s] Ab. [pause:10s]"
+        async with running(in_loop) as engine:
+            pieces = await speak(engine, Utterance(text, "af_aoede"))
+        assert [piece.silence_s for piece in pieces if piece.silence_s] == [20.0, 10.0]
+        assert sum(len(piece.samples) for piece in pieces) == (2 * 10 + 3 * 2) * FRAME_SAMPLES
+
+    async def test_are_taken_as_they_were_made(self, in_loop: InLoopInference, autojump_clock: None) -> None:
+        async with running(in_loop) as engine:
+            text = "[pause:0.1234567s] Ab. [pause:1s] Cd. [pause:2s]"
+            async with engine.open(Utterance(text, "af_aoede"), "s") as stream:
+                heard_s = sum([piece.seconds async for piece in stream])
+                assert stream._job.made_s == pytest.approx(heard_s)
+                assert stream._job.taken_s == pytest.approx(heard_s)
 
     async def test_alone_are_nothing_to_pronounce(
         self, in_loop: InLoopInference, autojump_clock: None

@@ -45,6 +45,14 @@ def record(**changes: object) -> RequestRecord:
 
 
 class TestHeadSilence:
+    def test_that_nobody_has_made(self) -> None:
+        silence = HeadSilence()
+        silence.feed_silence(20.0)
+        assert silence.seconds is None
+        silence.feed(np.array([0.0, 0.5], np.float32))
+        silence.feed_silence(1.0)
+        assert silence.seconds == 20.0 + 1 / 24_000
+
     def test_is_counted_over_pieces_up_to_the_first_audible_sample(self) -> None:
         silence = HeadSilence()
         silence.feed(np.zeros(SAMPLE_RATE_HZ, np.float32))

@@ -301,6 +301,14 @@ class TestFiles:
         assert httpx.get(f"{tones.url}page/nothing.js").status_code == 404
         assert httpx.get(f"{tones.url}page/..%2fhttp.py").status_code == 404
 
+    def test_a_stray_file_is_not_served(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("kokoro_trio.server.page.files", lambda package: tmp_path)
+        folder = tmp_path / "page"
+        (folder / "old.js").mkdir(parents=True)
+        for name in ("index.html", ".DS_Store", "x.js~", "README"):
+            (folder / name).write_text("x")
+        assert set(page_files()) == {"index.html"}
+
     def test_nothing_of_it_is_of_somebody_else(self) -> None:
         for name, file in page_files().items():
             elsewhere = re.findall(rb"https?://[^\"' ]+", file.content)

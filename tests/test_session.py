@@ -8,16 +8,21 @@ from itertools import pairwise
 
 import attrs
 import pytest
+import structlog
 import trio
 import trio.testing
 from attrs import evolve
 
+from kokoro_trio.audio.codecs import encoder_for
+from kokoro_trio.audio.frames import AudioFrame, Encoder
 from kokoro_trio.config import Config, EngineConfig, StreamConfig
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.metrics import RequestRecord
+from kokoro_trio.server import session as session_module
 from kokoro_trio.server.connection import ConnectionGone
 from kokoro_trio.server.messages import untag
 from kokoro_trio.server.session import Session
+from kokoro_trio.speech import Samples
 from tests.conftest import InLoopInference, Speller, StumblingSynthesizer
 from tests.test_protocol import make_protocol
 
@@ -382,6 +387,57 @@ class TestCancelling:
             assert any(isinstance(each, bytes) for each in heard)
             await trio.sleep(20)
             assert it.connection.hear_rest() == []
+
+
+@attrs.define
+class FailingEncoder:
+    """Fails in the call that is named, as PyAV or soxr might."""
+
+    fails_in: str
+    blocks: bool = False
+
+    def push(self, samples: Samples) -> list[AudioFrame]:
+        self._may_fail("push")
+        return [AudioFrame(bytes(2 * len(samples)), len(samples))]
+
+    def flush(self) -> list[AudioFrame]:
+        self._may_fail("flush")
+        return []
+
+    def close(self) -> None:
+        self._may_fail("close")
+
+    def _may_fail(self, call: str) -> None:
+        if call == self.fails_in:
+            raise RuntimeError(f"{call} failed")
+
+
+@pytest.mark.parametrize("call", ["make", "push", "flush", "close"])
+async def test_a_fault_of_an_encoder_costs_its_own_request(
+    call: str, autojump_clock: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing_opus(audio_format: str, sample_rate_hz: int, config: StreamConfig) -> Encoder:
+        if audio_format != "opus":
+            return encoder_for(audio_format, sample_rate_hz, config)
+        if call == "make":
+            raise RuntimeError("make failed")
+        return FailingEncoder(call)
+
+    monkeypatch.setattr(session_module, "encoder_for", failing_opus)
+    with structlog.testing.capture_logs() as logged:
+        async with stage() as it:
+            it.connection.say("start", format="opus")
+            it.connection.say("speak", request_id="r1", text="Hello.")
+            it.connection.say("start", format="pcm")
+            it.connection.say("speak", request_id="r2", text="Hello.")
+            heard = await it.connection.hear_until("error", request_id="r1", code="synthesis_failed")
+            heard += await it.connection.hear_until("done", request_id="r2")
+            assert it.connection.closed_with is None
+    assert {record.request_id: record.end for record in it.records} == {
+        "r1": "synthesis_failed",
+        "r2": "done",
+    }
+    assert [entry["event"] for entry in logged] == ["speak_failed"]
 
 
 class TestBadInput:

@@ -42,10 +42,18 @@ WATCHES_PER_LIMIT = 10
 
 @frozen
 class Piece:
-    """The next stretch of an utterance's audio, and the segment it belongs to."""
+    """The next stretch of an utterance's audio, and the segment it belongs to: a pause, then samples.
+
+    A pause is a length, not an array: a client may ask for thirty seconds of it.
+    """
 
     segment: int
     samples: Samples
+    silence_s: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.silence_s + len(self.samples) / SAMPLE_RATE_HZ
 
 
 @frozen
@@ -111,7 +119,7 @@ class UtteranceStream:
             if self._error is not None:
                 raise self._error from None
             raise StopAsyncIteration from None
-        self._engine._taken(self._job, len(piece.samples) / SAMPLE_RATE_HZ)
+        self._engine._taken(self._job, piece.seconds)
         return piece
 
     # For the engine.
@@ -141,16 +149,16 @@ class UtteranceStream:
     def _deliver(self, segment: int, samples: Samples) -> float:
         """The samples of its next window, and before the first the silence, whose seconds are returned."""
         silence_s = self._silences_s.pop(segment, 0.0)
-        if silence_s:
-            samples = np.concatenate([_silence(silence_s), samples])
-        self._send.send_nowait(Piece(segment, samples))
+        self._send.send_nowait(Piece(segment, samples, silence_s))
         return silence_s
 
-    def _end(self) -> None:
-        """All segments are delivered."""
+    def _end(self) -> float:
+        """All segments are delivered. Returns the seconds of silence behind the last."""
         if self._silence_after_s:
-            self._send.send_nowait(Piece(self._last_segment, _silence(self._silence_after_s)))
+            nothing = np.zeros(0, np.float32)
+            self._send.send_nowait(Piece(self._last_segment, nothing, self._silence_after_s))
         self._send.close()
+        return self._silence_after_s
 
     def _fail(self, error: RequestError) -> None:
         self._error = error
@@ -159,10 +167,6 @@ class UtteranceStream:
     def _forget(self) -> None:
         self._receive.close()
         self._send_words.close()
-
-
-def _silence(seconds: float) -> Samples:
-    return np.zeros(round(seconds * SAMPLE_RATE_HZ), np.float32)
 
 
 class Engine:
@@ -399,7 +403,7 @@ class Engine:
 
     def _close_if_made(self, job: Job) -> None:
         if job.is_made and not job.is_abandoned:
-            self._streams[job]._end()
+            self._scheduler.add_silence(job, self._streams[job]._end())
 
     def _taken(self, job: Job, seconds: float) -> None:
         self._scheduler.taken(job, seconds)

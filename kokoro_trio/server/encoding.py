@@ -1,30 +1,34 @@
 """From what the engine makes of an utterance to frames, for whichever way they are sent."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
 
+import numpy as np
 import trio
 
 from kokoro_trio.audio.frames import AudioFrame, Encoder
-from kokoro_trio.engine.engine import UtteranceStream
+from kokoro_trio.engine.engine import Piece
 from kokoro_trio.metrics import HeadSilence
 from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
 
 ENCODED_AT_ONCE_SAMPLES = SAMPLE_RATE_HZ // 5
 """Of Opus some milliseconds of work: no more is done before the first frame, or after a cancel."""
 
+_SILENCE = np.zeros(ENCODED_AT_ONCE_SAMPLES, np.float32)
+
 HandOver = Callable[[int, list[AudioFrame]], Awaitable[None]]
 """Sends some frames of a segment, and returns when they are sent. There may be none."""
 
 
 async def encode_utterance(
-    stream: UtteranceStream, encoder: Encoder, head_silence: HeadSilence, hand_over: HandOver
+    pieces: AsyncIterable[Piece], encoder: Encoder, head_silence: HeadSilence, hand_over: HandOver
 ) -> None:
     """All of the utterance, piece by piece. Raises `RequestError` where it cannot be spoken (to the end)."""
     segment = 0
-    async for piece in stream:
+    async for piece in pieces:
         segment = piece.segment
+        head_silence.feed_silence(piece.silence_s)
         head_silence.feed(piece.samples)
-        for samples in _cut(piece.samples):
+        for samples in _blocks(piece):
             # A cancel waits here for the thread, so that `close` never comes beside a `push`.
             frames = (
                 await trio.to_thread.run_sync(encoder.push, samples)
@@ -36,6 +40,9 @@ async def encode_utterance(
     await hand_over(segment, frames)
 
 
-def _cut(samples: Samples) -> Iterator[Samples]:
-    for start in range(0, len(samples), ENCODED_AT_ONCE_SAMPLES):
-        yield samples[start : start + ENCODED_AT_ONCE_SAMPLES]
+def _blocks(piece: Piece) -> Iterator[Samples]:
+    n_silent = round(piece.silence_s * SAMPLE_RATE_HZ)
+    for start in range(0, n_silent, ENCODED_AT_ONCE_SAMPLES):
+        yield _SILENCE[: n_silent - start]
+    for start in range(0, len(piece.samples), ENCODED_AT_ONCE_SAMPLES):
+        yield piece.samples[start : start + ENCODED_AT_ONCE_SAMPLES]

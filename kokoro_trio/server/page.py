@@ -39,6 +39,8 @@ def page_files() -> dict[str, PageFile]:
     """What the page is made of, by name."""
     folder = files("kokoro_trio.server").joinpath("page")
     return {
-        each.name: PageFile(each.read_bytes(), _CONTENT_TYPES[each.name.rpartition(".")[2]])
+        each.name: PageFile(each.read_bytes(), content_type)
         for each in folder.iterdir()
+        # Editors and file managers leave files of their own there.
+        if (content_type := _CONTENT_TYPES.get(each.name.rpartition(".")[2])) and each.is_file()
     }

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, closing
 from functools import partial
 
+import structlog
 import trio
 from attrs import define, field, frozen
 
@@ -19,7 +20,7 @@ from kokoro_trio.audio.codecs import encoder_for
 from kokoro_trio.audio.frames import AudioFrame
 from kokoro_trio.config import StreamConfig
 from kokoro_trio.engine.engine import Engine, UtteranceStream
-from kokoro_trio.errors import RequestError
+from kokoro_trio.errors import RequestError, SynthesisFailed
 from kokoro_trio.limits import MAX_UNSENT_MESSAGES
 from kokoro_trio.metrics import DISCONNECTED, HeadSilence, RequestRecord
 from kokoro_trio.server.connection import Connection, ConnectionGone
@@ -37,6 +38,8 @@ from kokoro_trio.server.protocol import (
     Send,
     Silence,
 )
+
+log = structlog.get_logger()
 
 
 @define(eq=False)
@@ -186,6 +189,9 @@ class Session:
                 self._apply(self._protocol.is_done(request))
         except RequestError as error:
             self._apply(self._protocol.has_failed(request, error))
+        except Exception:
+            log.exception("speak_failed", request_id=request.request_id)
+            self._apply(self._protocol.has_failed(request, SynthesisFailed()))
         finally:
             del self._speeches[request]
             self._last_busy_at = trio.current_time()
