@@ -398,3 +398,17 @@ def test_importing_the_module_is_cheap() -> None:
     code = "import sys, kokoro_trio.text.g2p; print({'misaki', 'spacy', 'torch'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert ran.stdout.strip() == "set()"
+
+
+def test_what_is_said_leaves_nothing_in_spacy(g2p: GraphemeToPhoneme) -> None:
+    def said(n: int) -> str:
+        return "".join(chr(ord("a") + int(digit)) for digit in f"{n:04}").capitalize() + "zo"
+
+    phonemes_of(g2p, "Warm up.")
+    assert g2p._spacy_model is not None
+    strings = g2p._spacy_model.vocab.strings
+    n_strings = len(strings)
+    for first in range(0, 1_000, 50):
+        assert phonemes_of(g2p, " ".join(map(said, range(first, first + 50))) + ".")
+    assert said(999) not in strings
+    assert len(strings) == n_strings

@@ -98,6 +98,11 @@ def _misaki(spacy_model: "Language", *, is_british: bool) -> "G2P":
             self.fallback = espeak.EspeakFallback(is_british)
             self.unk = ""
 
+        def tokenize(self, *arguments: object) -> object:
+            # Without a zone spaCy keeps each word for ever. misaki's tokens hold nothing of it.
+            with self.nlp.memory_zone():
+                return super().tokenize(*arguments)
+
     return InstalledModelG2P()
 
 
