@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import trio
 import trio.testing
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
 from kokoro_trio.config import EngineConfig
 from kokoro_trio.engine import heap as heap_module
-from kokoro_trio.engine.engine import Engine, EngineStatistics, Piece, UtteranceStream
+from kokoro_trio.engine.engine import LINES_AHEAD, Engine, EngineStatistics, Piece, UtteranceStream
 from kokoro_trio.engine.inference import InferenceThread
 from kokoro_trio.engine.phonemizing import PhonemizerThread
-from kokoro_trio.engine.scheduler import StepKind
+from kokoro_trio.engine.scheduler import Step, StepKind
 from kokoro_trio.errors import BadLanguage, SynthesisFailed, Unpronounceable
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.speech import (
@@ -219,6 +219,89 @@ def taken_now(stream: UtteranceStream) -> list[list[WordTime]]:
         while True:
             told.append(stream.words.receive_nowait())
     return told
+
+
+@define
+class Diary:
+    """What is read, and which steps are run, in the order in which they begin."""
+
+    entries: list[str] = field(factory=list)
+
+    def phonemize(self, sentence: Sentence, language: str, first_index: int) -> list[Segment]:
+        self.entries.append(sentence.text)
+        return spell(sentence, language, first_index)
+
+    def note(self, step: Step) -> None:
+        self.entries.append(step.kind.value)
+
+
+@define
+class NotedInference(InLoopInference):
+    diary: Diary = field(factory=Diary)
+
+    def submit(self, step: Step) -> None:
+        self.diary.note(step)
+        super().submit(step)
+
+
+class TestReading:
+    """Which sentences become phonemes before which steps."""
+
+    @asynccontextmanager
+    async def reading(self, diary: Diary) -> AsyncIterator[Engine]:
+        engine = Engine(CONFIG, NotedInference(diary=diary), Speller(diary.phonemize))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(engine.run)
+            yield engine
+            nursery.cancel_scope.cancel()
+
+    async def test_of_a_second_sentence_begins_behind_the_first_audio(self, autojump_clock: None) -> None:
+        diary = Diary()
+        async with self.reading(diary) as engine:
+            pieces = await speak(
+                engine, Utterance("...\n\nFirst of all. Second to that. Third and last.", "af_aoede")
+            )
+        assert {piece.segment for piece in pieces} == {0, 1, 2}
+        assert diary.entries[:4] == ["...", "First of all.", "prosody", "vocode"]
+        read = [entry for entry in diary.entries if entry not in ("prosody", "vocode")]
+        assert read == ["...", "First of all.", "Second to that.", "Third and last."]
+
+    async def test_begins_beside_the_last_window_of_what_was_read(self, autojump_clock: None) -> None:
+        """Else the next request of its session would be given a step before its second sentence."""
+        diary = Diary()
+        inference = NotedInference(ToneSynthesizer(window_frames=200), diary=diary)
+        engine = Engine(CONFIG, inference, Speller(diary.phonemize))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(engine.run)
+            async with engine.open(Utterance("Well, yes. And no.", "af_aoede"), "s") as stream:
+                async with engine.open(Utterance("Later.", "af_aoede"), "s"):
+                    async for _ in stream:
+                        pass
+            nursery.cancel_scope.cancel()
+        entries = [entry for entry in diary.entries if entry != "Later."]
+        assert entries[:5] == ["Well, yes.", "prosody", "vocode", "And no.", "prosody"]
+        assert [line.phonemes for step in inference.steps[:3] for line in step.lines] == [
+            "well yes",
+            "and no",
+        ]
+
+    async def test_is_never_far_ahead_of_the_steps(self, autojump_clock: None) -> None:
+        diary = Diary()
+        async with self.reading(diary) as engine:
+            await speak(engine, Utterance("Some words. " * 20, "af_aoede"))
+        for n, entry in enumerate(diary.entries):
+            n_read = n - diary.entries[:n].count("prosody") - diary.entries[:n].count("vocode")
+            if entry not in ("prosody", "vocode"):
+                assert n_read - diary.entries[:n].count("prosody") <= LINES_AHEAD
+
+    async def test_ends_with_its_listener(self, autojump_clock: None) -> None:
+        diary = Diary()
+        async with self.reading(diary) as engine:
+            async with engine.open(Utterance("Some words. " * 20, "af_aoede"), "s") as stream:
+                await anext(stream)
+            await trio.sleep(60)
+            assert diary.entries.count("Some words.") <= 1 + LINES_AHEAD
+            assert n_samples(await speak(engine)) > 0
 
 
 class TestWords:

@@ -39,6 +39,9 @@ log = structlog.get_logger()
 WATCHES_PER_LIMIT = 10
 """How often the watchdog looks while a step may take."""
 
+LINES_AHEAD = 2
+"""So many lines that wait for their prosody are enough: reading the next takes less than any step."""
+
 
 @frozen
 class Piece:
@@ -98,6 +101,10 @@ class UtteranceStream:
     """By segment, what is to be heard before it and has not been delivered."""
     _planned_s: float = 0.0
     """The audio of all segments whose prosody is known."""
+    _has_begun: bool = False
+    """Some of its audio is delivered."""
+    _progress: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
+    """The text side waits here for the next step of this utterance to begin, or to bring audio."""
     _last_segment: int = 0
     _silence_after_s: float = 0.0
 
@@ -150,7 +157,23 @@ class UtteranceStream:
         """The samples of its next window, and before the first the silence, whose seconds are returned."""
         silence_s = self._silences_s.pop(segment, 0.0)
         self._send.send_nowait(Piece(segment, samples, silence_s))
+        self._has_begun = True
+        self._progress.unpark_all()
         return silence_s
+
+    async def _until_text_is_wanted(self) -> None:
+        """Returns when the next sentence should be read.
+
+        Grapheme-to-phoneme holds Python's lock, which the steps need, so it waits for the first audio, or
+        until the last window of what was read is being made.
+        """
+        job = self._job
+        while len(job.lines) >= LINES_AHEAD or not (self._has_begun or self._is_vocoding_the_last_window):
+            await self._progress.park()
+
+    @property
+    def _is_vocoding_the_last_window(self) -> bool:
+        return not self._segments and not self._job.windows
 
     def _end(self) -> float:
         """All segments are delivered. Returns the seconds of silence behind the last."""
@@ -299,9 +322,11 @@ class Engine:
             self._step = step
             self._step_began_at = trio.current_time()
             self._inference.submit(step)
+            for job in step.jobs:
+                self._streams[job]._progress.unpark_all()
 
     async def _read_out(self, stream: UtteranceStream) -> None:
-        """Sentence by sentence from text to lines, so that the first is spoken before the last is read."""
+        """Sentence by sentence from text to lines, each not long before it is needed."""
         await stream.wait_for_slot()
         try:
             await self._add_lines(stream, stream._utterance)
@@ -317,6 +342,8 @@ class Engine:
         n_segments = 0
         silence_s = 0.0
         for sentence in await self._phonemizer.sentences(utterance.text, utterance.language):
+            if n_segments:
+                await stream._until_text_is_wanted()
             silence_s += sentence.silence_before_s
             segments = await self._phonemizer.segments(sentence, utterance.language, n_segments)
             if not segments:
