@@ -51,10 +51,12 @@ class FakeCuda:
         self.init_error: Exception | None = None
         self.first_kernel_error: Exception | None = None
         self.fractions: list[tuple[float, torch.device]] = []
+        self.current: torch.device | None = None
         monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: self.is_built)
         monkeypatch.setattr(torch.cuda, "init", self._init)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
         monkeypatch.setattr(torch, "zeros", self._zeros)
+        monkeypatch.setattr(torch.cuda, "set_device", self._set_device)
         monkeypatch.setattr(
             torch.cuda, "set_per_process_memory_fraction", lambda *given: self.fractions.append(given)
         )
@@ -62,6 +64,9 @@ class FakeCuda:
     def _init(self) -> None:
         if self.init_error is not None:
             raise self.init_error
+
+    def _set_device(self, device: torch.device) -> None:
+        self.current = device
 
     def _zeros(self, n: int, device: torch.device) -> torch.Tensor:
         if self.first_kernel_error is not None:
@@ -81,6 +86,7 @@ def test_where_there_are_gpus(cuda: FakeCuda, named: str, chosen: str) -> None:
     device = choose_device(config(KOKORO_DEVICE=named, KOKORO_GPU_MEMORY_FRACTION="0.5")).device
     assert device == torch.device(chosen)
     assert cuda.fractions == ([] if named == "cpu" else [(0.5, device)])
+    assert cuda.current == (None if named == "cpu" else device)
 
 
 def test_a_number_that_is_not_there(cuda: FakeCuda) -> None:

@@ -1,6 +1,6 @@
 """Unit: graphs, captured by a stand-in."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 import structlog.testing
@@ -14,6 +14,9 @@ from kokoro_trio.model.vocoder import WindowBatch
 from kokoro_trio.speech import FRAME_SAMPLES
 from tests.captures import CpuCapture
 from tests.small_vocoder import affine, material, small_vocoder
+
+REPLAYS_OF_A_CHECK = 2
+"""Whether a new graph is empty."""
 
 
 @define
@@ -31,7 +34,7 @@ def test_each_key_is_captured_once_and_replayed_from_then_on() -> None:
     runner = GraphRunner(capture)
     for key in ("a", "b", "a", "a", "b"):
         assert runner.run(key, 2, [torch.ones(2, 3)], Doubling()).eq(2).all()
-    assert (capture.n_captures, capture.n_replays) == (2, 5)
+    assert (capture.n_captures, capture.n_replays) == (2, 5 + 2 * REPLAYS_OF_A_CHECK)
     assert runner.n_graphs == 2
 
 
@@ -60,6 +63,23 @@ def test_what_cannot_be_captured_is_run_as_it_comes_and_told_once() -> None:
     assert "not permitted" in logs[0]["reason"]
 
 
+def test_a_graph_that_does_nothing_is_not_replayed() -> None:
+    """torch captures nothing where the work is on another device or stream."""
+
+    def capture_nothing(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        made = run()
+        return lambda: made
+
+    runner = GraphRunner(capture_nothing)
+    with structlog.testing.capture_logs() as logs:
+        for value in (1.0, 3.0):
+            assert runner.run("a", 4, [torch.full((1, 2), value)], Doubling()).eq(2 * value).all()
+    assert [(line["event"], line["reason"]) for line in logs] == [
+        ("graph_not_captured", "the graph is empty")
+    ]
+    assert runner.n_graphs == 0
+
+
 def test_too_little_memory_for_a_capture_is_for_the_caller_to_know() -> None:
     runner = GraphRunner(CpuCapture(failure=torch.OutOfMemoryError("CUDA out of memory")))
     with pytest.raises(torch.OutOfMemoryError):
@@ -72,7 +92,7 @@ def test_what_is_beyond_the_limit_is_run_as_it_comes() -> None:
     with structlog.testing.capture_logs() as logs:
         for key in ("a", "b", "c", "c", "a"):
             assert runner.run(key, 2, [torch.ones(1, 2)], Doubling()).eq(2).all()
-    assert (capture.n_captures, capture.n_replays) == (2, 3)
+    assert (capture.n_captures, capture.n_replays) == (2, 3 + 2 * REPLAYS_OF_A_CHECK)
     assert [line["key"] for line in logs] == ["c"]
 
 
@@ -94,4 +114,4 @@ def test_windows_come_out_of_a_graph_as_they_do_without() -> None:
         assert replayed.shape == (len(lengths), 24 * FRAME_SAMPLES)
         expected = eager.run(shape, shape.rows, batch.tensors, made)
         torch.testing.assert_close(replayed, expected, atol=1e-6, rtol=1e-6)
-    assert (capture.n_captures, capture.n_replays) == (4, 5)
+    assert (capture.n_captures, capture.n_replays) == (4, 5 + 4 * REPLAYS_OF_A_CHECK)

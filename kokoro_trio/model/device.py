@@ -44,7 +44,10 @@ class ChosenDevice:
 
 
 def choose_device(config: ModelConfig) -> ChosenDevice:
-    """The device that `KOKORO_DEVICE` names, with the memory cap set. Raises `DeviceUnavailable`."""
+    """The device that `KOKORO_DEVICE` names, with the memory cap set. Raises `DeviceUnavailable`.
+
+    To be called on the thread that will compute there.
+    """
     if config.device == "cpu":
         return ChosenDevice(CPU)
     device = torch.device("cuda:0" if config.device in ("auto", "cuda") else config.device)
@@ -56,6 +59,8 @@ def choose_device(config: ModelConfig) -> ChosenDevice:
             return ChosenDevice(CPU)
         log.warning("gpu_not_used", reason=trouble)
         return ChosenDevice(CPU, trouble)
+    # Events, pinned memory and captures that name no device use the current one of their thread.
+    torch.cuda.set_device(device)
     torch.cuda.set_per_process_memory_fraction(config.gpu_memory_fraction, device)
     return ChosenDevice(device)
 

@@ -53,6 +53,17 @@ class _Graph:
     inputs: tuple[Tensor, ...]
     replay: Callable[[], Tensor]
 
+    def run(self, inputs: Sequence[Tensor]) -> Tensor:
+        """The next replay of any graph overwrites the result."""
+        for static, given in zip(self.inputs, inputs, strict=True):
+            static[: len(given)].copy_(given)
+        return self.replay()[: len(inputs[0])]
+
+    def is_empty(self, inputs: Sequence[Tensor]) -> bool:
+        """Whether the capture missed the work, as on another device or stream. torch only warns of that."""
+        self.run(inputs).fill_(torch.nan)
+        return bool(self.run(inputs).isnan().all())
+
 
 class GraphRunner:
     """Captures a graph the first time that a key comes up, and replays it from then on.
@@ -76,11 +87,7 @@ class GraphRunner:
             self._try_to_capture(key, n_rows, inputs, function)
         if key in self._uncaptured:
             return function(inputs)
-        graph = self._graphs[key]
-        for static, given in zip(graph.inputs, inputs, strict=True):
-            static[: len(given)].copy_(given)
-        # The next replay, of whichever graph, writes over what this one made.
-        return graph.replay()[: len(inputs[0])].clone()
+        return self._graphs[key].run(inputs).clone()
 
     def _try_to_capture(
         self, key: Hashable, n_rows: int, inputs: Sequence[Tensor], function: Function
@@ -91,13 +98,16 @@ class GraphRunner:
         # Rows that nothing is copied to hold zeros, or what was there before: numbers, in any case.
         static = tuple(each.new_zeros(n_rows, *each.shape[1:]) for each in inputs)
         try:
-            replay = self._capture(lambda: function(static))
+            graph = _Graph(static, self._capture(lambda: function(static)))
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
             self._leave_out(key, str(error))
+            return
+        if graph.is_empty(inputs):
+            self._leave_out(key, "the graph is empty")
         else:
-            self._graphs[key] = _Graph(static, replay)
+            self._graphs[key] = graph
 
     def _leave_out(self, key: Hashable, reason: str) -> None:
         self._uncaptured.add(key)
