@@ -49,7 +49,7 @@ from kokoro_trio.config import (
     WindowConfig,
 )
 from kokoro_trio.engine.engine import Engine
-from kokoro_trio.engine.inference import InferenceThread, OnOutcome, Outcome
+from kokoro_trio.engine.inference import InferenceThread, OnStepEnd, StepEnd
 from kokoro_trio.engine.scheduler import Step, StepKind
 from kokoro_trio.errors import KokoroTrioError
 from kokoro_trio.metrics import HeadSilence
@@ -237,11 +237,11 @@ class MeasuredInference(InferenceThread):
         self.steps: list[StepRun] = []
 
     async def run(
-        self, on_outcome: OnOutcome, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED
+        self, on_step_end: OnStepEnd, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        def noted(step: Step, outcome: Outcome, seconds: float) -> None:
-            self.steps.append(StepRun(step.kind, len(step.jobs), seconds, _waste(step)))
-            on_outcome(step, outcome, seconds)
+        def noted(end: StepEnd) -> None:
+            self.steps.append(StepRun(end.step.kind, len(end.step.jobs), end.seconds, _waste(end.step)))
+            on_step_end(end)
 
         await super().run(noted, task_status=task_status)
 

@@ -15,7 +15,7 @@ import trio
 from hypothesis import HealthCheck, settings
 
 from kokoro_trio.config import WindowConfig
-from kokoro_trio.engine.inference import OnOutcome, run_step
+from kokoro_trio.engine.inference import OnStepEnd, StepEnd, run_step
 from kokoro_trio.engine.scheduler import Step
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.model.weights import is_prepared
@@ -87,12 +87,12 @@ class InLoopInference:
     steps: list[Step] = attrs.field(factory=list)
     submitted_at: list[float] = attrs.field(factory=list)
     _nursery: trio.Nursery | None = None
-    _on_outcome: OnOutcome | None = None
+    _on_step_end: OnStepEnd | None = None
 
     async def run(
-        self, on_outcome: OnOutcome, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED
+        self, on_step_end: OnStepEnd, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        self._on_outcome = on_outcome
+        self._on_step_end = on_step_end
         async with trio.open_nursery() as self._nursery:
             task_status.started(self.synthesizer)
             await trio.sleep_forever()
@@ -104,9 +104,9 @@ class InLoopInference:
         self._nursery.start_soon(self._run, step)
 
     async def _run(self, step: Step) -> None:
-        assert self._on_outcome is not None
+        assert self._on_step_end is not None
         await trio.sleep(self.step_seconds)
-        self._on_outcome(step, run_step(self.synthesizer, step), self.step_seconds)
+        self._on_step_end(StepEnd(step, run_step(self.synthesizer, step), self.step_seconds))
 
 
 @attrs.frozen

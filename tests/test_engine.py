@@ -1,6 +1,7 @@
 """Engine: admission, steps and delivery on virtual time, with the tone synthesizer in the loop."""
 
 import threading
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
@@ -508,6 +509,72 @@ class TestFaults:
             with pytest.raises(SynthesisFailed):
                 await speak(engine)
 
+    async def test_a_fault_around_one_job_costs_that_job(self, autojump_clock: None) -> None:
+        class Hasty(ToneSynthesizer):
+            """Knows how long the first phoneme of a word with an x lasts, and no more."""
+
+            def prosody(self, lines: Sequence[Line]) -> list[Prosody]:
+                return [
+                    evolve(
+                        each, durations_frames=each.durations_frames[: 2 if "x" in line.phonemes else None]
+                    )
+                    for line, each in zip(lines, super().prosody(lines), strict=True)
+                ]
+
+        async with running(InLoopInference(Hasty())) as engine:
+            with pytest.raises(SynthesisFailed):
+                await speak(engine, Utterance("Xylophone.", "af_aoede"))
+            assert n_samples(await speak(engine)) > 0
+
+    async def test_a_fault_around_a_step_ends_the_engine_and_not_the_event_loop(self) -> None:
+        class Forgetful(ToneSynthesizer):
+            def vocode(self, windows: Sequence[Window]) -> list[Samples]:
+                return []
+
+        engine = Engine(
+            CONFIG, InferenceThread(Forgetful), PhonemizerThread(lambda alphabet: SpellingReader())
+        )
+        async with trio.open_nursery() as requests:
+            with pytest.RaisesGroup(pytest.RaisesExc(ValueError, match="shorter"), flatten_subgroups=True):
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(engine.run)
+                    requests.start_soon(speak, engine)
+            assert engine.has_failed
+            assert engine.statistics().is_stalled
+            requests.cancel_scope.cancel()
+
+    async def test_a_batch_that_failed_is_gone_while_it_is_retried(self) -> None:
+        tones = Hoarding(max_batch=4)
+        engine = Engine(
+            CONFIG, InferenceThread(lambda: tones), PhonemizerThread(lambda alphabet: SpellingReader())
+        )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(engine.run)
+            async with trio.open_nursery() as requests:
+                for n in range(4):
+                    requests.start_soon(speak, engine, LONG, str(n))
+            nursery.cancel_scope.cancel()
+        assert tones.hoards
+        assert tones.alive == []
+
+    async def test_what_a_step_holds_is_gone_when_there_is_nothing_to_do(self) -> None:
+        made: list[weakref.ref[Prosody]] = []
+
+        class Noting(ToneSynthesizer):
+            def prosody(self, lines: Sequence[Line]) -> list[Prosody]:
+                prosodies = super().prosody(lines)
+                made.extend(weakref.ref(prosody) for prosody in prosodies)
+                return prosodies
+
+        engine = Engine(CONFIG, InferenceThread(Noting), PhonemizerThread(lambda alphabet: SpellingReader()))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(engine.run)
+            await speak(engine)
+            with trio.fail_after(20):
+                while made[0]() is not None:
+                    await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+
     async def test_a_fault_of_the_inference_itself_ends_the_engine(self) -> None:
         def load() -> Synthesizer:
             raise OSError("the disk is gone")
@@ -516,6 +583,30 @@ class TestFaults:
         with pytest.RaisesGroup(OSError, flatten_subgroups=True):
             async with trio.open_nursery() as nursery:
                 await nursery.start(engine.run)
+
+
+@frozen
+class Hoarding(ToneSynthesizer):
+    """Takes memory for its windows, and cannot make more than one at a time."""
+
+    hoards: list[weakref.ref[Samples]] = field(factory=list)
+    alive: list[Samples] = field(factory=list)
+    """The memory of failed steps that is still there when a later step begins."""
+
+    def vocode(self, windows: Sequence[Window]) -> list[Samples]:
+        self.alive.extend(hoard for each in self.hoards if (hoard := each()) is not None)
+        if len(windows) > 1:
+            try:
+                self._run_out_of_memory()
+            except MemoryError:
+                # Both errors are kept then, each with its frames.
+                raise RuntimeError("nothing can be given back")  # noqa: B904
+        return super().vocode(windows)
+
+    def _run_out_of_memory(self) -> None:
+        hoard = np.zeros(8, np.float32)
+        self.hoards.append(weakref.ref(hoard))
+        raise MemoryError("the device is full")
 
 
 @frozen

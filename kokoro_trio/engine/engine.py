@@ -7,8 +7,8 @@ taken makes its utterance eligible again, and leaving `open` makes the scheduler
 
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Hashable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 
 import numpy as np
 import structlog
@@ -16,11 +16,16 @@ import trio
 from attrs import define, field, frozen
 
 from kokoro_trio.config import EngineConfig
-from kokoro_trio.engine.inference import Inference, Outcome, ProsodyMade, SoundMade, StepFailed
+from kokoro_trio.engine.inference import Inference, ProsodyMade, SoundMade, StepEnd, StepFailed
 from kokoro_trio.engine.phonemizing import Phonemizer
 from kokoro_trio.engine.scheduler import Job, Scheduler, Step
 from kokoro_trio.engine.timing import word_times
-from kokoro_trio.errors import InferenceStuck, RequestError, SynthesisFailed, Unpronounceable
+from kokoro_trio.errors import (
+    InferenceStuck,
+    RequestError,
+    SynthesisFailed,
+    Unpronounceable,
+)
 from kokoro_trio.model.synthesizer import EarlyAudio, Synthesizer
 from kokoro_trio.speech import (
     MAX_SEGMENT_PHONEMES,
@@ -70,7 +75,7 @@ class EngineStatistics:
     """Utterances that somebody still has open: each has a channel and a nursery."""
     steps_run: int
     is_stalled: bool = False
-    """The step in flight takes longer than any should."""
+    """The step in flight takes longer than any should, or the engine has failed."""
     early_audio: EarlyAudio | None = field(default=None, eq=False)
     """None while the model is loading."""
     slacks_s: tuple[float, ...] = ()
@@ -184,7 +189,8 @@ class UtteranceStream:
         return self._silence_after_s
 
     def _fail(self, error: RequestError) -> None:
-        self._error = error
+        """Keeps the first error: after a fault of the text a step that is still in flight may fail, too."""
+        self._error = self._error or error
         self._send.close()
 
     def _forget(self) -> None:
@@ -219,21 +225,36 @@ class Engine:
         self._stuck_after_s = config.stuck_after_s
         self._n_steps = 0
         self._is_ready = False
+        self._has_failed = False
 
     async def run(self, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED) -> None:
         """Loads the model and serves until cancelled; reports the model as started when it is ready.
 
-        A fault of the inference itself is raised from here, and `InferenceStuck` where a step never returns:
+        A fault of the engine itself is raised from here, and `InferenceStuck` where a step never returns:
         without it nothing may live on.
         """
-        async with trio.open_nursery() as nursery:
-            synthesizer = await nursery.start(self._inference.run, self._on_outcome)
-            await nursery.start(self._phonemizer.run, synthesizer.alphabet)
-            self._synthesizer = synthesizer
-            self._scheduler.max_batch = synthesizer.max_batch
-            self._is_ready = True
-            task_status.started(synthesizer)
-            await self._watch()
+        # One step is in flight at most, so there is room for its end.
+        send, step_ends = trio.open_memory_channel[StepEnd](1)
+        try:
+            async with trio.open_nursery() as nursery:
+                synthesizer = await nursery.start(self._inference.run, send.send_nowait)
+                await nursery.start(self._phonemizer.run, synthesizer.alphabet)
+                self._synthesizer = synthesizer
+                self._scheduler.max_batch = synthesizer.max_batch
+                nursery.start_soon(self._take_step_ends, step_ends)
+                self._is_ready = True
+                task_status.started(synthesizer)
+                await self._watch()
+        except* trio.Cancelled:
+            raise
+        except* BaseException:
+            self._has_failed = True
+            raise
+
+    async def _take_step_ends(self, step_ends: trio.MemoryReceiveChannel[StepEnd]) -> None:
+        async for step_end in step_ends:
+            self._take_step_end(step_end)
+            del step_end  # It holds the tensors of its batch.
 
     async def _watch(self) -> None:
         while True:
@@ -249,6 +270,11 @@ class Engine:
     def is_ready(self) -> bool:
         return self._is_ready
 
+    @property
+    def has_failed(self) -> bool:
+        """The engine ended by a fault, and left the outstanding requests unfinished."""
+        return self._has_failed
+
     def statistics(self) -> EngineStatistics:
         scheduler = self._scheduler.statistics()
         return EngineStatistics(
@@ -259,7 +285,8 @@ class Engine:
             in_step=scheduler.in_step,
             streams=len(self._streams),
             steps_run=self._n_steps,
-            is_stalled=self._step is not None and self._step_s() > self._stalled_after_s,
+            is_stalled=self._has_failed
+            or (self._step is not None and self._step_s() > self._stalled_after_s),
             early_audio=None if self._synthesizer is None else self._synthesizer.early_audio,
             slacks_s=self._scheduler.slacks_s(trio.current_time()),
         )
@@ -318,7 +345,8 @@ class Engine:
         assert self._is_ready, "an utterance was opened before the engine was ready"
         for job in self._scheduler.pop_admitted():
             self._streams[job]._slot_given.set()
-        if self._step is None and (step := self._next_step()) is not None:
+        is_idle = self._step is None and not self._has_failed
+        if is_idle and (step := self._next_step()) is not None:
             self._step = step
             self._step_began_at = trio.current_time()
             self._inference.submit(step)
@@ -328,15 +356,20 @@ class Engine:
     async def _read_out(self, stream: UtteranceStream) -> None:
         """Sentence by sentence from text to lines, each not long before it is needed."""
         await stream.wait_for_slot()
-        try:
+        with self._at_the_cost_of(stream._job):
             await self._add_lines(stream, stream._utterance)
-        except RequestError as error:
-            self._fail(stream._job, error)
-        except Exception:
-            # The border of the text side: a fault on one text must cost that utterance only.
-            log.exception("grapheme_to_phoneme_failed")
-            self._fail(stream._job, SynthesisFailed())
         self._go_on()
+
+    @contextmanager
+    def _at_the_cost_of(self, job: Job) -> Iterator[None]:
+        """A fault in here ends one utterance, and nothing else."""
+        try:
+            yield
+        except RequestError as error:
+            self._fail(job, error)
+        except Exception:
+            log.exception("utterance_failed")
+            self._fail(job, SynthesisFailed())
 
     async def _add_lines(self, stream: UtteranceStream, utterance: Utterance) -> None:
         n_segments = 0
@@ -376,48 +409,51 @@ class Engine:
                 return step
         return self._scheduler.next_step(trio.current_time())
 
-    def _on_outcome(self, step: Step, outcome: Outcome, seconds: float) -> None:
+    def _take_step_end(self, step_end: StepEnd) -> None:
+        step = step_end.step
         self._step = None
         self._n_steps += 1
-        self._on_step_end(step.kind.value, seconds)
+        self._on_step_end(step.kind.value, step_end.seconds)
         assert self._synthesizer is not None
         # It may have run out of memory, or have been calibrated.
         self._scheduler.max_batch = self._synthesizer.max_batch
-        match outcome:
+        match step_end.outcome:
             case ProsodyMade(windows):
                 self._plan(step, windows)
-            case SoundMade():
-                self._deliver(step, outcome)
-            case StepFailed(error):
-                self._retry_or_fail(step, error)
+            case SoundMade(samples):
+                self._deliver(step, samples)
+            case StepFailed() as failure:
+                self._retry_or_fail(step, failure)
         self._go_on()
 
     def _plan(self, step: Step, windows: Sequence[Windows]) -> None:
         self._scheduler.complete_prosody(step, windows)
         for job, its_windows in zip(step.jobs, windows, strict=True):
             if not job.is_abandoned:
-                self._streams[job]._plan(its_windows)
+                with self._at_the_cost_of(job):
+                    self._streams[job]._plan(its_windows)
 
-    def _deliver(self, step: Step, sound: SoundMade) -> None:
+    def _deliver(self, step: Step, sound: Sequence[Samples]) -> None:
         self._scheduler.complete_vocode(step, trio.current_time())
-        for job, window, samples in zip(step.jobs, step.windows, sound.samples, strict=True):
-            if job.is_abandoned:
-                continue
+        for job, window, samples in zip(step.jobs, step.windows, sound, strict=True):
+            line = window.prosody.line
             if not np.isfinite(samples).all():
-                log.error("not_finite_samples", line=window.prosody.line)
+                log.error("not_finite_samples", line=line)
                 self._fail(job, SynthesisFailed())
                 continue
-            silence_s = self._streams[job]._deliver(window.prosody.line.segment, samples)
-            self._scheduler.add_silence(job, silence_s)
-            self._close_if_made(job)
+            if not job.is_abandoned:
+                with self._at_the_cost_of(job):
+                    silence_s = self._streams[job]._deliver(line.segment, samples)
+                    self._scheduler.add_silence(job, silence_s)
+                    self._close_if_made(job)
 
-    def _retry_or_fail(self, step: Step, error: Exception) -> None:
+    def _retry_or_fail(self, step: Step, failure: StepFailed) -> None:
         if len(step.jobs) > 1:
             # One line that the model cannot take must not cost the others of its batch.
-            log.warning("batch_failed", jobs=len(step.jobs), exc_info=error)
+            log.warning("batch_failed", jobs=len(step.jobs), exc_info=failure.error)
             self._retries.extend(step.singly())
             return
-        log.error("step_failed", kind=step.kind.value, exc_info=error)
+        log.error("step_failed", kind=step.kind.value, exc_info=failure.error)
         self._scheduler.complete_failed(step)
         for job in step.jobs:
             self._fail(job, SynthesisFailed())

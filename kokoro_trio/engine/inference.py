@@ -6,6 +6,7 @@ streams) has one home. Steps go in through a queue; what came of them goes back 
 
 import queue
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -43,15 +44,24 @@ LAST_STEP_S = 5.0
 """How long the end of the process waits for the step in flight."""
 
 Outcome = ProsodyMade | SoundMade | StepFailed
-OnOutcome = Callable[[Step, Outcome, float], None]
-"""A step, what came of it, and the seconds it took."""
+
+
+@frozen
+class StepEnd:
+    step: Step
+    outcome: Outcome
+    seconds: float
+
+
+OnStepEnd = Callable[[StepEnd], None]
+"""Must not raise: it is called in a callback of the event loop, where an exception ends the loop."""
 
 
 class Inference(Protocol):
     """Where steps are run. Exactly one may be in flight."""
 
     async def run(
-        self, on_outcome: OnOutcome, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED
+        self, on_step_end: OnStepEnd, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Loads the model, reports it as started, and runs until cancelled."""
 
@@ -70,14 +80,14 @@ class InferenceThread:
         self._steps: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
 
     async def run(
-        self, on_outcome: OnOutcome, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED
+        self, on_step_end: OnStepEnd, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """A fault of the thread itself, or of `load`, is raised from here."""
         soon = trio.lowlevel.current_trio_token().run_sync_soon
         ended = trio.Event()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_with_the_loop, ended)
-            work = partial(self._work, soon, on_outcome, task_status.started, ended.set)
+            work = partial(self._work, soon, on_step_end, task_status.started, ended.set)
             try:
                 # Abandoned only if it never returns, because it holds the model and the device.
                 await trio.to_thread.run_sync(work, limiter=trio.CapacityLimiter(1), abandon_on_cancel=True)
@@ -98,7 +108,7 @@ class InferenceThread:
     def _work(
         self,
         soon: Callable[..., None],
-        on_outcome: OnOutcome,
+        on_step_end: OnStepEnd,
         on_loaded: Callable[[Synthesizer], None],
         on_end: Callable[[], None],
     ) -> None:
@@ -107,14 +117,20 @@ class InferenceThread:
             synthesizer.warm_up()
             self._heap.trim()
             soon(on_loaded, synthesizer)
-            while (step := self._next_step(synthesizer)) is not None:
-                started_at = time.perf_counter()
-                outcome = run_step(synthesizer, step)
-                soon(on_outcome, step, outcome, time.perf_counter() - started_at)
+            while self._run_next_step(synthesizer, partial(soon, on_step_end)):
                 self._heap.trim_if_large()
         finally:
             with suppress(trio.RunFinishedError):  # The event loop has ended already.
                 soon(on_end)
+
+    def _run_next_step(self, synthesizer: Synthesizer, on_step_end: OnStepEnd) -> bool:
+        """Returns False at the end. Keeps no reference to the step, which may hold tensors on the device."""
+        if (step := self._next_step(synthesizer)) is None:
+            return False
+        started_at = time.perf_counter()
+        outcome = run_step(synthesizer, step)
+        on_step_end(StepEnd(step, outcome, time.perf_counter() - started_at))
+        return True
 
     def _next_step(self, synthesizer: Synthesizer) -> Step | None:
         """Waits for a step. While there is none, the thread does spare work and then trims the heap."""
@@ -136,4 +152,12 @@ def run_step(synthesizer: Synthesizer, step: Step) -> Outcome:
             return ProsodyMade([synthesizer.windows(each) for each in synthesizer.prosody(step.lines)])
         return SoundMade(synthesizer.vocode(step.windows))
     except Exception as error:
+        _clear_frames(error)
         return StepFailed(error)
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Frees the locals that a traceback keeps alive, such as the tensors of a batch that was too large."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
