@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kokoro_trio.model.batching import ROWS, TOKEN_BUCKETS, BatchShape, Stretch, token_bucket
+from kokoro_trio.model.batching import (
+    GROW_AFTER,
+    ROWS,
+    TOKEN_BUCKETS,
+    BatchLimit,
+    BatchShape,
+    Stretch,
+    token_bucket,
+)
 from kokoro_trio.model.windowing import CONTEXT_FRAMES, SHAPES
 from kokoro_trio.speech import MAX_SEGMENT_PHONEMES
 
@@ -50,3 +58,28 @@ def test_a_stretch_is_around_its_window(
     # Each side has its context, or the segment ends there.
     assert start - stretch.start >= context or stretch.start == 0
     assert stretch.end - (start + n_frames) >= context or stretch.end >= n_total
+
+
+def test_a_limit_is_halved_and_comes_back_after_many_steps() -> None:
+    limit = BatchLimit(12)
+    for n_rows, now in ((10, 5), (5, 2), (1, 1), (1, 1)):
+        limit.too_many(n_rows)
+        assert limit.now == now
+    grown = []
+    for _ in range(5):
+        for _ in range(GROW_AFTER - 1):
+            limit.went_well()
+        before = limit.now
+        limit.went_well()
+        grown.append((before, limit.now))
+    assert grown == [(1, 2), (2, 4), (4, 8), (8, 12), (12, 12)]
+
+
+def test_a_limit_that_was_too_much_again_waits_as_long_again() -> None:
+    limit = BatchLimit(8)
+    limit.too_many(8)
+    for _ in range(GROW_AFTER - 1):
+        limit.went_well()
+    limit.too_many(4)
+    limit.went_well()
+    assert limit.now == 2

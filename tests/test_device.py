@@ -4,6 +4,7 @@ What torch says of drivers and cards is as its sources have it; no GPU is needed
 """
 
 import re
+import weakref
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from attrs import evolve
 from kokoro_trio.config import Config, ModelConfig
 from kokoro_trio.errors import DeviceUnavailable
 from kokoro_trio.model import device
+from kokoro_trio.model.batching import GROW_AFTER, BatchLimit
 from kokoro_trio.model.device import (
     CPU,
     allows_tf32,
@@ -22,6 +24,7 @@ from kokoro_trio.model.device import (
     choose_methods,
     choose_runner,
     float32_products,
+    halving,
     to_host,
 )
 
@@ -207,6 +210,29 @@ def test_products_are_exact_or_not_and_then_as_before() -> None:
 
 def test_no_static_shapes_on_the_cpu() -> None:
     assert choose_runner(evolve(config(), cuda_graphs=True), CPU) is None
+
+
+def test_memory_of_a_batch_that_was_too_large_is_free_before_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batches: list[weakref.ref[torch.Tensor]] = []
+    alive: list[object] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: alive.extend(each() for each in batches))
+
+    def compute() -> None:
+        batch = torch.ones(8)
+        batches.append(weakref.ref(batch))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    limit = BatchLimit(8)
+    with pytest.raises(torch.OutOfMemoryError), halving(limit, 6):
+        compute()
+    assert alive == [None]
+    assert limit.now == 3
+    for _ in range(GROW_AFTER):
+        with halving(limit, 3):
+            pass
+    assert limit.now == 6
 
 
 def test_what_is_on_the_host_already() -> None:

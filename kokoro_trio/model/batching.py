@@ -8,7 +8,7 @@ of it is masked then.
 
 from collections.abc import Sequence
 
-from attrs import field, frozen
+from attrs import Factory, define, field, frozen
 from attrs.validators import ge
 
 from kokoro_trio.model.windowing import CONTEXT_COST_FRAMES, CONTEXT_FRAMES
@@ -22,6 +22,30 @@ than the longest would be mostly padding, and wait for its sake."""
 def token_bucket(n_tokens: int) -> int:
     """The length that a line counts as, padding tokens included."""
     return next((bucket for bucket in TOKEN_BUCKETS if bucket >= n_tokens), n_tokens)
+
+
+GROW_AFTER = 10_000
+"""Steps, which take a busy GPU minutes: another process may have given its memory back by then."""
+
+
+@define
+class BatchLimit:
+    """The largest batch: halved when memory runs out, doubled again after `GROW_AFTER` successes."""
+
+    most: int
+    now: int = field(init=False, default=Factory(lambda limit: limit.most, takes_self=True))
+    _n_went_well: int = field(init=False, default=0)
+    """Since `now` was changed."""
+
+    def too_many(self, n_rows: int) -> None:
+        self.now = max(1, min(n_rows, self.now) // 2)
+        self._n_went_well = 0
+
+    def went_well(self) -> None:
+        self._n_went_well += 1
+        if self._n_went_well >= GROW_AFTER:
+            self.now = min(2 * self.now, self.most)
+            self._n_went_well = 0
 
 
 @frozen

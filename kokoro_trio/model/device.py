@@ -1,5 +1,6 @@
 """Where the model computes, how exactly, and how what it made gets from there to the host."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from kokoro_trio.config import NVIDIA_DEVICE, ModelConfig
 from kokoro_trio.errors import DeviceUnavailable
+from kokoro_trio.model.batching import BatchLimit
 from kokoro_trio.model.convolution import ChooseMethods
 from kokoro_trio.model.convolution_timing import fastest_methods
 from kokoro_trio.model.graphs import CudaCapture, EagerRunner, GraphRunner, Runner
@@ -78,6 +80,21 @@ def _trouble_with(device: torch.device) -> str | None:
     except RuntimeError as error:
         return _advised(str(error))
     return None
+
+
+@contextmanager
+def halving(limit: BatchLimit, n_rows: int) -> Iterator[None]:
+    """Halves the limit for a while when the device runs out of memory."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        limit.too_many(n_rows)
+        # The frames hold the tensors of the batch, which the cache cannot give back before they are gone.
+        traceback.clear_frames(error.__traceback__)
+        torch.cuda.empty_cache()
+        log.warning("out_of_memory", rows=n_rows, max_batch=limit.now)
+        raise
+    limit.went_well()
 
 
 def _advised(message: str) -> str:

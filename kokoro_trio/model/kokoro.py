@@ -3,7 +3,7 @@
 import math
 import timeit
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import numpy as np
 import structlog
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kokoro_trio.config import ModelConfig, WindowConfig
-from kokoro_trio.model.batching import ROWS, BatchShape
+from kokoro_trio.model.batching import ROWS, BatchLimit, BatchShape
 from kokoro_trio.model.calibration import calibrate, known_statistics
 from kokoro_trio.model.closing import closed
 from kokoro_trio.model.convolution import ChooseMethods
@@ -23,6 +23,7 @@ from kokoro_trio.model.device import (
     choose_methods,
     choose_runner,
     float32_products,
+    halving,
     to_host,
 )
 from kokoro_trio.model.graphs import Runner
@@ -124,7 +125,7 @@ class KokoroSynthesizer:
         self._device = device
         self._config = config
         self._predictor = predictor
-        self._max_batch = max_batch
+        self._batch_limit = BatchLimit(max_batch)
         self._runner = runner
         self._tf32 = tf32
         self._pace = Pace(growth=1.0)
@@ -198,6 +199,10 @@ class KokoroSynthesizer:
         log.info("early_audio", is_on=self._early_audio.is_on, reason=self._early_audio.reason)
 
     @property
+    def _max_batch(self) -> int:
+        return self._batch_limit.now
+
+    @property
     def max_batch(self) -> int:
         """Whole segments are made one to a step: each takes as long as a batch of windows may."""
         return self._max_batch if self._predictor else 1
@@ -262,11 +267,13 @@ class KokoroSynthesizer:
         cost = alone_s / ((window.end_frame + 2 * CONTEXT_COST_FRAMES) * FRAME_SECONDS)
         makeable_frames = round(MAX_STEP_S / cost / FRAME_SECONDS) - 2 * CONTEXT_COST_FRAMES
         self._pace = Pace(GROWTH_MARGIN / cost, min(max(makeable_frames, MIN_FIRST_FRAMES), MAX_FRAMES))
-        batch_gain = 1.0
-        if self._max_batch > 1:
+        max_batch, batch_gain = self._max_batch, 1.0
+        if max_batch > 1:
             batch_gain = 2 * alone_s / self._seconds([window] * 2)
             longest_s = cost * (self._pace.max_frames + 2 * CONTEXT_COST_FRAMES) * FRAME_SECONDS
-            self._max_batch = batch_of(self._max_batch, batch_gain, longest_s)
+            max_batch = batch_of(max_batch, batch_gain, longest_s)
+        # More than fitted at the start is not tried again.
+        self._batch_limit = BatchLimit(max_batch)
         log.info(
             "paced",
             vocoder_dtype=str(self._vocoder_half.dtype),
@@ -291,7 +298,7 @@ class KokoroSynthesizer:
                 for is_masked in (True, False):
                     if rows <= self._max_batch:
                         shape = BatchShape(rows, frames, is_masked)
-                        with suppress(torch.OutOfMemoryError), self._shrinking(rows):
+                        with suppress(torch.OutOfMemoryError), halving(self._batch_limit, rows):
                             self._run(self._runner, shape, evolve(batch, is_masked=is_masked))
 
     def _seconds(self, windows: Sequence[Window]) -> float:
@@ -314,7 +321,7 @@ class KokoroSynthesizer:
             for line, phonemes in zip(lines, spoken, strict=True)
         ]
         # Durations and melody are decided here, so products are never rounded.
-        with self._shrinking(len(lines)), float32_products(tf32=False):
+        with halving(self._batch_limit, len(lines)), float32_products(tf32=False):
             segments = self._prosody_half(ids, torch.stack(styles), [line.speed for line in lines])
             soundings = self._soundings_of([line.voice for line in lines], segments, predictor)
         return [
@@ -336,7 +343,7 @@ class KokoroSynthesizer:
         """Of any shapes; those of one shape are made side by side."""
         samples: dict[int, Samples] = {}
         for group in _stackable(windows, is_static=self._runner is not None):
-            with self._shrinking(len(group)), float32_products(self._tf32):
+            with halving(self._batch_limit, len(group)), float32_products(self._tf32):
                 made = self._vocode([windows[n] for n in group])
             samples.update(zip(group, made, strict=True))
         return [samples[n] for n in range(len(windows))]
@@ -437,17 +444,6 @@ class KokoroSynthesizer:
             batch.tensors,
             lambda tensors: self._vocoder_half.made(batch.with_tensors(tensors)),
         )
-
-    @contextmanager
-    def _shrinking(self, n_rows: int) -> Iterator[None]:
-        """Where the device has too little memory for so many, half as many are tried from then on."""
-        try:
-            yield
-        except torch.OutOfMemoryError:
-            self._max_batch = max(1, min(n_rows, self._max_batch) // 2)
-            torch.cuda.empty_cache()
-            log.warning("out_of_memory", rows=n_rows, max_batch=self._max_batch)
-            raise
 
 
 def batch_of(max_batch: int, gain: float, window_s: float) -> int:
