@@ -28,7 +28,7 @@ from kokoro_trio.engine.engine import Engine
 from kokoro_trio.engine.g2p_processes import PhonemizerProcesses, processes_for
 from kokoro_trio.engine.inference import InferenceThread
 from kokoro_trio.engine.phonemizing import Phonemizer, PhonemizerThread, Reader
-from kokoro_trio.errors import InferenceStuck, StartError
+from kokoro_trio.errors import EngineFault, StartError
 from kokoro_trio.exposition import Exposition
 from kokoro_trio.log_file import LogFile
 from kokoro_trio.metrics import MetricsLog, RequestRecord
@@ -43,7 +43,7 @@ E = TypeVar("E", bound=Exception)
 
 logger = structlog.get_logger()
 
-EXIT_STUCK = 70
+EXIT_BROKEN = 70
 """EX_SOFTWARE of sysexits.h."""
 PROOFS_OF_LIFE = 10
 """While the event loop may be held up."""
@@ -68,9 +68,9 @@ def main() -> None:
     except BaseExceptionGroup as group:
         if (start_error := _first(StartError, group)) is not None:
             sys.exit(f"error: {start_error}")
-        if _first(InferenceStuck, group) is not None:
-            # Its thread cannot be ended, and Python would wait for what it holds.
-            os._exit(EXIT_STUCK)
+        if _first(EngineFault, group) is not None:
+            # A stuck thread cannot be ended, and a lost device could hold up Python's own ending.
+            os._exit(EXIT_BROKEN)
         raise
 
 

@@ -84,15 +84,29 @@ class AddressUnavailable(StartError):
 # What ends the process while it serves.
 
 
+class EngineFault(KokoroTrioError):
+    """Nothing can be spoken any more: the process has to be replaced."""
+
+
 @define
-class InferenceStuck(KokoroTrioError):
-    """A step does not return. Nothing can be spoken, and only another process can."""
+class InferenceStuck(EngineFault):
+    """A step does not return."""
 
     step: str
     seconds: float
 
     def __str__(self) -> str:
         return f"a {self.step} step has been running for {self.seconds:.0f} s"
+
+
+@define
+class InferenceBroken(EngineFault):
+    """The model returns, but fails at everything."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the model fails at everything: {self.reason}"
 
 
 # What ends a request or refuses a message.

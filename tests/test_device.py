@@ -25,6 +25,7 @@ from kokoro_trio.model.device import (
     choose_runner,
     float32_products,
     halving,
+    is_lost,
     to_host,
 )
 
@@ -210,6 +211,24 @@ def test_products_are_exact_or_not_and_then_as_before() -> None:
 
 def test_no_static_shapes_on_the_cpu() -> None:
     assert choose_runner(evolve(config(), cuda_graphs=True), CPU) is None
+
+
+class TestLostDevice:
+    @pytest.mark.parametrize(
+        ("error", "is_one"),
+        [
+            (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), True),
+            (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 MiB."), False),
+            (None, False),
+        ],
+    )
+    def test_fails_at_the_least_there_is(self, cuda: FakeCuda, error: Exception | None, is_one: bool) -> None:
+        cuda.first_kernel_error = error
+        assert is_lost(GPU) is is_one
+
+    def test_the_cpu_is_never_one(self, cuda: FakeCuda) -> None:
+        cuda.first_kernel_error = RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        assert not is_lost(CPU)
 
 
 def test_memory_of_a_batch_that_was_too_large_is_free_before_the_next(

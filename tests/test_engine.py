@@ -13,11 +13,18 @@ from attrs import define, evolve, field, frozen
 
 from kokoro_trio.config import EngineConfig
 from kokoro_trio.engine import heap as heap_module
-from kokoro_trio.engine.engine import LINES_AHEAD, Engine, EngineStatistics, Piece, UtteranceStream
+from kokoro_trio.engine.engine import (
+    LINES_AHEAD,
+    MAX_FAILED_LINES,
+    Engine,
+    EngineStatistics,
+    Piece,
+    UtteranceStream,
+)
 from kokoro_trio.engine.inference import InferenceThread
 from kokoro_trio.engine.phonemizing import PhonemizerThread
 from kokoro_trio.engine.scheduler import Step, StepKind
-from kokoro_trio.errors import BadLanguage, SynthesisFailed, Unpronounceable
+from kokoro_trio.errors import BadLanguage, InferenceBroken, SynthesisFailed, Unpronounceable
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.speech import (
     FRAME_SAMPLES,
@@ -607,6 +614,69 @@ class Hoarding(ToneSynthesizer):
         hoard = np.zeros(8, np.float32)
         self.hoards.append(weakref.ref(hoard))
         raise MemoryError("the device is full")
+
+
+@frozen
+class Broken(ToneSynthesizer):
+    """Fails at the sound of lines with an x: raises, or makes noise. `is_lost`: its device is lost then."""
+
+    as_noise: bool = False
+    is_lost: bool = False
+
+    def is_broken(self) -> bool:
+        return self.is_lost
+
+    def vocode(self, windows: Sequence[Window]) -> list[Samples]:
+        (window,) = windows
+        if "x" not in window.prosody.line.phonemes:
+            return super().vocode(windows)
+        if self.as_noise:
+            return [np.full(window.n_samples, np.nan, np.float32)]
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+class TestBrokenModel:
+    """Its prosody steps succeed all the time."""
+
+    @staticmethod
+    async def failing(engine: Engine, texts: Sequence[str]) -> None:
+        """Each of the texts costs its own request."""
+        for text in texts:
+            with pytest.raises(SynthesisFailed):
+                await speak(engine, Utterance(text, "af_aoede"))
+
+    async def test_one_that_is_lost_ends_the_engine_at_once(self, autojump_clock: None) -> None:
+        inference = InLoopInference(Broken(is_lost=True))
+        with pytest.RaisesGroup(pytest.RaisesExc(InferenceBroken, match="illegal"), flatten_subgroups=True):
+            async with running(inference) as engine:
+                await speak(engine, Utterance("Xylophone.", "af_aoede"))
+        assert [step.kind for step in inference.steps] == [StepKind.PROSODY, StepKind.VOCODE]
+
+    @pytest.mark.parametrize("as_noise", [False, True])
+    async def test_one_that_fails_at_many_lines_ends_the_engine(
+        self, autojump_clock: None, as_noise: bool
+    ) -> None:
+        texts = [f"{'x' * n}." for n in range(1, MAX_FAILED_LINES + 1)]
+        n_served = 0
+        with pytest.RaisesGroup(InferenceBroken, flatten_subgroups=True):
+            async with running(InLoopInference(Broken(as_noise=as_noise))) as engine:
+                for text in texts:
+                    await self.failing(engine, [text])
+                    n_served += 1
+                await trio.sleep(60)
+        assert n_served in (MAX_FAILED_LINES - 1, MAX_FAILED_LINES)
+
+    async def test_the_same_line_over_and_over_counts_once(self, autojump_clock: None) -> None:
+        async with running(InLoopInference(Broken())) as engine:
+            await self.failing(engine, ["x."] * 3 * MAX_FAILED_LINES)
+            assert n_samples(await speak(engine)) > 0
+
+    async def test_a_line_that_goes_well_proves_the_model_whole(self, autojump_clock: None) -> None:
+        async with running(InLoopInference(Broken())) as engine:
+            for n in range(1, 3 * MAX_FAILED_LINES):
+                await self.failing(engine, [f"{'x' * n}."])
+                if n % (MAX_FAILED_LINES - 1) == 0:
+                    assert n_samples(await speak(engine)) > 0
 
 
 @frozen

@@ -27,7 +27,7 @@ from attrs import evolve
 from websockets.sync.client import ClientConnection, connect
 
 import kokoro_trio.server.listener as listener_module
-from kokoro_trio.__main__ import EXIT_STUCK
+from kokoro_trio.__main__ import EXIT_BROKEN
 from kokoro_trio.config import EngineConfig
 from kokoro_trio.engine.engine import EngineStatistics
 from kokoro_trio.model.synthesizer import ToneSynthesizer
@@ -189,11 +189,21 @@ def logged(path: Path) -> list[dict[str, object]]:
 
 
 class TestProcess:
-    def test_a_step_that_never_returns_ends_it_for_its_supervisor(self, tmp_path: Path) -> None:
-        with process("stuck", tmp_path, WATCHDOG_STALLED="0.2", WATCHDOG_STUCK="0.5") as server:
+    @pytest.mark.parametrize(
+        ("fault", "event", "kind"),
+        [
+            ("stuck", "inference_stuck", "vocode"),
+            ("lost", "inference_broken", "vocode"),
+        ],
+    )
+    def test_an_engine_that_can_go_on_no_more_ends_it_for_its_supervisor(
+        self, tmp_path: Path, fault: str, event: str, kind: str
+    ) -> None:
+        with process(fault, tmp_path, WATCHDOG_STALLED="0.2", WATCHDOG_STUCK="0.5") as server:
             assert close_code_after(server.url, lambda client: client.send(json.dumps(HELLO))) == 1011
-            assert server.process.wait(30) == EXIT_STUCK
-        assert [each["event"] for each in logged(tmp_path / "server.log")][-1] == "inference_stuck"
+            assert server.process.wait(30) == EXIT_BROKEN
+        last = logged(tmp_path / "server.log")[-1]
+        assert (last["event"], last["kind"]) == (event, kind)
 
     def test_a_thread_that_dies_ends_it_too(self, tmp_path: Path) -> None:
         with process("dying", tmp_path) as server:

@@ -34,6 +34,16 @@ class Stuck(ToneSynthesizer):
         raise AssertionError("nobody sets it")
 
 
+class Lost(ToneSynthesizer):
+    """As on a GPU after an illegal access."""
+
+    def is_broken(self) -> bool:
+        return True
+
+    def vocode(self, windows: Sequence[Window]) -> list[Samples]:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
 class Dying(ToneSynthesizer):
     """Ends its thread, as a fault in what runs the steps would."""
 
@@ -50,7 +60,12 @@ class Holding(ToneSynthesizer):
             pass
 
 
-FAULTS: dict[str, type[ToneSynthesizer]] = {"stuck": Stuck, "dying": Dying, "holding": Holding}
+FAULTS: dict[str, type[ToneSynthesizer]] = {
+    "stuck": Stuck,
+    "lost": Lost,
+    "dying": Dying,
+    "holding": Holding,
+}
 
 
 def main() -> None:

@@ -18,9 +18,10 @@ from attrs import define, field, frozen
 from kokoro_trio.config import EngineConfig
 from kokoro_trio.engine.inference import Inference, ProsodyMade, SoundMade, StepEnd, StepFailed
 from kokoro_trio.engine.phonemizing import Phonemizer
-from kokoro_trio.engine.scheduler import Job, Scheduler, Step
+from kokoro_trio.engine.scheduler import Job, Scheduler, Step, StepKind
 from kokoro_trio.engine.timing import word_times
 from kokoro_trio.errors import (
+    InferenceBroken,
     InferenceStuck,
     RequestError,
     SynthesisFailed,
@@ -43,6 +44,8 @@ log = structlog.get_logger()
 
 WATCHES_PER_LIMIT = 10
 """How often the watchdog looks while a step may take."""
+MAX_FAILED_LINES = 8
+"""When so many different lines have failed one after the other, the model is at fault, not the lines."""
 
 LINES_AHEAD = 2
 """So many lines that wait for their prosody are enough: reading the next takes less than any step."""
@@ -226,12 +229,14 @@ class Engine:
         self._n_steps = 0
         self._is_ready = False
         self._has_failed = False
+        self._failed_lines: dict[StepKind, set[Line]] = {kind: set() for kind in StepKind}
+        """The lines that have failed since the last success of a step of their kind."""
 
     async def run(self, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED) -> None:
         """Loads the model and serves until cancelled; reports the model as started when it is ready.
 
-        A fault of the engine itself is raised from here, and `InferenceStuck` where a step never returns:
-        without it nothing may live on.
+        A fault of the engine itself is raised from here, `InferenceStuck` where a step never returns,
+        and `InferenceBroken` where steps only fail: without it nothing may live on.
         """
         # One step is in flight at most, so there is room for its end.
         send, step_ends = trio.open_memory_channel[StepEnd](1)
@@ -427,6 +432,7 @@ class Engine:
         self._go_on()
 
     def _plan(self, step: Step, windows: Sequence[Windows]) -> None:
+        self._failed_lines[step.kind].clear()
         self._scheduler.complete_prosody(step, windows)
         for job, its_windows in zip(step.jobs, windows, strict=True):
             if not job.is_abandoned:
@@ -439,8 +445,9 @@ class Engine:
             line = window.prosody.line
             if not np.isfinite(samples).all():
                 log.error("not_finite_samples", line=line)
-                self._fail(job, SynthesisFailed())
+                self._has_failed_at(step.kind, line, job)
                 continue
+            self._failed_lines[step.kind].clear()
             if not job.is_abandoned:
                 with self._at_the_cost_of(job):
                     silence_s = self._streams[job]._deliver(line.segment, samples)
@@ -448,6 +455,9 @@ class Engine:
                     self._close_if_made(job)
 
     def _retry_or_fail(self, step: Step, failure: StepFailed) -> None:
+        if failure.is_final:
+            log.critical("inference_broken", kind=step.kind.value, exc_info=failure.error)
+            raise InferenceBroken(str(failure.error))
         if len(step.jobs) > 1:
             # One line that the model cannot take must not cost the others of its batch.
             log.warning("batch_failed", jobs=len(step.jobs), exc_info=failure.error)
@@ -455,8 +465,17 @@ class Engine:
             return
         log.error("step_failed", kind=step.kind.value, exc_info=failure.error)
         self._scheduler.complete_failed(step)
-        for job in step.jobs:
-            self._fail(job, SynthesisFailed())
+        (job,) = step.jobs
+        line = step.lines[0] if step.lines else step.windows[0].prosody.line
+        self._has_failed_at(step.kind, line, job)
+
+    def _has_failed_at(self, kind: StepKind, line: Line, job: Job) -> None:
+        """Raises `InferenceBroken` after too many lines. A client that repeats one line counts once."""
+        self._fail(job, SynthesisFailed())
+        self._failed_lines[kind].add(line)
+        if len(self._failed_lines[kind]) == MAX_FAILED_LINES:
+            log.critical("inference_broken", kind=kind.value, lines=MAX_FAILED_LINES)
+            raise InferenceBroken(f"{MAX_FAILED_LINES} different lines one after the other")
 
     def _fail(self, job: Job, error: RequestError) -> None:
         """Ends an utterance early; its consumer gets what was made before, then the error."""

@@ -36,6 +36,8 @@ class SoundMade:
 @frozen
 class StepFailed:
     error: Exception = field(eq=False)
+    is_final: bool = False
+    """The synthesizer cannot compute any more, whatever it is asked."""
 
 
 SPARE_WORK_REST_S = 0.25
@@ -153,7 +155,7 @@ def run_step(synthesizer: Synthesizer, step: Step) -> Outcome:
         return SoundMade(synthesizer.vocode(step.windows))
     except Exception as error:
         _clear_frames(error)
-        return StepFailed(error)
+        return StepFailed(error, synthesizer.is_broken())
 
 
 def _clear_frames(error: BaseException | None) -> None:

@@ -76,10 +76,32 @@ def _trouble_with(device: torch.device) -> str | None:
         if (device.index or 0) >= torch.cuda.device_count():
             return f"there are {torch.cuda.device_count()} CUDA devices, numbered from 0"
         # What is there may still be too old for this torch's kernels, or somebody else's alone.
-        torch.zeros(1, device=device).add_(1).item()
+        _compute(device)
     except RuntimeError as error:
         return _advised(str(error))
     return None
+
+
+def _compute(device: torch.device) -> None:
+    """The least there is to compute, to its end. Raises RuntimeError."""
+    torch.zeros(1, device=device).add_(1).item()
+
+
+def is_lost(device: torch.device) -> bool:
+    """Whether this process can no longer compute there.
+
+    After an illegal access, a failed assertion or a memory fault on a GPU every CUDA call of the process
+    fails. Other CUDA errors, such as a failed allocation of pinned memory, cost one call only.
+    """
+    if device.type == "cpu":
+        return False
+    try:
+        _compute(device)
+    except torch.OutOfMemoryError:
+        return False  # Somebody else may hold it for a while.
+    except RuntimeError:
+        return True
+    return False
 
 
 @contextmanager

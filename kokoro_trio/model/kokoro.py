@@ -24,6 +24,7 @@ from kokoro_trio.model.device import (
     choose_runner,
     float32_products,
     halving,
+    is_lost,
     to_host,
 )
 from kokoro_trio.model.graphs import Runner
@@ -197,6 +198,9 @@ class KokoroSynthesizer:
             self._early_audio = EarlyAudio(False, "the calibration failed, see the log")
         self._calibration = None
         log.info("early_audio", is_on=self._early_audio.is_on, reason=self._early_audio.reason)
+
+    def is_broken(self) -> bool:
+        return is_lost(self._device)
 
     @property
     def _max_batch(self) -> int:

@@ -71,6 +71,9 @@ class Synthesizer(Protocol):
     def do_spare_work(self) -> None:
         """Does one piece of that work, about a second long. Raises nothing."""
 
+    def is_broken(self) -> bool:
+        """Whether its device is lost, so that all further calls will raise. Asked after one that raised."""
+
     def warm_up(self) -> None:
         """Does once what the first request would otherwise wait for."""
 
@@ -125,6 +128,9 @@ class ToneSynthesizer:
 
     def do_spare_work(self) -> None:
         pass
+
+    def is_broken(self) -> bool:
+        return False
 
     def warm_up(self) -> None:
         pass
