@@ -105,6 +105,7 @@ class PhonemeBook:
 
     phonemes: dict[str, list[str]]
     """Of each sentence, those of its segments."""
+    busy_s: float = 0.0
 
     @classmethod
     def read(cls, path: Path = PHONEMES) -> "PhonemeBook":

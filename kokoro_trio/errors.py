@@ -90,7 +90,7 @@ class EngineFault(KokoroTrioError):
 
 @define
 class InferenceStuck(EngineFault):
-    """A step does not return."""
+    """A step, or the reading of a text, does not return."""
 
     step: str
     seconds: float

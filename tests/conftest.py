@@ -139,11 +139,12 @@ class SpellingReader:
     segments = staticmethod(spell)
 
 
-@attrs.frozen
+@attrs.define
 class Speller:
     """A phonemizer in the event loop, for the same reason as the inference."""
 
     phonemize: Callable[[Sentence, str, int], list[Segment]] = spell
+    busy_s: float = 0.0
 
     async def run(
         self, alphabet: frozenset[str], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED

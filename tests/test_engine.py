@@ -24,7 +24,7 @@ from kokoro_trio.engine.engine import (
 from kokoro_trio.engine.inference import InferenceThread
 from kokoro_trio.engine.phonemizing import PhonemizerThread
 from kokoro_trio.engine.scheduler import Step, StepKind
-from kokoro_trio.errors import BadLanguage, InferenceBroken, SynthesisFailed, Unpronounceable
+from kokoro_trio.errors import BadLanguage, InferenceBroken, InferenceStuck, SynthesisFailed, Unpronounceable
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.speech import (
     FRAME_SAMPLES,
@@ -677,6 +677,23 @@ class TestBrokenModel:
                 await self.failing(engine, [f"{'x' * n}."])
                 if n % (MAX_FAILED_LINES - 1) == 0:
                     assert n_samples(await speak(engine)) > 0
+
+
+class TestReadingThatIsStuck:
+    async def test_stalls_and_then_ends_the_engine(self, autojump_clock: None) -> None:
+        speller = Speller()
+        engine = Engine(evolve(CONFIG, stalled_after_s=1.0, stuck_after_s=4.0), InLoopInference(), speller)
+        with pytest.RaisesGroup(pytest.RaisesExc(InferenceStuck, match="g2p"), flatten_subgroups=True):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(engine.run)
+                speller.busy_s = 0.9
+                assert not engine.statistics().is_stalled
+                speller.busy_s = 1.1
+                assert engine.statistics().is_stalled
+                await trio.sleep(10)
+                speller.busy_s = 4.1
+                await trio.sleep(10)
+        assert engine.has_failed
 
 
 @frozen

@@ -193,6 +193,7 @@ class TestProcess:
         ("fault", "event", "kind"),
         [
             ("stuck", "inference_stuck", "vocode"),
+            ("unread", "inference_stuck", "g2p"),
             ("lost", "inference_broken", "vocode"),
         ],
     )
@@ -204,6 +205,16 @@ class TestProcess:
             assert server.process.wait(30) == EXIT_BROKEN
         last = logged(tmp_path / "server.log")[-1]
         assert (last["event"], last["kind"]) == (event, kind)
+
+    def test_a_reader_that_is_stuck_does_not_hold_up_the_end(self, tmp_path: Path) -> None:
+        settings = {"SHUTDOWN_GRACE": "0.2", "TONES_LAST_SENTENCE_S": "0.2"}
+        with process("unread", tmp_path, **settings) as server, connect(server.url) as client:
+            client.send(json.dumps(HELLO))
+            # The answer to this one says that the first has been taken in.
+            client.send(json.dumps(HELLO))
+            assert ends_of(hear(client)) == {("r1", "error"): 1}
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(30) == 0
 
     def test_a_thread_that_dies_ends_it_too(self, tmp_path: Path) -> None:
         with process("dying", tmp_path) as server:

@@ -87,6 +87,23 @@ async def test_requests_are_read_side_by_side() -> None:
     assert os.getpid() not in by
 
 
+async def test_is_busy_while_all_processes_are() -> None:
+    phonemizer = PhonemizerProcesses(obedient, 2, no_log)
+    async with running(phonemizer):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(obey, phonemizer, "Sleep 60")
+            await trio.testing.wait_all_tasks_blocked()
+            assert phonemizer.busy_s == 0
+            nursery.start_soon(obey, phonemizer, "Sleep 0.3")
+            await trio.testing.wait_all_tasks_blocked()
+            await trio.sleep(0.05)
+            assert 0.05 <= phonemizer.busy_s < 10
+            with trio.fail_after(10):
+                while phonemizer.busy_s:
+                    await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+
+
 class TestErrors:
     async def test_a_refusal_arrives_as_itself(self) -> None:
         phonemizer = PhonemizerProcesses(obedient, 1, no_log)

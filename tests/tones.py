@@ -1,8 +1,9 @@
 """The server as a process of its own, with tones instead of the model: `python -m tests.tones`.
 
 It takes the knobs and the command line of the real one, and in seconds `TONES_LOAD_S`, how long the
-model takes to load, and `TONES_STEP_S`, how long a second of sound takes to make. A first argument that
-names one of `FAULTS` gives it a model that fails.
+model takes to load, `TONES_STEP_S`, how long a second of sound takes to make, and `TONES_LAST_SENTENCE_S`,
+how long its end waits for a sentence that is being read. A first argument that names one of `FAULTS` gives
+it a model that fails, one of `READERS` a reader that does.
 """
 
 import os
@@ -13,13 +14,16 @@ from collections.abc import Sequence
 
 import kokoro_trio.__main__ as server
 from kokoro_trio.config import ModelConfig, VoiceConfig, WindowConfig
+from kokoro_trio.engine import phonemizing
 from kokoro_trio.engine.phonemizing import Reader
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
-from kokoro_trio.speech import Samples, Window
+from kokoro_trio.speech import Samples, Segment, Window
+from kokoro_trio.text.reading import Sentence
 from tests.conftest import SpellingReader
 
 LOAD_S = float(os.environ.get("TONES_LOAD_S", "0"))
 STEP_S = float(os.environ.get("TONES_STEP_S", "0"))
+LAST_SENTENCE_S = float(os.environ.get("TONES_LAST_SENTENCE_S", phonemizing.LAST_SENTENCE_S))
 
 
 class Tones(ToneSynthesizer):
@@ -60,28 +64,42 @@ class Holding(ToneSynthesizer):
             pass
 
 
+class StuckReader(SpellingReader):
+    @staticmethod
+    def segments(sentence: Sentence, language: str, first_index: int) -> list[Segment]:
+        threading.Event().wait()
+        raise AssertionError("nobody sets it")
+
+
+def _spelling(config: VoiceConfig, alphabet: frozenset[str]) -> Reader:
+    return SpellingReader()
+
+
+def _stuck_spelling(config: VoiceConfig, alphabet: frozenset[str]) -> Reader:
+    return StuckReader()
+
+
 FAULTS: dict[str, type[ToneSynthesizer]] = {
     "stuck": Stuck,
     "lost": Lost,
     "dying": Dying,
     "holding": Holding,
 }
+READERS = {"unread": _stuck_spelling}
 
 
 def main() -> None:
-    synthesizer = FAULTS[sys.argv.pop(1)] if sys.argv[1:2] and sys.argv[1] in FAULTS else Tones
+    fault = sys.argv.pop(1) if sys.argv[1:2] and sys.argv[1] in (*FAULTS, *READERS) else ""
+    synthesizer = FAULTS.get(fault, Tones)
 
     def load_model(config: ModelConfig, windows: WindowConfig) -> Synthesizer:
         time.sleep(LOAD_S)
         return synthesizer()
 
+    phonemizing.LAST_SENTENCE_S = LAST_SENTENCE_S
     server._load_model = load_model
-    server._load_text = _spelling
+    server._load_text = READERS.get(fault, _spelling)
     server.main()
-
-
-def _spelling(config: VoiceConfig, alphabet: frozenset[str]) -> Reader:
-    return SpellingReader()
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ from kokoro_trio.text.segmentation import cut_segments
 
 log = structlog.get_logger()
 
+G2P = "g2p"
 WATCHES_PER_LIMIT = 10
 """How often the watchdog looks while a step may take."""
 MAX_FAILED_LINES = 8
@@ -78,7 +79,7 @@ class EngineStatistics:
     """Utterances that somebody still has open: each has a channel and a nursery."""
     steps_run: int
     is_stalled: bool = False
-    """The step in flight takes longer than any should, or the engine has failed."""
+    """A step, or the reading of a text, takes longer than any should; or the engine has failed."""
     early_audio: EarlyAudio | None = field(default=None, eq=False)
     """None while the model is loading."""
     slacks_s: tuple[float, ...] = ()
@@ -235,8 +236,8 @@ class Engine:
     async def run(self, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED) -> None:
         """Loads the model and serves until cancelled; reports the model as started when it is ready.
 
-        A fault of the engine itself is raised from here, `InferenceStuck` where a step never returns,
-        and `InferenceBroken` where steps only fail: without it nothing may live on.
+        A fault of the engine itself is raised from here, `InferenceStuck` where a step or the reading of a
+        text never returns, and `InferenceBroken` where steps only fail: without it nothing may live on.
         """
         # One step is in flight at most, so there is room for its end.
         send, step_ends = trio.open_memory_channel[StepEnd](1)
@@ -264,12 +265,17 @@ class Engine:
     async def _watch(self) -> None:
         while True:
             await trio.sleep(self._stuck_after_s / WATCHES_PER_LIMIT)
-            if self._step is not None and self._step_s() > self._stuck_after_s:
-                log.critical("inference_stuck", kind=self._step.kind.value, seconds=self._step_s())
-                raise InferenceStuck(self._step.kind.value, self._step_s())
+            seconds, kind = self._longest_work()
+            if seconds > self._stuck_after_s:
+                log.critical("inference_stuck", kind=kind, seconds=seconds)
+                raise InferenceStuck(kind, seconds)
 
-    def _step_s(self) -> float:
-        return trio.current_time() - self._step_began_at
+    def _longest_work(self) -> tuple[float, str]:
+        """The older of the step in flight and the sentence that is being read: its seconds and its name."""
+        reading = (self._phonemizer.busy_s, G2P)
+        if self._step is None:
+            return reading
+        return max(reading, (trio.current_time() - self._step_began_at, self._step.kind.value))
 
     @property
     def is_ready(self) -> bool:
@@ -290,8 +296,7 @@ class Engine:
             in_step=scheduler.in_step,
             streams=len(self._streams),
             steps_run=self._n_steps,
-            is_stalled=self._has_failed
-            or (self._step is not None and self._step_s() > self._stalled_after_s),
+            is_stalled=self._has_failed or self._longest_work()[0] > self._stalled_after_s,
             early_audio=None if self._synthesizer is None else self._synthesizer.early_audio,
             slacks_s=self._scheduler.slacks_s(trio.current_time()),
         )

@@ -87,6 +87,8 @@ class PhonemizerProcesses:
         self._n_processes = n_processes
         self._configure_log = configure_log
         self._send, self._receive = trio.open_memory_channel[_Question[Any]](0)
+        self._busy_since: list[float] = []
+        """When each process at work began; one that is being replaced counts as at work."""
 
     async def run(
         self, alphabet: frozenset[str], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -97,6 +99,12 @@ class PhonemizerProcesses:
                 for _ in range(self._n_processes):
                     starting.start_soon(nursery.start, self._work, beginning)
             task_status.started()
+
+    @property
+    def busy_s(self) -> float:
+        if len(self._busy_since) < self._n_processes:
+            return 0.0
+        return trio.current_time() - max(self._busy_since)
 
     async def sentences(self, text: str, language: str) -> list[Sentence]:
         return await self._ask(partial(g2p_worker.sentences, text, language))
@@ -117,8 +125,11 @@ class PhonemizerProcesses:
             await process.load()
             task_status.started()
             async for question in self._receive:
+                began_at = trio.current_time()
+                self._busy_since.append(began_at)
                 if not await process.answer(question):
                     await process.load()
+                self._busy_since.remove(began_at)
 
 
 @define

@@ -1,12 +1,19 @@
 """Where text becomes phonemes: off the event loop, one sentence at a time."""
 
+import time
 from collections.abc import Callable
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 import trio
 
 from kokoro_trio.speech import Segment
 from kokoro_trio.text.reading import Sentence
+
+T = TypeVar("T")
+
+LAST_SENTENCE_S = 5.0
+"""How long the end of the process waits for the sentence that is being read."""
 
 
 class Reader(Protocol):
@@ -22,6 +29,10 @@ class Reader(Protocol):
 class Phonemizer(Protocol):
     """A reader that does not hold up the event loop."""
 
+    @property
+    def busy_s(self) -> float:
+        """Seconds since every thread or process has been at work on one sentence; 0 while one is free."""
+
     async def run(
         self, alphabet: frozenset[str], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
@@ -36,26 +47,50 @@ class Phonemizer(Protocol):
 
 
 class PhonemizerThread:
-    """Asks what `load` returns in a worker thread. One at a time: espeak is not thread-safe."""
+    """Asks what `load` returns in a worker thread. One at a time: espeak is not thread-safe.
+
+    A caller that is cancelled leaves at once. The thread goes on with that sentence, and the next sentence
+    waits for the thread.
+    """
 
     def __init__(self, load: Callable[[frozenset[str]], Reader]) -> None:
         self._load = load
         self._reader: Reader | None = None
         self._limiter = trio.CapacityLimiter(1)
+        self._began_at: float | None = None
 
     async def run(
         self, alphabet: frozenset[str], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        self._reader = await trio.to_thread.run_sync(self._load, alphabet, limiter=self._limiter)
+        self._reader = await self._ask(partial(self._load, alphabet))
         task_status.started()
-        await trio.sleep_forever()
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.move_on_after(LAST_SENTENCE_S, shield=True):
+                await self._limiter.acquire()
+
+    @property
+    def busy_s(self) -> float:
+        began_at = self._began_at
+        return 0.0 if began_at is None else time.perf_counter() - began_at
 
     async def sentences(self, text: str, language: str) -> list[Sentence]:
         assert self._reader is not None, "run comes first"
-        return await trio.to_thread.run_sync(self._reader.sentences, text, language, limiter=self._limiter)
+        return await self._ask(partial(self._reader.sentences, text, language))
 
     async def segments(self, sentence: Sentence, language: str, first_index: int) -> list[Segment]:
         assert self._reader is not None, "run comes first"
-        return await trio.to_thread.run_sync(
-            self._reader.segments, sentence, language, first_index, limiter=self._limiter
-        )
+        return await self._ask(partial(self._reader.segments, sentence, language, first_index))
+
+    async def _ask(self, ask: Callable[[], T]) -> T:
+        work = partial(self._timed, ask)
+        return await trio.to_thread.run_sync(work, limiter=self._limiter, abandon_on_cancel=True)
+
+    def _timed(self, ask: Callable[[], T]) -> T:
+        """On the worker thread."""
+        self._began_at = time.perf_counter()
+        try:
+            return ask()
+        finally:
+            self._began_at = None

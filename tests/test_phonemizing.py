@@ -1,0 +1,96 @@
+"""Unit: the thread that turns text into phonemes, with a reader that the test holds up."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import trio
+
+from kokoro_trio.engine import phonemizing
+from kokoro_trio.engine.phonemizing import PhonemizerThread
+from kokoro_trio.speech import Segment
+from kokoro_trio.text.reading import Sentence, read
+
+
+class HeldUpReader:
+    """Reads `Wait.` when `go_on` is set."""
+
+    sentences = staticmethod(read)
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.n_begun = 0
+
+    def segments(self, sentence: Sentence, language: str, first_index: int) -> list[Segment]:
+        self.n_begun += 1
+        if sentence.text == "Wait.":
+            assert self.go_on.wait(60)
+        return []
+
+
+@pytest.fixture
+def reader() -> Iterator[HeldUpReader]:
+    reader = HeldUpReader()
+    yield reader
+    reader.go_on.set()
+
+
+async def until_busy(phonemizer: PhonemizerThread) -> None:
+    with trio.fail_after(20):
+        while phonemizer.busy_s == 0:
+            await trio.sleep(0.001)
+
+
+async def read_out(phonemizer: PhonemizerThread, text: str) -> None:
+    await phonemizer.segments(Sentence.at(text), "a", 0)
+
+
+async def test_busy_s_counts_from_when_the_thread_began(reader: HeldUpReader) -> None:
+    phonemizer = PhonemizerThread(lambda alphabet: reader)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(phonemizer.run, frozenset())
+        assert phonemizer.busy_s == 0
+        async with trio.open_nursery() as readings:
+            readings.start_soon(read_out, phonemizer, "Wait.")
+            await until_busy(phonemizer)
+            readings.start_soon(read_out, phonemizer, "Then this.")
+            before_s = phonemizer.busy_s
+            await trio.sleep(0.01)
+            assert phonemizer.busy_s > before_s
+            reader.go_on.set()
+        assert phonemizer.busy_s == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_cancelled_caller_leaves_at_once_and_the_next_waits_for_the_thread(
+    reader: HeldUpReader,
+) -> None:
+    phonemizer = PhonemizerThread(lambda alphabet: reader)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(phonemizer.run, frozenset())
+        async with trio.open_nursery() as canceled:
+            canceled.start_soon(read_out, phonemizer, "Wait.")
+            await until_busy(phonemizer)
+            canceled.cancel_scope.cancel()
+        assert not reader.go_on.is_set()
+        with trio.move_on_after(0.05) as waiting:
+            await read_out(phonemizer, "Then this.")
+        assert waiting.cancelled_caught
+        assert reader.n_begun == 1
+        reader.go_on.set()
+        await read_out(phonemizer, "Then this.")
+        nursery.cancel_scope.cancel()
+
+
+async def test_shutdown_waits_for_a_sentence_but_not_for_ever(
+    reader: HeldUpReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phonemizing, "LAST_SENTENCE_S", 0.05)
+    phonemizer = PhonemizerThread(lambda alphabet: reader)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(phonemizer.run, frozenset())
+            nursery.start_soon(read_out, phonemizer, "Wait.")
+            await until_busy(phonemizer)
+            nursery.cancel_scope.cancel()
+    assert not reader.go_on.is_set()
