@@ -62,8 +62,13 @@ class Exposition:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._ttfb = self._histogram("ttfb", "From the speak frame received to its first audio frame sent.")
+        self._ttfb = self._histogram(
+            "ttfb", "From when a request could be heard to its first audio frame sent."
+        )
         self._ttfa = self._histogram("ttfa", "TTFB and the silence at the head of the audio.")
+        self._turn_wait = self._histogram(
+            "turn_wait", "From the speak frame received until the client's earlier requests had ended."
+        )
         self._queue_wait = self._histogram(
             "queue_wait", "From the speak frame received until it was given a slot."
         )
@@ -138,6 +143,7 @@ class Exposition:
         for histogram, milliseconds in (
             (self._ttfb, record.ttfb_ms),
             (self._ttfa, record.ttfa_ms),
+            (self._turn_wait, record.turn_wait_ms),
             (self._queue_wait, record.queue_ms),
         ):
             if milliseconds is not None:

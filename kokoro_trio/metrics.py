@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
-from attrs import asdict, define, field, fields, frozen
+from attrs import NOTHING, asdict, define, field, fields, frozen
 from attrs.validators import instance_of, optional
 from numpy.typing import NDArray
 
@@ -27,7 +27,7 @@ AUDIBLE_LEVEL = 10 ** (-40 / 20)
 """−40 dBFS: the first sample over it is where a listener hears something."""
 INT16_FULL_SCALE = 32_768
 DISCONNECTED = "disconnected"
-"""How a request ended that was outstanding when its connection went."""
+"""How a request ended that was outstanding when its client went: no failure."""
 FILE_NAME = "metrics.log"
 KEPT_FILES = 5
 DEFAULT_PERIODS = "30m,1h,6h,24h,3d"
@@ -69,10 +69,12 @@ _number = instance_of((int, float))
 class RequestRecord:
     """One ended request. None where there was nothing to measure.
 
-    `ts`: its end, in UTC. `end`: done, canceled, disconnected or an error code. `ttfb_ms`: from the
-    speak frame received to its first audio frame sent. `ttfa_ms`: that and the silence at the head of
-    the audio. `queue_ms`: until it was given a slot. `rtf`: wall over audio, `xrt` the inverse, `kbps`
-    kilobytes (1000 bytes) of audio a second of wall, counted as PCM at 24 kHz whatever was sent.
+    `ts`: its end, in UTC. `end`: done, canceled, disconnected or an error code. `turn_wait_ms`: from the
+    speak frame received until the client's earlier requests had ended, which is when this one could be
+    heard. From then on count `ttfb_ms`, to its first audio frame sent, `ttfa_ms`, that and the silence at
+    the head of the audio, and `wall_s`, to its end: 0 where it ended before. `queue_ms`: from the speak
+    frame received until it was given a slot. `rtf`: wall over audio, `xrt` the inverse, `kilobytes_per_s`
+    1000 bytes of audio a second of wall, counted as PCM at 24 kHz whatever was sent.
     """
 
     ts: datetime = field(validator=instance_of(datetime))
@@ -87,7 +89,9 @@ class RequestRecord:
     audio_s: float = field(validator=_number)
     rtf: float | None = field(validator=optional(_number))
     xrt: float | None = field(validator=optional(_number))
-    kbps: float | None = field(validator=optional(_number))
+    # Lines of earlier versions lack them; there times count from the speak frame.
+    kilobytes_per_s: float | None = field(default=None, validator=optional(_number))
+    turn_wait_ms: float | None = field(default=None, validator=optional(_number))
 
     @classmethod
     def of(
@@ -97,14 +101,19 @@ class RequestRecord:
         voice: str,
         end: str,
         received_at: float,
+        turn_at: float | None,
         slot_at: float | None,
         first_frame_at: float | None,
         ended_at: float,
         head_silence_s: float | None,
         audio_s: float,
     ) -> "RequestRecord":
-        """From times in seconds, all on one monotonic clock; the request has just ended."""
-        wall_s = ended_at - received_at
+        """From times in seconds, all on one monotonic clock; the request has just ended.
+
+        `turn_at`: when the client's earlier requests had ended, None where they have not.
+        """
+        hearable_at = ended_at if turn_at is None else max(received_at, turn_at)
+        wall_s = ended_at - hearable_at
         audible_at = None
         if first_frame_at is not None and head_silence_s is not None:
             audible_at = first_frame_at + head_silence_s
@@ -116,15 +125,16 @@ class RequestRecord:
             voice=voice,
             end=end,
             canceled=end == "canceled",
-            ttfb_ms=_ms(received_at, first_frame_at),
-            ttfa_ms=_ms(received_at, audible_at),
+            ttfb_ms=_ms(hearable_at, first_frame_at),
+            ttfa_ms=_ms(hearable_at, audible_at),
             queue_ms=_ms(received_at, slot_at),
             wall_s=round(wall_s, 4),
             audio_s=round(audio_s, 4),
             # Six digits: a GPU needs less than a thousandth of the time.
             rtf=round(wall_s / audio_s, 6) if is_measurable else None,
             xrt=round(audio_s / wall_s, 3) if is_measurable else None,
-            kbps=round(audio_kb / wall_s, 1) if is_measurable else None,
+            kilobytes_per_s=round(audio_kb / wall_s, 1) if is_measurable else None,
+            turn_wait_ms=None if turn_at is None else _ms(received_at, hearable_at),
         )
 
     def to_line(self) -> str:
@@ -136,7 +146,12 @@ class RequestRecord:
         try:
             values = json.loads(line, parse_constant=_refuse_constant)
             ts = datetime.fromisoformat(values["ts"]).astimezone(UTC)
-            return cls(**{each.name: values[each.name] for each in fields(cls)} | {"ts": ts})
+            given = {
+                each.name: values[each.name]
+                for each in fields(cls)
+                if each.default is NOTHING or each.name in values
+            }
+            return cls(**given | {"ts": ts})
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise DamagedLine from error
 

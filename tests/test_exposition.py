@@ -56,20 +56,23 @@ def buckets(values: dict[str, float], histogram: str) -> dict[float, float]:
 class TestRequests:
     def test_times_go_into_their_buckets_in_seconds(self) -> None:
         exposition = Exposition()
-        exposition.request_ended(record(ttfb_ms=200.0, ttfa_ms=450.0, queue_ms=0.0))
+        exposition.request_ended(record(ttfb_ms=200.0, ttfa_ms=450.0, queue_ms=0.0, turn_wait_ms=4000.0))
         exposition.request_ended(record(ttfb_ms=200.1, ttfa_ms=12_000.0, queue_ms=10.0))
         values = of(exposition)
         assert buckets(values, "ttfb_seconds") == {0.2: 1, 0.3: 1}
         assert buckets(values, "ttfa_seconds") == {0.5: 1, float("inf"): 1}
         assert buckets(values, "queue_wait_seconds") == {0.01: 2}
+        assert buckets(values, "turn_wait_seconds") == {0.01: 1, 5.0: 1}
         assert values["ttfa_seconds_sum"] == pytest.approx(12.45)
 
     def test_what_was_not_measured_is_not_observed(self) -> None:
         exposition = Exposition()
-        exposition.request_ended(record(end="canceled", ttfb_ms=None, ttfa_ms=None, queue_ms=40.0))
+        exposition.request_ended(
+            record(end="canceled", ttfb_ms=None, ttfa_ms=None, queue_ms=40.0, turn_wait_ms=None)
+        )
         values = of(exposition)
-        counts = [values[f"{name}_seconds_count"] for name in ("ttfb", "ttfa", "queue_wait")]
-        assert counts == [0, 0, 1]
+        counts = [values[f"{name}_seconds_count"] for name in ("ttfb", "ttfa", "turn_wait", "queue_wait")]
+        assert counts == [0, 0, 0, 1]
 
     def test_are_counted_by_their_end(self) -> None:
         exposition = Exposition()

@@ -205,6 +205,7 @@ class TestProcess:
             assert server.process.wait(30) == EXIT_BROKEN
         last = logged(tmp_path / "server.log")[-1]
         assert (last["event"], last["kind"]) == (event, kind)
+        assert [each["end"] for each in logged(tmp_path / "metrics.log")] == ["synthesis_failed"]
 
     def test_a_reader_that_is_stuck_does_not_hold_up_the_end(self, tmp_path: Path) -> None:
         settings = {"SHUTDOWN_GRACE": "0.2", "TONES_LAST_SENTENCE_S": "0.2"}

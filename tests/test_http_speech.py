@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import httpx
 import numpy as np
@@ -18,6 +18,7 @@ from attrs import evolve
 from kokoro_trio.audio.files import CONTENT_TYPES
 from kokoro_trio.audio.pcm import from_pcm16
 from kokoro_trio.config import EngineConfig
+from kokoro_trio.errors import InferenceBroken
 from kokoro_trio.model.synthesizer import ToneSynthesizer
 from kokoro_trio.server.openai import MODELS
 from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples, Utterance, Window
@@ -419,6 +420,28 @@ class TestLeaving:
             await until(lambda: server.engine.statistics().waiting == 0)
             nursery.cancel_scope.cancel()
         assert [(record.end, record.queue_ms) for record in server.records] == [("disconnected", None)]
+
+
+async def test_fault_of_an_encoder_is_recorded_as_synthesis_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raise_fault(*arguments: object) -> NoReturn:
+        raise ValueError("the encoder has a hole")
+
+    monkeypatch.setattr("kokoro_trio.server.http_speech.file_encoder_for", raise_fault)
+    async with running(voices=KOKORO) as server:
+        answer = await post(server)
+    assert answer.status_code == 500
+    assert [record.end for record in server.records] == ["synthesis_failed"]
+
+
+async def test_fault_of_the_engine_is_recorded_as_synthesis_failed() -> None:
+    class Lost(StumblingSynthesizer):
+        def is_broken(self) -> bool:
+            return True
+
+    with pytest.RaisesGroup(InferenceBroken, flatten_subgroups=True):
+        async with running(voices=KOKORO, load=Lost) as server:
+            await post(server, input="x.")
+    assert [record.end for record in server.records] == ["synthesis_failed"]
 
 
 class TestSlowClients:

@@ -35,6 +35,7 @@ def record(**changes: object) -> RequestRecord:
         voice="af_aoede",
         end="done",
         received_at=100.0,
+        turn_at=100.0,
         slot_at=100.05,
         first_frame_at=100.2,
         ended_at=100.5,
@@ -80,7 +81,7 @@ class TestRequestRecord:
         it = record()
         assert (it.ttfb_ms, it.ttfa_ms, it.queue_ms) == (200.0, 450.0, 50.0)
         assert (it.wall_s, it.audio_s, it.rtf, it.xrt) == (0.5, 2.0, 0.25, 4.0)
-        assert it.kbps == 192.0
+        assert (it.turn_wait_ms, it.kilobytes_per_s) == (0.0, 192.0)
         assert (it.end, it.canceled) == ("done", False)
         assert abs(datetime.now(UTC) - it.ts) < timedelta(seconds=10)
 
@@ -90,6 +91,7 @@ class TestRequestRecord:
             voice="af_aoede",
             end="canceled",
             received_at=100.0,
+            turn_at=None,
             slot_at=None,
             first_frame_at=None,
             ended_at=100.5,
@@ -97,7 +99,25 @@ class TestRequestRecord:
             audio_s=0.0,
         )
         assert it.canceled
-        assert (it.ttfb_ms, it.ttfa_ms, it.queue_ms, it.rtf, it.xrt, it.kbps) == (None,) * 6
+        assert (it.ttfb_ms, it.ttfa_ms, it.queue_ms, it.turn_wait_ms) == (None,) * 4
+        assert (it.wall_s, it.rtf, it.xrt, it.kilobytes_per_s) == (0.0, None, None, None)
+
+    def test_times_count_from_its_turn(self) -> None:
+        """It was made while the one before it was heard."""
+        it = RequestRecord.of(
+            request_id="r2",
+            voice="af_aoede",
+            end="done",
+            received_at=100.0,
+            turn_at=104.0,
+            slot_at=100.05,
+            first_frame_at=104.1,
+            ended_at=104.5,
+            head_silence_s=0.25,
+            audio_s=2.0,
+        )
+        assert (it.turn_wait_ms, it.ttfb_ms, it.ttfa_ms, it.queue_ms) == (4000.0, 100.0, 350.0, 50.0)
+        assert (it.wall_s, it.rtf, it.xrt) == (0.5, 0.25, 4.0)
 
     def test_audio_that_is_all_silence_has_no_ttfa(self) -> None:
         it = RequestRecord.of(
@@ -105,6 +125,7 @@ class TestRequestRecord:
             voice="af_aoede",
             end="done",
             received_at=0.0,
+            turn_at=0.0,
             slot_at=0.0,
             first_frame_at=0.2,
             ended_at=1.0,
@@ -117,6 +138,15 @@ class TestRequestRecord:
         it = record(ts=datetime(2026, 5, 4, 3, 2, 1, 123000, UTC))
         assert json.loads(it.to_line())["ts"] == "2026-05-04T03:02:01.123+00:00"
         assert RequestRecord.from_line(it.to_line()) == it
+
+    def test_a_line_of_an_earlier_version(self) -> None:
+        line = (
+            '{"ts": "2026-05-04T03:02:01.123+00:00", "request_id": "r1", "voice": "af_aoede", "end": "done", '
+            '"canceled": false, "ttfb_ms": 200.0, "ttfa_ms": 450.0, "queue_ms": 50.0, "wall_s": 0.5, '
+            '"audio_s": 2.0, "rtf": 0.25, "xrt": 4.0, "kbps": 192.0}'
+        )
+        it = RequestRecord.from_line(line)
+        assert (it.ttfb_ms, it.turn_wait_ms, it.kilobytes_per_s) == (200.0, None, None)
 
     def test_fields_of_a_later_version_are_ignored(self) -> None:
         line = json.dumps(json.loads(record().to_line()) | {"later": 1})

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from typing import NoReturn
 
 import attrs
 import pytest
@@ -276,6 +277,29 @@ class TestSpeaking:
         assert done.ttfb_ms == pytest.approx(200)
         assert done.ttfa_ms == pytest.approx(200 + 250, abs=5)
 
+    async def test_times_count_from_the_end_of_what_was_asked_for_before(self, autojump_clock: None) -> None:
+        async with stage(send_seconds=0.05) as it:
+            for request_id in ("r1", "r2"):
+                it.connection.say("speak", request_id=request_id, text="Hello there.")
+            await it.connection.hear_until("done", request_id="r2")
+            await trio.testing.wait_all_tasks_blocked()
+        first, second = it.records
+        assert first.turn_wait_ms == pytest.approx(0)
+        assert second.turn_wait_ms == pytest.approx(1000 * first.wall_s)
+        # It was made meanwhile: only `done`, `started_speak` and the first frame are to be sent.
+        assert second.ttfb_ms == pytest.approx(150)
+        assert second.wall_s < first.wall_s
+
+    async def test_side_by_side_nobody_waits_for_a_turn(self, autojump_clock: None) -> None:
+        async with stage() as it:
+            it.connection.say("start", framing="tagged")
+            for request_id in ("r1", "r2"):
+                it.connection.say("speak", request_id=request_id, text="Hello.")
+            for _ in range(2):
+                await it.connection.hear_until("done")
+            await trio.testing.wait_all_tasks_blocked()
+        assert [record.turn_wait_ms for record in it.records] == [0.0, 0.0]
+
 
 class TestTagged:
     async def test_requests_are_spoken_side_by_side_a_frame_each_in_turn(self, autojump_clock: None) -> None:
@@ -508,6 +532,31 @@ class TestEnding:
             await trio.testing.wait_all_tasks_blocked()
             assert [record.end for record in it.records] == ["disconnected"] * 2
             it.connection.say("cancel", request_id="r1")
+
+    async def test_fault_of_the_session_is_recorded_as_synthesis_failed(self, autojump_clock: None) -> None:
+        class Faulty(MemoryConnection):
+            async def send(self, message: str | bytes) -> None:
+                raise ValueError("the framing has a hole")
+
+        with pytest.RaisesGroup(ValueError, flatten_subgroups=True):
+            async with stage(connection=Faulty()) as it:
+                for request_id in ("r1", "r2"):
+                    it.connection.say("speak", request_id=request_id, text="Hello there.")
+                await trio.sleep(60)
+        assert [record.end for record in it.records] == ["synthesis_failed"] * 2
+
+    async def test_fault_of_an_encoder_is_recorded_as_synthesis_failed(
+        self, autojump_clock: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def raise_fault(*arguments: object) -> NoReturn:
+            raise ValueError("the encoder has a hole")
+
+        monkeypatch.setattr("kokoro_trio.server.session.encoder_for", raise_fault)
+        async with stage() as it:
+            it.connection.say("speak", request_id="r1", text="Hello there.")
+            await it.connection.hear_until("error")
+            await trio.testing.wait_all_tasks_blocked()
+        assert [record.end for record in it.records] == ["synthesis_failed"]
 
     async def test_draining_finishes_then_closes(self, autojump_clock: None) -> None:
         async with stage() as it:

@@ -140,6 +140,7 @@ class _Speech:
             voice=self.request.voice_name,
             end=self.end,
             received_at=self.received_at,
+            turn_at=self.received_at,
             slot_at=self.slot_at,
             first_frame_at=self.first_audio_at,
             ended_at=ended_at,
@@ -247,6 +248,8 @@ class HttpSpeech:
                 nursery.cancel_scope.cancel()
             await speech.conclude()
         finally:
+            if self._engine.has_failed and speech.end == DISCONNECTED:
+                speech.end = SynthesisFailed.code
             self._on_request_end(speech.record(trio.current_time()))
 
     async def _sound(self, speech: _Speech) -> None:
@@ -261,6 +264,9 @@ class HttpSpeech:
             speech.end = DONE
         except RequestError as error:
             speech.end, speech.error = error.code, error
+        except Exception:
+            speech.end = SynthesisFailed.code
+            raise
 
 
 async def _cancel_when_gone(receive: Receive, speaking: trio.CancelScope) -> None:

@@ -52,6 +52,7 @@ class _Speech:
     """Its place in the engine, which it has from the start."""
     scope: trio.CancelScope = field(factory=trio.CancelScope)
     turn: trio.Event = field(factory=trio.Event)
+    turn_at: float | None = None
     head_silence: HeadSilence = field(factory=HeadSilence)
     slot_at: float | None = None
     first_frame_at: float | None = None
@@ -99,6 +100,7 @@ class Session:
         self._messages_sent = trio.lowlevel.ParkingLot()
         self._primer = bytes(config.prime_bytes)
         self._nursery: trio.Nursery | None = None
+        self._has_failed = False
 
     async def run(self) -> None:
         """Returns when the connection has ended, from whichever side. A fault is raised in a group."""
@@ -122,6 +124,9 @@ class Session:
             await work()
         except ConnectionGone:
             self._nursery.cancel_scope.cancel()
+        except Exception:
+            self._has_failed = True
+            raise
 
     async def _close_when_idle(self) -> None:
         self._last_busy_at = trio.current_time()
@@ -161,7 +166,9 @@ class Session:
                 case GiveTurn(request) | Silence(request) if request not in self._speeches:
                     pass  # The session is being cancelled: this request ended, and the protocol was not told.
                 case GiveTurn(request):
-                    self._speeches[request].turn.set()
+                    speech = self._speeches[request]
+                    speech.turn_at = trio.current_time()
+                    speech.turn.set()
                 case Silence(request):
                     self._speeches[request].scope.cancel()
                 case Close():
@@ -184,7 +191,7 @@ class Session:
         try:
             with speech.scope:
                 async with speech.opening as stream:
-                    self._nursery.start_soon(self._tell_words, stream, request)
+                    self._nursery.start_soon(self._until_gone, partial(self._tell_words, stream, request))
                     await self._play(stream, speech)
                 self._apply(self._protocol.is_done(request))
         except RequestError as error:
@@ -195,7 +202,11 @@ class Session:
         finally:
             del self._speeches[request]
             self._last_busy_at = trio.current_time()
-            self._on_request_end(_record(speech, trio.current_time()))
+            self._on_request_end(_record(speech, trio.current_time(), self._end_if_cut_off()))
+
+    def _end_if_cut_off(self) -> str:
+        is_our_fault = self._has_failed or self._engine.has_failed
+        return SynthesisFailed.code if is_our_fault else DISCONNECTED
 
     async def _tell_words(self, stream: UtteranceStream, request: Request) -> None:
         async with stream.words:
@@ -272,13 +283,14 @@ class Session:
         return frames + [encode(effect.message) for effect in effects if isinstance(effect, Send)]
 
 
-def _record(speech: _Speech, ended_at: float) -> RequestRecord:
+def _record(speech: _Speech, ended_at: float, end_if_cut_off: str) -> RequestRecord:
     request = speech.request
     return RequestRecord.of(
         request_id=request.request_id,
         voice=request.voice_name,
-        end=request.end or DISCONNECTED,
+        end=request.end or end_if_cut_off,
         received_at=speech.received_at,
+        turn_at=speech.turn_at,
         slot_at=speech.slot_at,
         first_frame_at=speech.first_frame_at,
         ended_at=ended_at,
