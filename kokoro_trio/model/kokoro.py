@@ -65,7 +65,7 @@ WARM_UP_REPEATS = (1, 2, 3)
 GROWTH_MARGIN = 0.6
 """The part of a listener's slack in which the next window should be made: the prosody of the next sentence
 wants the rest."""
-MAX_STEP_S = 0.5
+MAX_STEP_S = 0.35
 """What a newcomer, or the engine after a cancel, waits at most for a window in flight to be done."""
 MAX_WHOLE_STEP_S = 1.0
 """The same, for a segment that is vocoded whole."""

@@ -23,8 +23,8 @@ CONTEXT_COST_FRAMES = 3
 """What that costs, in frames that go the whole way: the later, dearer stage needs less of it."""
 MIN_FIRST_FRAMES, MAX_FIRST_FRAMES = 24, 32
 """0.6 to 0.8 s, however short or long the words are that the first window is to hold."""
-LATE_FRAMES = 48
-"""1.2 s: of a later window whose listener runs dry however short it is."""
+LATE_FRAMES = 40
+"""1 s: of a later window whose listener runs dry however short it is."""
 MAX_FRAMES = 160
 SHAPES = (MIN_FIRST_FRAMES, MAX_FIRST_FRAMES, 48, 80, MAX_FRAMES)
 """The lengths of windows that are made side by side: only what is of one length can be."""
