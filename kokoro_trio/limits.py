@@ -1,4 +1,4 @@
-"""How large each thing that a client sends may be, and what it may become.
+"""Limits on what a client sends, and on what the server makes of it.
 
 What an operator sets is a knob of `config`: the words of an utterance, what one connection may have
 outstanding, the bytes of a message. Everything else is here.
@@ -8,6 +8,8 @@ outstanding, the bytes of a message. Everything else is here.
 
 MAX_HEAD_BYTES = 16_384
 """Of a request, its address and headers: browsers and proxies send 8 KiB at most."""
+MAX_READ_AHEAD_BYTES = 16_384
+"""How much of the next HTTP requests is read while one is served; beyond it the client has to wait."""
 MAX_WHOLE = 2**53
 """JSON's numbers are doubles, which count no further. Python reads 4,300 digits."""
 MAX_REQUEST_ID_CHARS = 128

@@ -151,8 +151,7 @@ class Windows(ABC):
         return window
 
     def __iter__(self) -> Iterator[Window]:
-        """Takes one after the other: the first as for a listener who hears nothing, then with all the time
-        there is."""
+        """Takes them all: the first as short as a new listener needs, the others as long as possible."""
         yield self.take(0.0)
         while not self.is_over:
             yield self.take()

@@ -11,7 +11,15 @@ import pytest
 from attrs import evolve
 
 from kokoro_trio.engine import scheduler as scheduler_module
-from kokoro_trio.engine.scheduler import NEWCOMER_LEAD_S, Job, Scheduler, SchedulerStatistics, Step, StepKind
+from kokoro_trio.engine.scheduler import (
+    INTERRUPTION_S,
+    NEWCOMER_LEAD_S,
+    Job,
+    Scheduler,
+    SchedulerStatistics,
+    Step,
+    StepKind,
+)
 from kokoro_trio.model.synthesizer import EqualWindows
 from kokoro_trio.speech import Line, Prosody, Window, Windows
 
@@ -258,7 +266,7 @@ class TestSteps:
         assert listener in served
         assert now - dry_at == pytest.approx(NEWCOMER_LEAD_S, abs=0.4)
 
-    @pytest.mark.parametrize(("dry_s", "is_first"), [(1.4, "newcomer"), (1.6, "listener")])
+    @pytest.mark.parametrize(("dry_s", "is_first"), [(0.4, "newcomer"), (0.6, "listener")])
     def test_a_newcomer_goes_before_a_listener_who_was_dry_for_a_short_time(
         self, dry_s: float, is_first: str
     ) -> None:
@@ -269,6 +277,20 @@ class TestSteps:
         step = schedule.next_step(1.0 + dry_s)
         assert step is not None
         assert step.jobs[0].session == is_first
+
+    def test_a_pipelined_request_is_due_when_the_one_before_it_was_heard(self) -> None:
+        """Not when it became ready, or it would go before listeners who have been dry for long."""
+        schedule = scheduler()
+        first = job_with_lines(schedule, "pipelined")
+        while not first.is_made:
+            run(schedule, 0.0, seconds=5.0)
+        second = job_with_lines(schedule, "pipelined")
+        dry = job_with_lines(schedule, "dry", n_lines=2)
+        order_of_steps_until_heard(schedule, dry)
+        assert second.made_s == 0
+        step = schedule.next_step(5.1)
+        assert step is not None
+        assert step.jobs == (dry,)
 
     def test_a_later_utterance_does_not_go_before_the_first_whose_text_is_being_read(self) -> None:
         schedule = scheduler()
@@ -371,6 +393,11 @@ class TestAdmission:
         schedule.pop_admitted()
         schedule.remove(first, 0.0)
         assert schedule.pop_admitted() == [second]
+
+    def test_requests_that_are_heard_side_by_side_may_have_all_slots(self) -> None:
+        schedule = scheduler(max_active=3)
+        jobs = [schedule.add("one key", playout=number) for number in range(4)]
+        assert [job.active for job in jobs] == [True, True, True, False]
 
     def test_the_last_slot_is_kept_for_a_session_that_has_none(self) -> None:
         schedule = scheduler(max_active=3)
@@ -684,3 +711,62 @@ def test_whole_segments_go_alone_beside_windows_of_their_length() -> None:
     steps = list(iter(lambda: run(schedule, 0.0), None))
     batches = [tuple(str(job.session) for job in step.jobs) for step in steps]
     assert sorted(batches) == [("a", "c"), ("b",), ("d",)]
+
+
+class TestInterruptions:
+    """Of a window that is being made for a listener, who has heard nothing or a second of the first."""
+
+    @staticmethod
+    def vocode_step(schedule: Scheduler, n_made: int = 1) -> Step:
+        job_with_lines(schedule, "listener")
+        while (step := schedule.next_step(0.0)) is not None:
+            if step.kind is StepKind.PROSODY:
+                schedule.complete_prosody(step, [windows(1.0, 9)])
+            elif step.jobs[0].made_s < n_made:
+                schedule.complete_vocode(step, 0.0)
+            else:
+                return step
+        raise AssertionError("there are nine windows")
+
+    def test_by_a_newcomer(self) -> None:
+        schedule = scheduler()
+        step = self.vocode_step(schedule)
+        newcomer = job_with_lines(schedule, "newcomer")
+        interruption = schedule.next_interruption(step, 0.1)
+        assert interruption is not None
+        assert interruption.jobs == (newcomer,)
+        assert schedule.next_interruption(step, 0.1) is None
+
+    @pytest.mark.parametrize("now", [1.0 - INTERRUPTION_S + 0.05, 0.95])
+    def test_not_where_the_listener_would_run_dry(self, now: float) -> None:
+        schedule = scheduler()
+        step = self.vocode_step(schedule)
+        job_with_lines(schedule, "newcomer")
+        assert schedule.next_interruption(step, now) is None
+
+    @pytest.mark.parametrize(("dry_s", "is_one"), [(0.1, True), (NEWCOMER_LEAD_S + 0.1, False)])
+    def test_of_a_dry_listener_only_soon(self, dry_s: float, is_one: bool) -> None:
+        schedule = scheduler()
+        step = self.vocode_step(schedule)
+        job_with_lines(schedule, "newcomer")
+        assert (schedule.next_interruption(step, 1.0 + dry_s) is not None) is is_one
+
+    def test_not_of_a_newcomer_who_came_earlier(self) -> None:
+        schedule = scheduler()
+        step = self.vocode_step(schedule, n_made=0)
+        job_with_lines(schedule, "newcomer")
+        assert schedule.next_interruption(step, 0.1) is None
+
+    def test_not_by_a_listener(self) -> None:
+        schedule = scheduler()
+        step = self.vocode_step(schedule, n_made=3)
+        other = job_with_lines(schedule, "other", n_lines=2)
+        order_of_steps_until_heard(schedule, other)
+        assert schedule.next_interruption(step, 0.5) is None
+
+    def test_where_nobody_wants_the_window_any_more(self) -> None:
+        schedule = scheduler()
+        step = self.vocode_step(schedule)
+        schedule.cancel(step.jobs[0], 0.9)
+        job_with_lines(schedule, "newcomer")
+        assert schedule.next_interruption(step, 0.9) is not None

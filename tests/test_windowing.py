@@ -117,7 +117,7 @@ def test_edges_lie_between_words_where_those_are_near() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "later"), [(-1.0, 40), (0.1, 40), (0.5, 2.5 * 20 - 6), (1.0, 2.5 * 40 - 6), (9.0, 160)]
+    ("seconds", "later"), [(-1.0, 64), (0.1, 64), (0.5, 2.5 * 20 - 6), (1.0, 2.5 * 40 - 6), (9.0, 160)]
 )
 @pytest.mark.parametrize("segment", [0, 1])
 def test_a_window_can_be_made_before_its_listener_runs_dry(

@@ -43,13 +43,15 @@ from kokoro_trio.text.segmentation import cut_segments
 log = structlog.get_logger()
 
 G2P = "g2p"
+MAX_IN_FLIGHT = 2
 WATCHES_PER_LIMIT = 10
-"""How often the watchdog looks while a step may take."""
-MAX_FAILED_LINES = 8
-"""When so many different lines have failed one after the other, the model is at fault, not the lines."""
-
+"""How many times the watchdog looks within `stuck_after_s`."""
+MAX_FAILED_LINES, MIN_FAILING_S = 8, 10.0
+"""When at least so many different lines have failed one after the other, over at least so many seconds, the
+model is at fault, not the lines."""
 LINES_AHEAD = 2
-"""So many lines that wait for their prosody are enough: reading the next takes less than any step."""
+"""The text side reads on while fewer lines than this wait for prosody. Reading one takes less time than any
+step."""
 
 
 @frozen
@@ -84,6 +86,18 @@ class EngineStatistics:
     """None while the model is loading."""
     slacks_s: tuple[float, ...] = ()
     """For each listener who hears something and waits for more, seconds until there is nothing to hear."""
+
+
+@frozen
+class _Failures:
+    since: float
+    phonemes: set[str] = field(factory=set)
+
+
+@frozen(eq=False)
+class _InFlight:
+    step: Step
+    began_at: float
 
 
 @define(eq=False)
@@ -223,24 +237,23 @@ class Engine:
         self._streams: dict[Job, UtteranceStream] = {}
         self._retries: deque[Step] = deque()
         self._synthesizer: Synthesizer | None = None
-        self._step: Step | None = None
-        self._step_began_at = 0.0
+        self._in_flight: list[_InFlight] = []
+        """A step, and one that interrupts it."""
         self._stalled_after_s = config.stalled_after_s
         self._stuck_after_s = config.stuck_after_s
         self._n_steps = 0
         self._is_ready = False
         self._has_failed = False
-        self._failed_lines: dict[StepKind, set[Line]] = {kind: set() for kind in StepKind}
-        """The lines that have failed since the last success of a step of their kind."""
+        self._failures: dict[StepKind, _Failures] = {}
+        """What has failed since the last success of a step of its kind."""
 
     async def run(self, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED) -> None:
         """Loads the model and serves until cancelled; reports the model as started when it is ready.
 
         A fault of the engine itself is raised from here, `InferenceStuck` where a step or the reading of a
-        text never returns, and `InferenceBroken` where steps only fail: without it nothing may live on.
+        text never returns, and `InferenceBroken` where steps only fail: the caller must then end the process.
         """
-        # One step is in flight at most, so there is room for its end.
-        send, step_ends = trio.open_memory_channel[StepEnd](1)
+        send, step_ends = trio.open_memory_channel[StepEnd](MAX_IN_FLIGHT)
         try:
             async with trio.open_nursery() as nursery:
                 synthesizer = await nursery.start(self._inference.run, send.send_nowait)
@@ -259,7 +272,11 @@ class Engine:
 
     async def _take_step_ends(self, step_ends: trio.MemoryReceiveChannel[StepEnd]) -> None:
         async for step_end in step_ends:
-            self._take_step_end(step_end)
+            try:
+                self._take_step_end(step_end)
+            except Exception:
+                self._has_failed = True  # Before anybody submits another step.
+                raise
             del step_end  # It holds the tensors of its batch.
 
     async def _watch(self) -> None:
@@ -273,9 +290,10 @@ class Engine:
     def _longest_work(self) -> tuple[float, str]:
         """The older of the step in flight and the sentence that is being read: its seconds and its name."""
         reading = (self._phonemizer.busy_s, G2P)
-        if self._step is None:
+        if not self._in_flight:
             return reading
-        return max(reading, (trio.current_time() - self._step_began_at, self._step.kind.value))
+        oldest = self._in_flight[0]
+        return max(reading, (trio.current_time() - oldest.began_at, oldest.step.kind.value))
 
     @property
     def is_ready(self) -> bool:
@@ -355,10 +373,8 @@ class Engine:
         assert self._is_ready, "an utterance was opened before the engine was ready"
         for job in self._scheduler.pop_admitted():
             self._streams[job]._slot_given.set()
-        is_idle = self._step is None and not self._has_failed
-        if is_idle and (step := self._next_step()) is not None:
-            self._step = step
-            self._step_began_at = trio.current_time()
+        if not self._has_failed and (step := self._next_step()) is not None:
+            self._in_flight.append(_InFlight(step, trio.current_time()))
             self._inference.submit(step)
             for job in step.jobs:
                 self._streams[job]._progress.unpark_all()
@@ -389,6 +405,8 @@ class Engine:
                 await stream._until_text_is_wanted()
             silence_s += sentence.silence_before_s
             segments = await self._phonemizer.segments(sentence, utterance.language, n_segments)
+            if stream._job.is_abandoned:
+                return
             if not segments:
                 continue
             segments = cut_segments(segments, self._max_phonemes(utterance.speed))
@@ -413,15 +431,22 @@ class Engine:
         return limit if limit == MAX_SEGMENT_PHONEMES else max(1, round(limit * speed))
 
     def _next_step(self) -> Step | None:
+        now = trio.current_time()
+        if self._in_flight:
+            assert self._synthesizer is not None
+            step = self._in_flight[0].step
+            may_interrupt = step.kind is StepKind.VOCODE and self._synthesizer.is_interruptible
+            is_alone = len(self._in_flight) < MAX_IN_FLIGHT
+            return self._scheduler.next_interruption(step, now) if is_alone and may_interrupt else None
         while self._retries:
             step = self._retries.popleft()
             if all(job in self._streams for job in step.jobs):
                 return step
-        return self._scheduler.next_step(trio.current_time())
+        return self._scheduler.next_step(now)
 
     def _take_step_end(self, step_end: StepEnd) -> None:
         step = step_end.step
-        self._step = None
+        self._in_flight = [each for each in self._in_flight if each.step is not step]
         self._n_steps += 1
         self._on_step_end(step.kind.value, step_end.seconds)
         assert self._synthesizer is not None
@@ -437,7 +462,7 @@ class Engine:
         self._go_on()
 
     def _plan(self, step: Step, windows: Sequence[Windows]) -> None:
-        self._failed_lines[step.kind].clear()
+        self._failures.pop(step.kind, None)
         self._scheduler.complete_prosody(step, windows)
         for job, its_windows in zip(step.jobs, windows, strict=True):
             if not job.is_abandoned:
@@ -452,7 +477,7 @@ class Engine:
                 log.error("not_finite_samples", line=line)
                 self._has_failed_at(step.kind, line, job)
                 continue
-            self._failed_lines[step.kind].clear()
+            self._failures.pop(step.kind, None)
             if not job.is_abandoned:
                 with self._at_the_cost_of(job):
                     silence_s = self._streams[job]._deliver(line.segment, samples)
@@ -475,12 +500,19 @@ class Engine:
         self._has_failed_at(step.kind, line, job)
 
     def _has_failed_at(self, kind: StepKind, line: Line, job: Job) -> None:
-        """Raises `InferenceBroken` after too many lines. A client that repeats one line counts once."""
+        """Raises `InferenceBroken` after too many lines in too long a time.
+
+        A line that a client repeats counts once. The time is there because a neighbour may take all the
+        memory of a GPU for a moment.
+        """
         self._fail(job, SynthesisFailed())
-        self._failed_lines[kind].add(line)
-        if len(self._failed_lines[kind]) == MAX_FAILED_LINES:
-            log.critical("inference_broken", kind=kind.value, lines=MAX_FAILED_LINES)
-            raise InferenceBroken(f"{MAX_FAILED_LINES} different lines one after the other")
+        now = trio.current_time()
+        failures = self._failures.setdefault(kind, _Failures(since=now))
+        failures.phonemes.add(line.phonemes)
+        n_lines = len(failures.phonemes)
+        if n_lines >= MAX_FAILED_LINES and now - failures.since >= MIN_FAILING_S:
+            log.critical("inference_broken", kind=kind.value, lines=n_lines)
+            raise InferenceBroken(f"{n_lines} different lines one after the other")
 
     def _fail(self, job: Job, error: RequestError) -> None:
         """Ends an utterance early; its consumer gets what was made before, then the error."""

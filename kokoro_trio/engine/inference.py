@@ -60,7 +60,11 @@ OnStepEnd = Callable[[StepEnd], None]
 
 
 class Inference(Protocol):
-    """Where steps are run. Exactly one may be in flight."""
+    """Where steps are run, one at a time.
+
+    While a vocode step runs, one more may be submitted. If the synthesizer is interruptible, that runs at
+    once and ends first.
+    """
 
     async def run(
         self, on_step_end: OnStepEnd, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED
@@ -80,6 +84,8 @@ class InferenceThread:
         self._load = load
         self._heap = heap or Heap()
         self._steps: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
+        self._interrupted_s = 0.0
+        """What steps have taken so far that ran in the midst of another."""
 
     async def run(
         self, on_step_end: OnStepEnd, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED
@@ -117,6 +123,9 @@ class InferenceThread:
         try:
             synthesizer = self._load()
             synthesizer.warm_up()
+            synthesizer.interrupt_with(
+                partial(self._run_interruption, synthesizer, partial(soon, on_step_end))
+            )
             self._heap.trim()
             soon(on_loaded, synthesizer)
             while self._run_next_step(synthesizer, partial(soon, on_step_end)):
@@ -129,10 +138,25 @@ class InferenceThread:
         """Returns False at the end. Keeps no reference to the step, which may hold tensors on the device."""
         if (step := self._next_step(synthesizer)) is None:
             return False
+        started_at, interrupted_s = time.perf_counter(), self._interrupted_s
+        outcome = run_step(synthesizer, step)
+        interrupted_s = self._interrupted_s - interrupted_s
+        on_step_end(StepEnd(step, outcome, time.perf_counter() - started_at - interrupted_s))
+        return True
+
+    def _run_interruption(self, synthesizer: Synthesizer, on_step_end: OnStepEnd) -> None:
+        try:
+            step = self._steps.get_nowait()
+        except queue.Empty:
+            return
+        if step is None:  # The end, which comes after the step that is running.
+            self._steps.put(None)
+            return
         started_at = time.perf_counter()
         outcome = run_step(synthesizer, step)
-        on_step_end(StepEnd(step, outcome, time.perf_counter() - started_at))
-        return True
+        seconds = time.perf_counter() - started_at
+        self._interrupted_s += seconds
+        on_step_end(StepEnd(step, outcome, seconds))
 
     def _next_step(self, synthesizer: Synthesizer) -> Step | None:
         """Waits for a step. While there is none, the thread does spare work and then trims the heap."""

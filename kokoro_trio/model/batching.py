@@ -25,7 +25,7 @@ def token_bucket(n_tokens: int) -> int:
 
 
 GROW_AFTER = 10_000
-"""Steps, which take a busy GPU minutes: another process may have given its memory back by then."""
+"""In steps. A busy GPU takes minutes for so many: another process may have given its memory back by then."""
 
 
 @define

@@ -2,7 +2,7 @@
 
 import math
 import timeit
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -65,7 +65,7 @@ WARM_UP_REPEATS = (1, 2, 3)
 GROWTH_MARGIN = 0.6
 """The part of a listener's slack in which the next window should be made: the prosody of the next sentence
 wants the rest."""
-MAX_STEP_S = 0.35
+MAX_STEP_S = 0.5
 """What a newcomer, or the engine after a cancel, waits at most for a window in flight to be done."""
 MAX_WHOLE_STEP_S = 1.0
 """The same, for a segment that is vocoded whole."""
@@ -179,6 +179,15 @@ class KokoroSynthesizer:
     @property
     def early_audio(self) -> EarlyAudio:
         return self._early_audio
+
+    @property
+    def is_interruptible(self) -> bool:
+        """Not on a GPU, where a step takes milliseconds."""
+        return self._runner is None
+
+    def interrupt_with(self, work: Callable[[], None]) -> None:
+        if self.is_interruptible:
+            self._vocoder_half.between_layers = work
 
     @property
     def has_spare_work(self) -> bool:
@@ -302,7 +311,11 @@ class KokoroSynthesizer:
                 for is_masked in (True, False):
                     if rows <= self._max_batch:
                         shape = BatchShape(rows, frames, is_masked)
-                        with suppress(torch.OutOfMemoryError), halving(self._batch_limit, rows):
+                        with (
+                            suppress(torch.OutOfMemoryError),
+                            halving(self._batch_limit, rows),
+                            float32_products(self._tf32),  # A graph keeps the precision of its capture.
+                        ):
                             self._run(self._runner, shape, evolve(batch, is_masked=is_masked))
 
     def _seconds(self, windows: Sequence[Window]) -> float:

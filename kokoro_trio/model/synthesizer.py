@@ -5,7 +5,7 @@ Both halves of a synthesizer are called from one thread only, the engine's infer
 
 import math
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -65,6 +65,16 @@ class Synthesizer(Protocol):
     def early_audio(self) -> EarlyAudio: ...
 
     @property
+    def is_interruptible(self) -> bool:
+        """Whether `vocode` does other work in between, see `interrupt_with`."""
+
+    def interrupt_with(self, work: Callable[[], None]) -> None:
+        """`vocode` is to call `work` every few milliseconds, if it is interruptible.
+
+        `work` may call the synthesizer. It raises nothing.
+        """
+
+    @property
     def has_spare_work(self) -> bool:
         """Whether work is left that should run only while no step is queued."""
 
@@ -121,6 +131,13 @@ class ToneSynthesizer:
     device: str = "cpu"
     device_reason: str = ""
     early_audio: EarlyAudio = EarlyAudio(True, "tones need no statistics")
+
+    @property
+    def is_interruptible(self) -> bool:
+        return False
+
+    def interrupt_with(self, work: Callable[[], None]) -> None:
+        pass
 
     @property
     def has_spare_work(self) -> bool:

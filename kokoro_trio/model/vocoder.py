@@ -178,6 +178,8 @@ class VocoderHalf:
             workload.conv: convolution_of(workload.conv, method)
             for workload, method in zip(workloads, methods, strict=True)
         }
+        self.between_layers: Callable[[], None] = lambda: None
+        """Called before each of the layers, where other work may be done on this thread."""
         self.dtype = torch.bfloat16 if Method.BFLOAT16 in methods else torch.float32
         blocks = list(_blocks(self._generator))
         sites = list(_adain_sites(blocks))
@@ -205,6 +207,7 @@ class VocoderHalf:
         found: list[tuple[Tensor, Tensor]] = []
 
         def affine_of(site: int, x: Tensor) -> Affine:
+            self.between_layers()
             variance, mean = torch.var_mean(x, dim=1, correction=0)
             found.append((mean, variance))
             return self._folded(material.style, Statistics(mean, variance), self._channels_of_site[site])
@@ -279,6 +282,7 @@ class VocoderHalf:
         places = _Places(*batch.places.unbind(dim=1))
 
         def affine_of(site: int, _: Tensor) -> Affine:
+            self.between_layers()
             channels = self._channels_of_site[site]
             return Affine(batch.scale[..., channels], batch.shift[..., channels])
 

@@ -23,8 +23,8 @@ CONTEXT_COST_FRAMES = 3
 """What that costs, in frames that go the whole way: the later, dearer stage needs less of it."""
 MIN_FIRST_FRAMES, MAX_FIRST_FRAMES = 24, 32
 """0.6 to 0.8 s, however short or long the words are that the first window is to hold."""
-LATE_FRAMES = 40
-"""1 s: of a later window whose listener runs dry however short it is."""
+LATE_FRAMES = 64
+"""1.6 s: the length of a later window when even the shortest would come too late."""
 MAX_FRAMES = 160
 SHAPES = (MIN_FIRST_FRAMES, MAX_FIRST_FRAMES, 48, 80, MAX_FRAMES)
 """The lengths of windows that are made side by side: only what is of one length can be."""
@@ -56,7 +56,7 @@ class SegmentWindows(Windows):
 
     _pace: Pace
     _first_frames: int
-    """0 where somebody hears the segment before meanwhile."""
+    """0 for a segment that does not begin an utterance, or whose first window is taken."""
     _word_ends: Sequence[int]
     _is_whole: bool
 

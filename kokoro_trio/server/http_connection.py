@@ -22,14 +22,13 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
 from kokoro_trio.config import ListenConfig
+from kokoro_trio.limits import MAX_HEAD_BYTES, MAX_READ_AHEAD_BYTES
 from kokoro_trio.server.connection import DeadlineStream
 from kokoro_trio.server.http_speech import Application, Event
 
 log = structlog.get_logger()
 
 KEEP_ALIVE_S = 30.0
-MAX_READ_AHEAD_BYTES = 16_384
-"""How much of the next requests is read while one is served; beyond it the client has to wait."""
 _RECEIVE_BYTES = 65_536
 _VERSIONS = (b"1.0", b"1.1")
 _ORIGIN = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
@@ -74,7 +73,9 @@ class HttpConnection:
     _stream: DeadlineStream
     head: bytearray = field(factory=bytearray)
     """All that was received of the current request when its head was whole."""
-    _parser: h11.Connection = field(factory=lambda: h11.Connection(h11.SERVER))
+    _parser: h11.Connection = field(
+        factory=lambda: h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+    )
     _is_gone: bool = False
     """Nothing more is received from the client or sent to it."""
     _scope: Event = field(factory=dict)
