@@ -2,7 +2,7 @@
 
 from collections import abc
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from itertools import cycle, pairwise
+from itertools import count, cycle, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -286,6 +286,30 @@ class TestWindows:
         (at_once,) = windowed.vocode([whole])
         in_pieces = np.concatenate(windowed.vocode(windows))
         np.testing.assert_allclose(in_pieces, at_once, atol=1e-5)
+
+    @pytest.mark.parametrize("name", ["windowed", "kokoro"])
+    def test_another_step_in_its_midst_changes_nothing(
+        self, request: pytest.FixtureRequest, name: str
+    ) -> None:
+        """A newcomer's prosody and first window, made between two layers of somebody's window."""
+        synthesizer: KokoroSynthesizer = request.getfixturevalue(name)
+        (prosody,) = synthesizer.prosody([Line(0, LONGER, "af_heart", 1.0)])
+        (alone,) = synthesizer.vocode([synthesizer.windows(prosody).next(1.0)])
+        newcomer: list[Samples] = []
+        n_layers = count()
+
+        def interrupt() -> None:
+            if next(n_layers) == 20:
+                (other,) = synthesizer.prosody([Line(0, TEXT, "bm_george", 1.0)])
+                newcomer.extend(synthesizer.vocode([synthesizer.windows(other).next(0.0)]))
+
+        synthesizer.interrupt_with(interrupt)
+        try:
+            (interrupted,) = synthesizer.vocode([synthesizer.windows(prosody).next(1.0)])
+        finally:
+            synthesizer.interrupt_with(lambda: None)
+        assert len(newcomer) == 1
+        np.testing.assert_array_equal(interrupted, alone)
 
     def test_windows_of_one_shape_are_made_side_by_side(
         self, windowed: KokoroSynthesizer, stacking: KokoroSynthesizer
