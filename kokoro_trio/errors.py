@@ -213,6 +213,17 @@ class TooManyCharacters(RequestError):
 
 
 @define
+class TooManyPhonemes(RequestError):
+    """Found sentence by sentence, so what comes before is spoken."""
+
+    code: ClassVar[str] = "too_long"
+    max_phonemes: int
+
+    def __str__(self) -> str:
+        return f"the text has more than {self.max_phonemes} phonemes, which is over ten minutes of speech"
+
+
+@define
 class Unpronounceable(RequestError):
     code: ClassVar[str] = "unpronounceable"
 

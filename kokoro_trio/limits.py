@@ -43,6 +43,8 @@ MAX_PAUSE_S = 10.0
 """One pause. A client that wants a longer one can wait by itself."""
 MAX_PAUSES_S = 30.0
 """All pauses of a text together: its listener holds a slot, and is heard by nobody meanwhile."""
+MAX_UTTERANCE_PHONEMES = 10_000
+"""Over ten minutes of speech. 150 words have 1,200; but a number of 3,000 digits counts as 60 words."""
 MAX_PRONOUNCED_CHARS, MAX_PRONUNCIATION_PHONEMES = 60, 200
 """Of `[word](/phonemes/)`: a long word or a name of several, at three phonemes a character."""
 MAX_MARKDOWN_CHARS, MAX_MARKDOWN_BRACKETS = 10_000, 500

@@ -25,7 +25,14 @@ from kokoro_trio.engine.engine import (
 from kokoro_trio.engine.inference import InferenceThread
 from kokoro_trio.engine.phonemizing import PhonemizerThread
 from kokoro_trio.engine.scheduler import Step, StepKind
-from kokoro_trio.errors import BadLanguage, InferenceBroken, InferenceStuck, SynthesisFailed, Unpronounceable
+from kokoro_trio.errors import (
+    BadLanguage,
+    InferenceBroken,
+    InferenceStuck,
+    SynthesisFailed,
+    TooManyPhonemes,
+    Unpronounceable,
+)
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.speech import (
     FRAME_SAMPLES,
@@ -251,6 +258,22 @@ class NotedInference(InLoopInference):
     def submit(self, step: Step) -> None:
         self.diary.note(step)
         super().submit(step)
+
+
+async def test_a_text_of_few_words_cannot_become_hours_of_speech(
+    in_loop: InLoopInference, autojump_clock: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a number of thousands of digits would, which counts as a few words."""
+    monkeypatch.setattr("kokoro_trio.engine.engine.MAX_UTTERANCE_PHONEMES", 50)
+    async with running(in_loop) as engine:
+        pieces = await speak(engine, Utterance("Abcdefghij. " * 5, "af_aoede"))
+        assert pieces[-1].segment == 4
+        heard: list[Piece] = []
+        with pytest.raises(TooManyPhonemes):
+            async with engine.open(Utterance("Abcdefghij. " * 6, "af_aoede"), "s") as stream:
+                async for piece in stream:
+                    heard.append(piece)
+    assert heard, "what was made before is heard"
 
 
 class TestReading:

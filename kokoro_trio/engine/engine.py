@@ -25,8 +25,10 @@ from kokoro_trio.errors import (
     InferenceStuck,
     RequestError,
     SynthesisFailed,
+    TooManyPhonemes,
     Unpronounceable,
 )
+from kokoro_trio.limits import MAX_UTTERANCE_PHONEMES
 from kokoro_trio.model.synthesizer import EarlyAudio, Synthesizer
 from kokoro_trio.speech import (
     MAX_SEGMENT_PHONEMES,
@@ -398,7 +400,7 @@ class Engine:
             self._fail(job, SynthesisFailed())
 
     async def _add_lines(self, stream: UtteranceStream, utterance: Utterance) -> None:
-        n_segments = 0
+        n_segments, n_phonemes = 0, 0
         silence_s = 0.0
         for sentence in await self._phonemizer.sentences(utterance.text, utterance.language):
             if n_segments:
@@ -411,6 +413,9 @@ class Engine:
                 continue
             segments = cut_segments(segments, self._max_phonemes(utterance.speed))
             n_segments += len(segments)
+            n_phonemes += sum(len(segment.phonemes) for segment in segments)
+            if n_phonemes > MAX_UTTERANCE_PHONEMES:
+                raise TooManyPhonemes(MAX_UTTERANCE_PHONEMES)
             stream._add_segments(segments, silence_s)
             silence_s = 0.0
             lines = [
