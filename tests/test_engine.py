@@ -680,10 +680,10 @@ class TestBrokenModel:
     async def test_one_that_fails_at_many_lines_ends_the_engine(
         self, autojump_clock: None, as_noise: bool
     ) -> None:
-        texts = [f"{'x' * n}." for n in range(1, 100)]
+        texts = [f"{'x' * n}." for n in range(1, 30)]
         n_served = 0
         with pytest.RaisesGroup(InferenceBroken, flatten_subgroups=True):
-            async with running(InLoopInference(Broken(as_noise=as_noise))) as engine:
+            async with running(InLoopInference(Broken(as_noise=as_noise), step_seconds=0.5)) as engine:
                 began_at = trio.current_time()
                 for text in texts:
                     await self.failing(engine, [text])
@@ -693,13 +693,13 @@ class TestBrokenModel:
         assert trio.current_time() - began_at >= MIN_FAILING_S
 
     async def test_the_same_line_over_and_over_counts_once(self, autojump_clock: None) -> None:
-        async with running(InLoopInference(Broken())) as engine:
-            await self.failing(engine, ["x."] * 100)
+        async with running(InLoopInference(Broken(), step_seconds=0.5)) as engine:
+            await self.failing(engine, ["x."] * 30)
             assert n_samples(await speak(engine)) > 0
 
     async def test_a_line_that_goes_well_proves_the_model_whole(self, autojump_clock: None) -> None:
-        async with running(InLoopInference(Broken())) as engine:
-            for n in range(1, 100):
+        async with running(InLoopInference(Broken(), step_seconds=0.5)) as engine:
+            for n in range(1, 30):
                 await self.failing(engine, [f"{'x' * n}."])
                 if n % (MAX_FAILED_LINES - 1) == 0:
                     assert n_samples(await speak(engine)) > 0
