@@ -13,7 +13,7 @@ MAX_READ_AHEAD_BYTES = 16_384
 MAX_WHOLE = 2**53
 """JSON's numbers are doubles, which count no further. Python reads 4,300 digits."""
 MAX_REQUEST_ID_CHARS = 128
-"""A UUID has 36; so many were promised to clients in the field."""
+"""A UUID has 36. The protocol promises clients 128."""
 MAX_TAG_BYTES = 255
 """Of a request id in UTF-8: in tagged framing its length goes before it as one byte."""
 MIN_SPEED, MAX_SPEED = 0.5, 2.0
@@ -42,7 +42,7 @@ a segment holds, so they would be cut anyway."""
 MAX_PAUSE_S = 10.0
 """One pause. A client that wants a longer one can wait by itself."""
 MAX_PAUSES_S = 30.0
-"""All pauses of a text together: its listener holds a slot, and is heard by nobody meanwhile."""
+"""All pauses of a text together. The request holds a slot while its listener hears only silence."""
 MAX_UTTERANCE_PHONEMES = 10_000
 """Over ten minutes of speech. 150 words have 1,200; but a number of 3,000 digits counts as 60 words."""
 MAX_PRONOUNCED_CHARS, MAX_PRONUNCIATION_PHONEMES = 60, 200
@@ -67,5 +67,7 @@ DEFAULT_PARTIAL_CHARS, MAX_PARTIAL_CHARS = 250, 1_000
 """Text that waits for the end of its sentence: a sentence is cut at so many anyway."""
 MAX_PRONUNCIATIONS, MAX_PRONUNCIATION_CHARS = 200, 100
 """Rules in a `pronunciation_dict`, and the characters of each side of one: a dictionary of names."""
+MAX_PRONUNCIATION_SOURCES_CHARS = 2_000
+"""Of all rules together: at each place of a text, each character of each rule may be compared."""
 MAX_PARAMETER_CHARS = 2_000
 """A parameter that is a string: the longest is the recipe of a voice."""

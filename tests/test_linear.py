@@ -16,7 +16,7 @@ from attrs import evolve
 import kokoro_trio
 from kokoro_trio.config import Config
 from kokoro_trio.errors import BadLanguage, UnknownVoice
-from kokoro_trio.limits import MAX_BUFFERED_CHARS, MAX_PRONUNCIATION_CHARS
+from kokoro_trio.limits import MAX_BUFFERED_CHARS
 from kokoro_trio.model.voices import VoiceCatalogue
 from kokoro_trio.server.protocol import Protocol
 from kokoro_trio.server.together import Together
@@ -108,13 +108,17 @@ def test_pattern(name: str) -> None:
     check_is_linear(lambda text: sum(1 for _ in pattern.finditer(text)))
 
 
+RULES = [f"{'a' * n}/b" for n in range(1, 45)] + ["zz/b"]
+"""As long as all rules may be together. They begin alike, but `re` cannot factor that out because of "zz"."""
+RULES += [f"{'!' * 98}{chr(0x100 + n)}/b" for n in range(10)]
+
+
 def together(text: str, n_chars: int = MAX_BUFFERED_CHARS, segment: str = "never") -> None:
     """Appends `n_chars` at a time, commits each, and pronounces words otherwise."""
-    rules = [f"{'a' * n}/b" for n in range(1, MAX_PRONUNCIATION_CHARS)]
-    query = {"segment": segment, "extra_params": json.dumps({"pronunciation_dict": rules})}
+    query = {"segment": segment, "extra_params": json.dumps({"pronunciation_dict": RULES})}
     ids = count()
     dialect = Together("session", query, VOICES, LIMITS, lambda: str(next(ids)))
-    dialect.open()
+    [_] = dialect.open()  # The rules are not refused.
     for start in range(0, len(text), n_chars):
         piece = text[start : start + n_chars]
         dialect.receive(json.dumps({"type": "input_text_buffer.append", "text": piece}))
@@ -153,6 +157,12 @@ WORK = (word_count, sentence_spans, session, together, together_ahead, together_
 @pytest.mark.parametrize("work", WORK)
 def test_work_on_the_event_loop(work: Work) -> None:
     check_is_linear(work, suspect_s=0.02)
+
+
+@pytest.mark.parametrize("unit", ["a", '") ', "word, "])
+@pytest.mark.parametrize("work", [word_count, lambda text: sentence_spans(text, "a")], ids=["words", "spans"])
+def test_a_long_run_of_one_kind(work: Work, unit: str) -> None:
+    assert processor_s(work, repeated(unit, 200_000)) < 1
 
 
 @pytest.mark.parametrize("code", ["a", "j"])

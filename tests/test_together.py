@@ -43,6 +43,7 @@ from kokoro_trio.server.together import (
     UPDATED,
     WORDS,
     Event,
+    Pronunciations,
     Together,
     _ends_sentence,
 )
@@ -436,6 +437,67 @@ def test_a_session_that_began_badly_can_be_mended() -> None:
     assert client.asked[-1].voice == "af_heart"
 
 
+class TestRefusedParameterOfTheAddress:
+    REFUSED = {"voice": "am_michael", "sample_rate": "16000", "extra_params": "["}  # noqa: RUF012
+    MENDED = {"extra_params": {"pronunciation_dict": ["omg/oh my god"]}}  # noqa: RUF012
+
+    def test_is_refused_for_another_context_too(self) -> None:
+        client = Client(self.REFUSED)
+        client.new()
+        assert client.append("Hello, this is a test.", context_id="c") == []
+        assert client.commit(context_id="c") == []
+        assert client.kinds() == [RECEIVED, FAILED, DONE]
+
+    def test_is_not_forgotten_when_another_one_is_updated(self) -> None:
+        client = Client(self.REFUSED)
+        client.new()
+        client.say("tts_session.updated", session={"speed": 1.5})
+        client.say("tts_session.updated", session={})
+        assert [error_of(event)["code"] for event in client.new()] == ["bad_json"] * 2
+        assert client.append("Hello, this is a test.") == []
+
+    def test_leaves_the_others_as_they_were(self) -> None:
+        client = Client(self.REFUSED)
+        client.append("omg", context_id="before")
+        client.say("tts_session.updated", session=self.MENDED)
+        for context_id in ("default", "before", "after"):
+            client.speak("omg", context_id=context_id)
+        start, *spoken = client.asked
+        assert start == Start(format="pcm", sample_rate=16000, timestamps=False)
+        assert [(each.text, each.voice) for each in spoken] == [
+            ("oh my god", "am_michael"),
+            ("omgomg", "am_michael"),
+            ("oh my god", "am_michael"),
+        ]
+
+
+def test_update_compiles_its_rules_once_for_all_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client()
+    for n in range(5):
+        client.append("omg", context_id=str(n))
+    compiled: list[Mapping[str, str]] = []
+    of = Pronunciations.of
+
+    def counted(replacements: Mapping[str, str]) -> Pronunciations:
+        compiled.append(replacements)
+        return of(replacements)
+
+    monkeypatch.setattr(Pronunciations, "of", counted)
+    client.say("tts_session.updated", session={"extra_params": {"pronunciation_dict": ["omg/oh my god"]}})
+    client.say("tts_session.updated", session={"speed": 1.5})
+    client.commit(context_id="0")
+    assert compiled == [{"omg": "oh my god"}]
+
+
+def test_update_of_nothing_known_keeps_the_settings() -> None:
+    client = Client(voice="af_heart")
+    [context] = client.together._contexts.values()
+    settings = context.settings
+    client.say("tts_session.updated", session={"foo": 1})
+    assert client.kinds() == [CREATED, UPDATED]
+    assert context.settings is settings
+
+
 def test_an_update_holds_from_the_next_text_on() -> None:
     client = Client(voice="af_heart")
     session = {
@@ -487,8 +549,9 @@ def test_words_are_pronounced_as_the_client_says() -> None:
         ["a/b"] * (MAX_PRONUNCIATIONS + 1),
         ["a/" + "x" * (MAX_PRONUNCIATION_CHARS + 1)],
         ["x" * (MAX_PRONUNCIATION_CHARS + 1) + "/b"],
+        ["!" * (MAX_PRONUNCIATION_CHARS - 1) + chr(0x100 + n) + "/x" for n in range(199)] + ["zz/x"],
     ],
-    ids=["rules", "replacement", "source"],
+    ids=["rules", "replacement", "source", "sources together"],
 )
 def test_pronunciations_that_are_too_many_or_too_long_are_refused(rules: list[str]) -> None:
     client = Client()
@@ -499,7 +562,7 @@ def test_pronunciations_that_are_too_many_or_too_long_are_refused(rules: list[st
 
 
 @pytest.mark.parametrize("speed", [10**400, -(10**400), "1e400", "nan", "-0", True, [1], "fast"])
-def test_a_speed_that_is_none_is_refused(speed: object) -> None:
+def test_invalid_speed_is_refused(speed: object) -> None:
     client = Client()
     client.new()
     client.say("tts_session.updated", session={"speed": speed})
@@ -509,7 +572,7 @@ def test_a_speed_that_is_none_is_refused(speed: object) -> None:
 
 @pytest.mark.parametrize("name", ["sample_rate", "max_partial_length"])
 @pytest.mark.parametrize("number", [10**400, 0, -1, 1.5, "9" * 400, "²"])
-def test_a_whole_number_that_is_none_is_refused(name: str, number: object) -> None:
+def test_invalid_whole_number_is_refused(name: str, number: object) -> None:
     client = Client()
     client.new()
     client.say("tts_session.updated", session={name: number})
@@ -541,7 +604,9 @@ class TestWhatAContextKeeps:
             session={"voice": "bf_emma", "a": "x", "extra_params": {"pronunciation_dict": rules, "b": "x"}},
         )
         [context] = client.together._contexts.values()
-        assert context.asked == {"voice": "bf_emma", "extra_params": {"pronunciation_dict": rules}}
+        assert context.asked.keys() == {"voice", "extra_params"}
+        assert context.settings is not None
+        assert context.settings.pronunciations.replacements == {"omg": "oh my god"}
 
     def test_of_the_address_too(self) -> None:
         [context] = Client(voice="bf_emma", a="x").together._contexts.values()

@@ -8,7 +8,8 @@ which commit is the last of a turn.
 
 Some clients do say it: Pipecat commits once more at the end, with nothing to be spoken. There, `done`
 waits for that commit, so that it cannot cross the next sentence on its way. It does not wait for long
-(`give_up_waiting`): who was thought to end turns like that and does not gets his `done` as others do.
+(`give_up_waiting`). A client that then does not send this commit still gets `done`, after
+`TURN_END_TIMEOUT_S`.
 """
 
 import base64
@@ -41,6 +42,7 @@ from kokoro_trio.limits import (
     MAX_PARAMETER_CHARS,
     MAX_PARTIAL_CHARS,
     MAX_PRONUNCIATION_CHARS,
+    MAX_PRONUNCIATION_SOURCES_CHARS,
     MAX_PRONUNCIATIONS,
     MAX_REQUEST_ID_CHARS,
     MAX_SPEED,
@@ -109,6 +111,31 @@ Outcome = ClientMessage | Event
 
 
 @frozen
+class Pronunciations:
+    """The replacements that a client wants for some words."""
+
+    replacements: Mapping[str, str]
+    _words: re.Pattern[str]
+
+    @classmethod
+    def of(cls, replacements: Mapping[str, str]) -> "Pronunciations":
+        words = "|".join(map(re.escape, sorted(replacements, key=len, reverse=True)))
+        return cls(replacements, re.compile(rf"(?<!\w)(?:{words})(?!\w)"))
+
+    def replaced_in(self, text: str) -> str:
+        """Raises `BadText` where that makes it longer than a text may be."""
+        if not self.replacements:
+            return text
+        replaced = self._words.sub(lambda found: self.replacements[found[0]], text)
+        if len(replaced) > MAX_BUFFERED_CHARS:
+            raise BadText(reason=f"the pronunciations make it longer than {MAX_BUFFERED_CHARS} characters")
+        return replaced
+
+
+NO_PRONUNCIATIONS = Pronunciations.of({})
+
+
+@frozen
 class Settings:
     """Of a context, as a client's parameters say."""
 
@@ -124,11 +151,11 @@ class Settings:
     timestamps: bool
     segment: str
     max_partial_chars: int
-    pronunciations: Mapping[str, str]
+    pronunciations: Pronunciations
 
     @classmethod
     def of(cls, asked: Mapping[str, object], voices: VoiceCatalogue) -> "Settings":
-        """Of the parameters in the address, which are strings, and of a session's. Raises `RequestError`."""
+        """Of parameters as `_kept` returns them. Raises `RequestError`."""
         model = _string(asked, "model") or MODEL
         if model.lower() not in (MODEL.lower(), "kokoro-82m", "kokoro"):
             raise BadMessage(field="model", expected=MODEL, got=model[:MAX_GOT_CHARS])
@@ -137,6 +164,7 @@ class Settings:
         voice = voices.resolve(voice_name)
         language = _language(_string(asked, "language"), voice)
         audio_format, sample_rate = _format(asked)
+        rules = asked.get("extra_params")
         return cls(
             voice=voice_name,
             language=language,
@@ -150,26 +178,12 @@ class Settings:
             max_partial_chars=min(
                 _whole_number(asked, "max_partial_length") or DEFAULT_PARTIAL_CHARS, MAX_PARTIAL_CHARS
             ),
-            pronunciations=_pronunciations(asked),
+            pronunciations=rules if isinstance(rules, Pronunciations) else NO_PRONUNCIATIONS,
         )
 
     @property
     def start(self) -> Start:
         return Start(format=self.format, sample_rate=self.sample_rate, timestamps=self.timestamps)
-
-    def pronounced(self, text: str) -> str:
-        """`text` with the words replaced that the client has rules for.
-
-        Raises `BadText` where that makes it longer than a text may be.
-        """
-        if not self.pronunciations:
-            return text
-        # `re` keeps the last few hundred compiled patterns.
-        words = "|".join(map(re.escape, sorted(self.pronunciations, key=len, reverse=True)))
-        replaced = re.sub(rf"(?<!\w)(?:{words})(?!\w)", lambda found: self.pronunciations[found[0]], text)
-        if len(replaced) > MAX_BUFFERED_CHARS:
-            raise BadText(reason=f"the pronunciations make it longer than {MAX_BUFFERED_CHARS} characters")
-        return replaced
 
 
 @define
@@ -190,6 +204,8 @@ class _Item:
 class _Context:
     context_id: str
     asked: dict[str, object]
+    refused: dict[str, RequestError]
+    """Why parameters of the address are not among `asked`, until an update replaces them."""
     settings: Settings | None = None
     refusal: RequestError | None = None
     """Why there are no settings. Then nothing is spoken: not in another voice, not in another format."""
@@ -234,7 +250,11 @@ class Together:
 
     def open(self) -> list[Event]:
         """What is said first. A parameter that cannot be used is told, and again with each text."""
-        context = self._open_context(DEFAULT_CONTEXT, self.query)
+        context = self._contexts[DEFAULT_CONTEXT] = _Context(DEFAULT_CONTEXT, *_known(self.query))
+        try:
+            context.settings = self._settings(context, {})
+        except RequestError as error:
+            context.refusal = error
         told = [] if context.refusal is None else [_failed(context.refusal)]
         return [{"event_id": self.new_id(), "type": CREATED, "session": self._described(context)}, *told]
 
@@ -317,15 +337,18 @@ class Together:
         session = values.get("session")
         if not isinstance(session, dict):
             raise BadMessage(field="session", expected="an object", got=shown(session))
-        session = _known(session)
+        known, refused = _known(session)
+        for error in refused.values():
+            raise error
         named = values.get("context_id") is not None
         contexts = [self._context(values)] if named else [*self._contexts.values()]
-        settings = [Settings.of({**each.asked, **session}, self.voices) for each in contexts]
+        settings = [self._settings(each, known) for each in contexts]
         for context, chosen in zip(contexts, settings, strict=True):
             # Pipecat's first words are the voice once more that stands in its address.
-            is_pipecat = not self._n_items and session.get("voice") == context.asked.get("voice")
-            context.marks_turns |= is_pipecat and "voice" in session
-            context.asked.update(session)
+            is_pipecat = not self._n_items and known.get("voice") == context.asked.get("voice")
+            context.marks_turns |= is_pipecat and "voice" in known
+            context.asked.update(known)
+            context.refused = {}
             context.settings, context.refusal = chosen, None
         return [{"type": UPDATED, "session": self._described(contexts[0]), **contexts[0].name}]
 
@@ -414,7 +437,7 @@ class Together:
         if settings.start != self._started:
             spoken.append(self._start(settings))
         try:
-            pronounced = settings.pronounced(text)
+            pronounced = settings.pronunciations.replaced_in(text)
         except BadText as error:
             return [*spoken, _failed(error, context)]
         pieces = _pieces(pronounced, settings.text_language, self.limits)
@@ -450,16 +473,20 @@ class Together:
         if len(self._contexts) >= MAX_CONTEXTS:
             expected = f"one of at most {MAX_CONTEXTS} contexts"
             raise BadMessage(field="context_id", expected=expected, got=context_id[:MAX_GOT_CHARS])
-        return self._open_context(context_id, self._contexts[DEFAULT_CONTEXT].asked)
-
-    def _open_context(self, context_id: str, asked: Mapping[str, object]) -> _Context:
-        context = self._contexts[context_id] = _Context(context_id, {})
-        try:
-            context.asked = _known(asked)
-            context.settings = Settings.of(context.asked, self.voices)
-        except RequestError as error:
-            context.refusal = error
+        default = self._contexts[DEFAULT_CONTEXT]
+        context = self._contexts[context_id] = _Context(
+            context_id, {**default.asked}, {**default.refused}, default.settings, default.refusal
+        )
         return context
+
+    def _settings(self, context: _Context, changes: Mapping[str, object]) -> Settings:
+        """Of a context once these parameters are changed. Raises `RequestError`."""
+        if not changes and context.settings is not None:
+            return context.settings
+        for name, error in context.refused.items():
+            if name not in changes:
+                raise error.with_traceback(None)  # Each raise would make the traceback longer.
+        return Settings.of({**context.asked, **changes}, self.voices)
 
     def _described(self, context: _Context) -> Event:
         return {
@@ -580,19 +607,28 @@ def _halves(text: str, limits: RequestLimits) -> Iterator[str]:
 # Parameters.
 
 
-def _known(asked: Mapping[str, object]) -> dict[str, object]:
-    """The parameters among these, as a context keeps them: of bounded size. Raises `RequestError`."""
-    known = {name: asked[name] for name in PARAMETERS & asked.keys()}
-    if "extra_params" in known:
-        rules = [f"{word}/{spoken}" for word, spoken in _pronunciations(known).items()]
-        known["extra_params"] = {"pronunciation_dict": rules}
-    for name in known.keys() - {"extra_params"}:
-        value = known[name]
-        is_short = len(value) <= MAX_PARAMETER_CHARS if isinstance(value, str) else True
-        if isinstance(value, list | dict) or not is_short:
-            expected = f"a number, or a string of at most {MAX_PARAMETER_CHARS} characters"
-            raise BadMessage(field=name, expected=expected, got=shown(value))
-    return known
+def _known(asked: Mapping[str, object]) -> tuple[dict[str, object], dict[str, RequestError]]:
+    """The parameters among these, as a context keeps them, and why the rest of them is refused."""
+    kept: dict[str, object] = {}
+    refused: dict[str, RequestError] = {}
+    for name in asked:
+        if name in PARAMETERS:
+            try:
+                kept[name] = _kept(name, asked[name])
+            except RequestError as error:
+                refused[name] = error
+    return kept, refused
+
+
+def _kept(name: str, value: object) -> object:
+    """Of bounded size. Raises `RequestError`."""
+    if name == "extra_params":
+        return _pronunciations(value)
+    is_short = len(value) <= MAX_PARAMETER_CHARS if isinstance(value, str) else True
+    if isinstance(value, list | dict) or not is_short:
+        expected = f"a number, or a string of at most {MAX_PARAMETER_CHARS} characters"
+        raise BadMessage(field=name, expected=expected, got=shown(value))
+    return value
 
 
 def _string(asked: Mapping[str, object], name: str) -> str | None:
@@ -659,13 +695,12 @@ def _format(asked: Mapping[str, object]) -> tuple[str, int]:
     return ours, rate_hz
 
 
-def _pronunciations(asked: Mapping[str, object]) -> dict[str, str]:
-    extra = asked.get("extra_params")
+def _pronunciations(extra: object) -> Pronunciations:
     if isinstance(extra, str):
         extra = decode_object(extra)
     rules = extra.get("pronunciation_dict") if isinstance(extra, dict) else None
     if rules is None:
-        return {}
+        return NO_PRONUNCIATIONS
     expected = 'a list of "<source>/<replacement>"'
     if not isinstance(rules, list) or not all(isinstance(rule, str) and "/" in rule[1:] for rule in rules):
         raise BadMessage(field="pronunciation_dict", expected=expected, got=shown(rules))
@@ -677,4 +712,7 @@ def _pronunciations(asked: Mapping[str, object]) -> dict[str, str]:
         if (longer := max(len(source), len(replacement))) > MAX_PRONUNCIATION_CHARS:
             expected = f"at most {MAX_PRONUNCIATION_CHARS} characters on each side of a rule"
             raise BadMessage(field="pronunciation_dict", expected=expected, got=f"{longer} characters")
-    return {source: replacement for source, _, replacement in parted if source}
+    if (n_chars := sum(len(source) for source, _, _ in parted)) > MAX_PRONUNCIATION_SOURCES_CHARS:
+        expected = f"at most {MAX_PRONUNCIATION_SOURCES_CHARS} characters before the slashes of all rules"
+        raise BadMessage(field="pronunciation_dict", expected=expected, got=f"{n_chars} characters")
+    return Pronunciations.of({source: replacement for source, _, replacement in parted if source})
