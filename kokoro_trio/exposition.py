@@ -33,7 +33,7 @@ STEP_KINDS = ("prosody", "vocode")
 ENDS = ("done", "canceled", DISCONNECTED, *request_error_codes())
 OTHER_END = "other"
 REFUSING_STATUSES = (401, 403, 404, 503)
-HTTP_ERROR_STATUSES = (400, 401, 403, 404, 405, 408, 413, 426, 431, 500, 503, 505)
+HTTP_ERROR_STATUSES = (400, 401, 403, 404, 405, 408, 413, 426, 431, 500, 501, 503, 505)
 _OWN_THREADS = Path("/proc/self/task")
 """Those that Python does not know of too: the model computes in some."""
 

@@ -11,6 +11,7 @@ import trio
 import trio.testing
 from attrs import define, evolve, field
 
+from kokoro_trio.exposition import HTTP_ERROR_STATUSES
 from kokoro_trio.server.connection import DeadlineStream
 from kokoro_trio.server.http_speech import Event, HttpSpeech, Receive, Send
 from kokoro_trio.server.messages import WEBSOCKET_PATH
@@ -226,7 +227,7 @@ class TestRefusedByItsHead:
                     assert await peer.status() == statuses[1]
 
 
-class TestNothingWaitsForItself:
+class TestNoDeadlockWhileRefusing:
     async def test_body_that_comes_on_while_its_refusal_is_written(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -282,6 +283,48 @@ class TestLeaving:
             nursery.cancel_scope.cancel()
         assert [(record.end, record.queue_ms) for record in server.records] == [("disconnected", None)]
 
+    async def test_while_speaking_with_more_behind_the_body_than_is_read_ahead(self) -> None:
+        body = json.dumps({"voice": "alloy", "input": "On and on it goes. " * 100, "response_format": "pcm"})
+        async with running(voices=KOKORO, load=SlowTones) as server:
+            with peer_of(server) as peer:
+                await peer.send(post(KEY, length=len(body)) + body.encode() + b"x" * 20_000)
+                await until(lambda: server.engine.statistics().active == 1)
+            await until(lambda: server.engine.statistics().active == 0)
+        assert [record.end for record in server.records] == ["disconnected"]
+
+
+class TestHalfClosing:
+    """The client sends nothing more, and reads."""
+
+    @pytest.mark.parametrize("get", [HEALTHZ, HEALTHZ.replace(b"1.1", b"1.0"), HEALTHZ * 3])
+    async def test_other_answers_are_sent_whole(self, get: bytes) -> None:
+        async with running() as server:
+            for _ in range(10):
+                with peer_of(server) as peer:
+                    await peer.send(get)
+                    peer.socket.shutdown(socket.SHUT_WR)
+                    for _ in range(get.count(b"GET")):
+                        assert await peer.status() == 200
+                    assert await peer.is_closed()
+
+    async def test_a_refusal_is_sent(self) -> None:
+        async with running() as server:
+            with peer_of(server) as peer:
+                await peer.send(post(length=10))
+                peer.socket.shutdown(socket.SHUT_WR)
+                assert await peer.status() == 401
+
+    async def test_speech_ends(self) -> None:
+        async with running(voices=KOKORO) as server:
+            with peer_of(server) as peer:
+                await peer.send(post(KEY, length=len(BODY)) + BODY)
+                peer.socket.shutdown(socket.SHUT_WR)
+                await until(lambda: len(server.records) == 1)
+                assert await peer.is_closed()
+            metrics = scraped((await server.get("/metrics")).text)
+        assert [record.end for record in server.records] == ["disconnected"]
+        assert metrics["http_refused_total{status=500}"] == 0
+
 
 class TestDraining:
     async def test_answers_ask_for_another_connection(self) -> None:
@@ -310,6 +353,9 @@ class TestFaults:
             (b"HEAD x HTTP/1.1\r\nHost: x\r\n\r\n", 400),
             (b"HEAD / HTTP/1.2\r\nHost: x\r\n\r\n", 505),
             (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 70_000, 431),
+            (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 17_000 + b"\r\n\r\n", 431),
+            (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 40_000 + b"\r\n\r\n", 431),
+            (post(KEY).replace(b"chunked", b"gzip"), 501),
         ],
     )
     async def test_malformed_request_is_refused(self, request_: bytes, status: int) -> None:
@@ -319,6 +365,29 @@ class TestFaults:
                 got, headers, _ = await peer.answer()
                 assert (got, headers["connection"]) == (status, "close")
                 assert await peer.is_closed()
+        assert status in HTTP_ERROR_STATUSES, "its series would begin with the first one"
+
+    async def test_long_body_in_the_same_read_is_no_long_head(self) -> None:
+        body = json.dumps({"voice": "alloy", "input": "Hello.", "user": "x" * 40_000}).encode()
+        async with running(voices=KOKORO) as server:
+            with peer_of(server) as peer:
+                await peer.send(post(KEY, length=len(body)) + body)
+                assert await peer.status() == 200
+
+    async def test_peer_that_leaves_during_its_handshake_is_no_fault_of_ours(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def broken(stream: DeadlineStream, data: bytes) -> None:
+            raise trio.BrokenResourceError
+
+        monkeypatch.setattr(DeadlineStream, "send_all", broken)
+        async with running() as server:
+            with structlog.testing.capture_logs() as logged:
+                for handshake in (HANDSHAKE, HANDSHAKE.replace(b"first", b"wrong")):
+                    with peer_of(server) as peer:
+                        await peer.send(handshake)
+                        assert await peer.is_closed()
+        assert [each for each in logged if each["log_level"] == "error"] == []
 
     @pytest.mark.parametrize("target", [b"?x", b"http://[/", b"//[", b"*", b"http://x/healthz"])
     async def test_odd_targets_are_no_fault_of_ours(self, target: bytes) -> None:

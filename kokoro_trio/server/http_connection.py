@@ -25,6 +25,7 @@ from kokoro_trio.config import ListenConfig
 from kokoro_trio.limits import MAX_HEAD_BYTES, MAX_READ_AHEAD_BYTES
 from kokoro_trio.server.connection import DeadlineStream
 from kokoro_trio.server.http_speech import Application, Event
+from kokoro_trio.server.openai import SPEECH_PATH
 
 log = structlog.get_logger()
 
@@ -35,7 +36,7 @@ _ORIGIN = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
 _HYPERCORN = HypercornConfig()
 _HYPERCORN.accesslog = None
 _HYPERCORN.errorlog = None
-"""It logs faults of a server and task group that are not used here."""
+"""hypercorn's error log covers its own server and task group, which we do not use."""
 
 
 @define(eq=False)
@@ -76,7 +77,9 @@ class HttpConnection:
     _parser: h11.Connection = field(
         factory=lambda: h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
     )
-    _is_gone: bool = False
+    _has_ended: bool = False
+    """The client sends nothing more. It may have closed its side only, and still read."""
+    _gone: trio.Event = field(factory=trio.Event)
     """Nothing more is received from the client or sent to it."""
     _scope: Event = field(factory=dict)
 
@@ -96,14 +99,18 @@ class HttpConnection:
     async def _read_head(self) -> h11.Request | None:
         try:
             while (event := self._parser.next_event()) is h11.NEED_DATA:
-                self.head += await self._read()
-                if self._is_gone:
+                data = await self._read()
+                if not data:
                     return None
+                self.head += data
         except h11.RemoteProtocolError as error:
             await self._refuse(error.error_status_hint)
             return None
         assert isinstance(event, h11.Request)
-        if event.http_version not in _VERSIONS:
+        # h11 measures a head only while it is incomplete.
+        if len(self.head) - len(self._parser.trailing_data[0]) > MAX_HEAD_BYTES:
+            await self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        elif event.http_version not in _VERSIONS:
             await self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
         elif not _path_of(event).startswith(b"/"):
             await self._refuse(HTTPStatus.BAD_REQUEST)
@@ -148,6 +155,10 @@ class HttpConnection:
         self._scope = scope
 
     @property
+    def _is_gone(self) -> bool:
+        return self._gone.is_set()
+
+    @property
     def _is_sending_body(self) -> bool:
         return self._parser.their_state is h11.SEND_BODY and not self._is_gone
 
@@ -167,22 +178,29 @@ class HttpConnection:
                 return {"type": "http.request", "body": bytes(event.data), "more_body": True}
             if isinstance(event, h11.EndOfMessage):
                 return {"type": "http.request", "body": b"", "more_body": False}
-            await self._read()
+            if not await self._read():
+                self._gone.set()
         while not self._is_gone:
-            if len(self._parser.trailing_data[0]) > MAX_READ_AHEAD_BYTES:
-                await trio.sleep_forever()
-            await self._read()
+            if self._has_ended and self._scope["path"] == SPEECH_PATH:
+                # A client that has left looks the same, and its speech would keep a slot.
+                self._gone.set()
+            elif self._has_ended or len(self._parser.trailing_data[0]) > MAX_READ_AHEAD_BYTES:
+                await self._gone.wait()
+            else:
+                await self._read()
         return {"type": "http.disconnect"}
 
     async def _read(self) -> bytes:
+        """Returns nothing where nothing more comes."""
         try:
             data = await self._stream.receive_some(_RECEIVE_BYTES)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            data = b""
+            self._gone.set()
+            return b""
         if data:
             self._parser.receive_data(data)
         else:
-            self._is_gone = True
+            self._has_ended = True
         return data
 
     async def _send(self, event: events.Event) -> None:
@@ -211,7 +229,7 @@ class HttpConnection:
             headers = [(b"content-length", b"0"), (b"connection", b"close")]
             data = self._parser.send(h11.Response(status_code=status, headers=headers)) or b""
         # Before the write, as the application may begin its answer meanwhile.
-        self._is_gone = True
+        self._gone.set()
         await self._send_all(data)
 
     async def _write(self, event: h11.Event) -> None:
@@ -222,7 +240,7 @@ class HttpConnection:
         try:
             await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._is_gone = True
+            self._gone.set()
             await trio.aclose_forcefully(self._stream.stream)  # Ends a `receive` that is waiting.
 
 

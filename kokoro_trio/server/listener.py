@@ -1,7 +1,6 @@
-"""The one port: reads the head of each request, and hands WebSockets to sessions, the rest to HTTP.
+"""The one port: reads the head of each request.
 
-WebSockets do not go through hypercorn: it shields its writes, so a client that stops reading holds a
-send for seconds and a shutdown with it, and it costs nearly twice the time per frame.
+trio-websocket serves WebSockets, HttpConnection everything else.
 """
 
 import uuid
@@ -46,6 +45,14 @@ _NO_ROOM = (
     f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER_S}\r\n"
     "Content-Length: 0\r\nConnection: close\r\n\r\n"
 ).encode()
+_PEER_LEFT = (
+    trio.BrokenResourceError,
+    trio.ClosedResourceError,
+    trio.TooSlowError,
+    trio_websocket.ConnectionClosed,
+    ConnectionGone,
+)
+"""What is raised where a peer went away, or never finished its handshake."""
 _REASONS = {
     "draining": "it is shutting down",
     "loading": "the model is still being loaded",
@@ -338,8 +345,8 @@ async def containing_faults(stream: trio.SocketStream) -> AsyncIterator[None]:
     """Closes the stream at the end, and logs what goes wrong: an exception would end the server."""
     try:
         yield
-    except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, ConnectionGone):
-        pass  # A peer that went away, or never finished its handshake.
+    except* _PEER_LEFT:
+        pass
     except* Exception:
         log.exception("connection_failed")
     finally:
@@ -353,7 +360,7 @@ class _Refusal:
 
 
 async def _turn_away(stream: trio.SocketStream) -> None:
-    """Without reading: whoever fills the house with silent connections is not waited for."""
+    """Does not read first: a client that opens many silent connections must not delay the answer."""
     with trio.move_on_after(CLOSE_GENTLY_S):
         await stream.send_all(_NO_ROOM)
         await stream.send_eof()
