@@ -112,7 +112,10 @@ class Word:
 
 @dataclass
 class Request:
-    """One `speak` that has not ended. `text` is what is still to be said on the connection of now."""
+    """One `speak` that has not ended.
+
+    `text` is the part that is still to be said on the current connection.
+    """
 
     request_id: str
     context_id: str
@@ -203,7 +206,7 @@ def parsed_message(frame: str) -> dict[str, Any]:
         if not all(isinstance(text, str) for text in (*texts, message.get("request_id") or "")):
             raise TypeError
         message["words"] = [_word(told) for told in message.get("words") or ()]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise BadMessage(f"the server sent a malformed message: {frame[:200]!r}") from error
     return message
 
@@ -513,13 +516,16 @@ class KokoroTrioTTSService(WebsocketTTSService):
         """Until the connection ends. Raises OSError or ConnectionClosed where that is not in good order."""
         websocket = self._websocket
         assert websocket is not None
+        messages = aiter(websocket)
         try:
-            async with asyncio.timeout(self._connect_timeout_s) as first_message:
-                async for message in websocket:
-                    first_message.reschedule(None)
-                    await self._receive(message)
+            async with asyncio.timeout(self._connect_timeout_s):
+                first = await anext(messages, None)
         except TimeoutError as error:
             raise ConnectionError(f"the server said nothing within {self._connect_timeout_s:g} s") from error
+        if first is not None:
+            await self._receive(first)
+        async for message in messages:
+            await self._receive(message)
 
     async def _receive(self, message: str | bytes) -> None:
         if isinstance(message, bytes):

@@ -1,9 +1,10 @@
 """Pure: what our Pipecat service knows of requests, times and connections."""
 
+import asyncio
 import json
 import warnings
-from collections.abc import Sequence
-from types import ModuleType
+from collections.abc import AsyncIterator, Sequence
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -104,6 +105,12 @@ def test_a_long_sentence_is_cut_behind_a_clause_or_a_word(service: ModuleType) -
     assert all(piece.endswith("word ") for piece in service.pieces_of("word " * 300, "en"))
 
 
+def message_of_word(**numbers: str) -> str:
+    told = {"start_s": "0", "end_s": "0.5", "start_char": "0", "end_char": "5"} | numbers
+    fields = ",".join(f'"{name}":{number}' for name, number in told.items())
+    return f'{{"type":"meta","request_id":"r","words":[{{"text":"Hello",{fields}}}]}}'
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -120,10 +127,12 @@ def test_a_long_sentence_is_cut_behind_a_clause_or_a_word(service: ModuleType) -
         '{"type":"meta","request_id":"r","words":[{"text":"Hello"}]}',
         '{"type":"meta","request_id":"r","words":["Hello"]}',
         '{"type":"meta","request_id":"r","words":1}',
+        message_of_word(start_char="1e400"),
+        message_of_word(end_s="1" + "0" * 400),
         "[" * 100_000,
     ],
 )
-def test_a_message_that_is_none(service: ModuleType, text: str) -> None:
+def test_malformed_message_raises_bad_message(service: ModuleType, text: str) -> None:
     with pytest.raises(service.BadMessage, match="malformed message"):
         service.parsed_message(text)
 
@@ -238,3 +247,15 @@ def test_stops_when_the_patience_is_over(service: ModuleType) -> None:
 @pytest.mark.parametrize("error", [refused(401), refused(404), InvalidURI("http://", "no WebSocket")])
 def test_does_not_try_again_what_cannot_help(service: ModuleType, error: Exception) -> None:
     assert service.Backoff(patience_s=60.0).delay_s(error, 0.0) is None
+
+
+def test_timeout_of_a_handler_is_not_taken_for_a_silent_server(service: ModuleType) -> None:
+    async def frames() -> AsyncIterator[str]:
+        yield "{}"
+
+    async def receive(message: str) -> None:
+        raise TimeoutError("the handler took too long")
+
+    connected = SimpleNamespace(_websocket=frames(), _connect_timeout_s=60, _receive=receive)
+    with pytest.raises(TimeoutError, match="the handler took too long"):
+        asyncio.run(service.KokoroTrioTTSService._receive_messages(connected))
