@@ -27,7 +27,7 @@ import numpy as np
 import trio
 import trio_websocket
 import wsproto
-from attrs import define, frozen
+from attrs import define, field, frozen
 from numpy.typing import NDArray
 
 from kokoro_trio.audio.codecs import decoded_rate_hz, decoder_for
@@ -156,7 +156,8 @@ async def connect(
 ) -> AsyncIterator["Session"]:
     """A connection for as long as the block runs; what is outstanding at its end is dropped.
 
-    `timeout_s` holds for reaching the server, again for the handshake, and for the answer to `start`.
+    `timeout_s` holds for reaching the server, again for the handshake, and for the answer to `start`, where
+    each received frame restarts it.
     The client pings every `ping_interval_s`; a server that sends nothing for as long after a ping is
     taken for dead, and the connection for lost. `tls` may be a context for certificates that the system
     does not know. Raises `ConnectFailed` and `HandshakeRejected`, and ValueError for an `api_key` that no
@@ -343,7 +344,7 @@ class Session:
         self._start_timeout_s = start_timeout_s
         self._outstanding: dict[str, Speech] = {}
         self._speaking: Speech | None = None
-        self._starts: deque[trio.MemorySendChannel[Started | ClientError]] = deque()
+        self._starts: deque[_PendingStart] = deque()
         self._format, self._sample_rate_hz, self._framing = "pcm", SAMPLE_RATE_HZ, PLAIN
         self._lost: ConnectionLost | None = None
         self._is_lost = trio.Event()
@@ -367,7 +368,8 @@ class Session:
         and `ConnectionLost`.
         """
         send, receive = trio.open_memory_channel[Started | ClientError](1)
-        self._starts.append(send)
+        pending = _PendingStart(send)
+        self._starts.append(pending)
         await self._send(
             Start(
                 voice=voice,
@@ -378,12 +380,13 @@ class Session:
                 framing=framing,
             )
         )
-        with trio.move_on_after(self._start_timeout_s):
+        pending.patience.deadline = trio.current_time() + self._start_timeout_s
+        with pending.patience:
             answer = await receive.receive()
             if isinstance(answer, ClientError):
                 raise answer
             return answer
-        raise await self._drop(f"the server did not answer `start` within {self._start_timeout_s:g} s")
+        raise await self._drop(f"the server said nothing for {self._start_timeout_s:g} s after `start`")
 
     @asynccontextmanager
     async def speak(
@@ -444,7 +447,7 @@ class Session:
         raise await self._drop("the server does not read")
 
     async def _watch(self, stream: _WatchedStream, ping_interval_s: float) -> None:
-        """Ends a connection whose server is gone without a word."""
+        """Drops the connection when the server stays silent after a ping."""
         ping = partial(self._write, partial(send_ping, self._websocket))
         with suppress(ConnectionLost):
             await wait_until_silent(stream, ping, ping_interval_s, ping_interval_s)
@@ -463,6 +466,8 @@ class Session:
             await self._drop(f"the server broke the protocol: {error}", CLOSE_PROTOCOL_ERROR)
 
     def _take(self, frame: str | bytes, at: float) -> None:
+        for pending in self._starts:
+            pending.patience.deadline = at + self._start_timeout_s
         if isinstance(frame, str):
             with suppress(UnknownType):  # A newer server may have more to say.
                 self._take_message(decode_server(frame), at)
@@ -502,7 +507,7 @@ class Session:
 
     def _answer_start(self, answer: Started | ClientError) -> None:
         if self._starts:
-            self._starts.popleft().send_nowait(answer)
+            self._starts.popleft().answer.send_nowait(answer)
 
     def _take_error_of_nobody(self, message: Error, at: float) -> None:
         """Without an id it answers a `start`, or a request whose id the server could not read.
@@ -533,6 +538,13 @@ class Session:
         await trio.aclose_forcefully(self._websocket)
         assert self._lost is not None
         return self._lost
+
+
+@define(eq=False)
+class _PendingStart:
+    answer: trio.MemorySendChannel[Started | ClientError]
+    patience: trio.CancelScope = field(factory=trio.CancelScope)
+    """Each received frame moves its deadline: on a slow line, queued audio comes before the answer."""
 
 
 def _failure(error: Error) -> RequestFailed:

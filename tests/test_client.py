@@ -1,6 +1,7 @@
 """End to end: the client on real sockets, against a server that plays a script."""
 
 import json
+import math
 import socket
 import ssl
 import struct
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import attrs
 import numpy as np
@@ -63,6 +65,24 @@ class Peer:
         await self.say("started_speak", request_id=request_id)
         await self.play(*levels)
         await self.say("done", request_id=request_id, duration_s=len(levels) * 0.02)
+
+
+@attrs.define
+class SlowLine(trio.abc.AsyncResource):
+    """A connection on which these frames arrive one by one."""
+
+    frames: list[str | bytes]
+    interval_s: float
+
+    async def get_message(self) -> str | bytes:
+        await trio.sleep(self.interval_s if self.frames else math.inf)
+        return self.frames.pop(0)
+
+    async def send_message(self, message: str | bytes) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
 
 
 Script = Callable[[Peer], Awaitable[None]]
@@ -468,9 +488,20 @@ class TestStarting:
             await trio.sleep_forever()
 
         async with serving(script) as port, connect("127.0.0.1", port, timeout_s=0.5) as session:
-            with pytest.raises(ConnectionLost, match=r"did not answer `start` within 0\.5 s"):
+            with pytest.raises(ConnectionLost, match=r"said nothing for 0\.5 s after `start`"):
                 await session.start(voice="male")
             assert (await session.wait_until_lost()).code == 1006
+
+    async def test_each_frame_before_the_answer_restarts_the_limit(self, autojump_clock: None) -> None:
+        """As the slow line still carries audio of before."""
+        frames = [np.zeros(FRAME, "<i2").tobytes()] * 5
+        line = SlowLine([*frames, json.dumps({"type": "started", **STARTED})], interval_s=8)
+        session = Session(cast("trio_websocket.WebSocketConnection", line), start_timeout_s=10)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(session._receive_until_lost)
+            await session.start(voice="male")
+            nursery.cancel_scope.cancel()
+        assert session.n_stray_frames == 5
 
     async def test_the_connection_goes(self) -> None:
         async def script(peer: Peer) -> None:
