@@ -52,7 +52,7 @@ class HeadSilence:
         self._n_silent += int(audible[0]) if self._is_over else len(samples)
 
     def feed_silence(self, seconds: float) -> None:
-        """The same for samples that nobody has made yet."""
+        """Counts a pause that is delivered as a length instead of samples."""
         if not self._is_over:
             self._n_silent += round(seconds * self.sample_rate_hz)
 

@@ -56,6 +56,7 @@ class FakeCuda:
         self.first_kernel_error: Exception | None = None
         self.fractions: list[tuple[float, torch.device]] = []
         self.current: torch.device | None = None
+        self.n_tensors = 0
         monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: self.is_built)
         monkeypatch.setattr(torch.cuda, "init", self._init)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -73,6 +74,7 @@ class FakeCuda:
         self.current = device
 
     def _zeros(self, n: int, device: torch.device) -> torch.Tensor:
+        self.n_tensors += 1
         if self.first_kernel_error is not None:
             raise self.first_kernel_error
         return torch.ones(n)
@@ -229,6 +231,7 @@ class TestLostDevice:
     def test_the_cpu_is_never_one(self, cuda: FakeCuda) -> None:
         cuda.first_kernel_error = RuntimeError("DefaultCPUAllocator: can't allocate memory")
         assert not is_lost(CPU)
+        assert cuda.n_tensors == 0
 
 
 def test_memory_of_a_batch_that_was_too_large_is_free_before_the_next(

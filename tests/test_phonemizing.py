@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import trio
+import trio.testing
 
 from kokoro_trio.engine import phonemizing
 from kokoro_trio.engine.phonemizing import PhonemizerThread
@@ -80,6 +81,21 @@ async def test_cancelled_caller_leaves_at_once_and_the_next_waits_for_the_thread
         reader.go_on.set()
         await read_out(phonemizer, "Then this.")
         nursery.cancel_scope.cancel()
+
+
+async def test_shutdown_waits_for_a_sentence_that_ends(reader: HeldUpReader) -> None:
+    phonemizer = PhonemizerThread(lambda alphabet: reader)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(phonemizer.run, frozenset())
+            nursery.start_soon(read_out, phonemizer, "Wait.")
+            await until_busy(phonemizer)
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await trio.testing.wait_all_tasks_blocked()
+                assert nursery.child_tasks, "the shutdown did not wait"
+                reader.go_on.set()
+    assert phonemizer.busy_s == 0
 
 
 async def test_shutdown_waits_for_a_sentence_but_not_for_ever(

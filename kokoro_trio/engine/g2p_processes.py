@@ -73,8 +73,8 @@ class PhonemizerProcesses:
 
     `load` and `configure_log` are called there, and found by their names: they stand in a module that can
     be imported, which that of `python -m` is not. Questions are taken in the order in which they come, by
-    whichever process is free. Who is cancelled leaves at once; where a process was at work for them, it goes
-    on, and what it answers is dropped. A process that dies costs what it was asked then: `SynthesisFailed`.
+    whichever process is free. A cancelled caller returns at once. The process finishes its sentence, and
+    the answer is dropped. A process that dies costs what it was asked then: `SynthesisFailed`.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ from kokoro_trio.server.peer import drop_late_replies, send_ping, wait_until_sil
 _LINGER_AND_RESET = struct.pack("ii", 1, 0)
 _DISCARD_BYTES = 65_536
 _PARSER_COMPLAINTS = {1002, 1007}
-"""Close codes for frames that are none, and for text that is not UTF-8."""
+"""Close codes for malformed frames, and for text that is not UTF-8."""
 _TEXT, _BINARY = 0x81, 0x82
 """FIN and opcode 1 or 2."""
 _CLOSE_FRAME = struct.Struct("!BBH")

@@ -70,7 +70,7 @@ class _Answer:
         self.has_begun = True
         told = [
             ("Content-Type", content_type),
-            # What is sent bit by bit is not to be gathered or kept on the way.
+            # Proxies must neither buffer nor cache a streamed response.
             ("Cache-Control", "no-store"),
             ("X-Accel-Buffering", "no"),
             ("X-Request-Id", self.request_id),

@@ -19,8 +19,7 @@ class Door:
         return self.key_for(query, headers) is not None
 
     def key_for(self, query: str, headers: Iterable[tuple[bytes, bytes]]) -> int | None:
-        """Which of the keys opens it, by its place in the list (0 where none is asked for); None: it stays
-        shut.
+        """The index of the matching key (0 where no key is required); None if no key matches.
 
         Every pair is compared, each in constant time: how long it takes tells nothing of the keys.
         """

@@ -1,4 +1,7 @@
-"""What trio-websocket lacks on both sides of a connection: calm at its end, and an eye on a silent peer."""
+"""Two mends for trio-websocket, used by both sides.
+
+Drop replies that may no longer be sent while closing, and notice a silent peer.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol
