@@ -2,26 +2,35 @@
 
 import io
 import logging
+import select
 import sys
 from contextlib import suppress
 from typing import BinaryIO, TextIO, cast
 
 import structlog
-from attrs import frozen
+from attrs import field, frozen
 
 from kokoro_trio.config import LogConfig
 from kokoro_trio.log_file import STDERR, LogFile
 
+_PIECE_CHARS = 1024
+"""4096 bytes at most, which is what a pipe takes at once if it takes anything."""
+
 
 @frozen
 class _Undisturbed:
-    """A stream that nobody has to hear: where the disk is full, or the reader gone, the line is lost.
+    """A stream that loses a line where the disk is full, or the reader is gone or does not read.
 
-    Else each line of the log would be a fault of the connection that it is about.
+    Otherwise each line would be a fault of the connection that it is about, and a log driver that hangs would
+    stop the event loop.
     """
 
     _stream: TextIO
     _file: LogFile | None
+    _poll: select.poll = field(factory=select.poll)
+
+    def __attrs_post_init__(self) -> None:
+        self._poll.register(self._stream.fileno(), select.POLLOUT)
 
     def write(self, text: str) -> int:
         """`text` is a whole line."""
@@ -29,8 +38,11 @@ class _Undisturbed:
             if self._file is not None:
                 self._file.make_room()
         with suppress(OSError):
-            return self._stream.write(text)
-        return 0
+            for start in range(0, len(text), _PIECE_CHARS):
+                if not self._poll.poll(0):
+                    break
+                self._stream.write(text[start : start + _PIECE_CHARS])
+        return len(text)
 
     def flush(self) -> None:
         with suppress(OSError):

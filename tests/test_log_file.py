@@ -57,6 +57,19 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "the server's.log"
 
 
+def test_a_reader_that_does_not_read_blocks_nobody() -> None:
+    command = [sys.executable, "-c", WRITER, "unread", "5000", ""]
+    with subprocess.Popen(command, stderr=PIPE, text=True) as process:
+        try:
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+        assert process.stderr is not None
+        written = process.stderr.read().splitlines()
+    assert json.loads(written[0])["number"] == 0
+    assert 100 < len(written) < 5000
+
+
 def test_only_the_oldest_is_lost(log: Path) -> None:
     write(log, "a", 500)
     kept = numbers(log, "a")
