@@ -30,11 +30,12 @@ from kokoro_trio.engine.inference import InferenceThread
 from kokoro_trio.engine.phonemizing import Phonemizer, PhonemizerThread, Reader
 from kokoro_trio.errors import EngineFault, StartError
 from kokoro_trio.exposition import Exposition
+from kokoro_trio.limits import SPARE_SOCKETS
 from kokoro_trio.log_file import LogFile
 from kokoro_trio.metrics import MetricsLog, RequestRecord
 from kokoro_trio.model.synthesizer import Synthesizer
 from kokoro_trio.model.voices import VoiceCatalogue
-from kokoro_trio.server.listener import SPARE_SOCKETS, Listener, Speaker
+from kokoro_trio.server.listener import Listener, Speaker
 from kokoro_trio.server.metrics_port import serve_metrics
 from kokoro_trio.supervisor import READY, STOPPING, Supervisor
 from kokoro_trio.text.g2p import load as load_g2p

@@ -4,6 +4,14 @@ What an operator sets is a knob of `config`: the words of an utterance, what one
 outstanding, the bytes of a message. Everything else is here.
 """
 
+# Connections.
+
+SPARE_SOCKETS = 256
+"""Beyond MAX_CONNECTIONS, for sockets that have shown no right key: health checks, web pages, newcomers."""
+MAX_METRICS_SOCKETS = 32
+"""On METRICS_PORT. Fewer than `OTHER_FILES` of __main__.py, so that idle sockets leave speech the files it
+needs."""
+
 # Messages.
 
 MAX_HEAD_BYTES = 16_384

@@ -16,7 +16,6 @@ from kokoro_trio.server.connection import DeadlineStream
 from kokoro_trio.server.http_speech import Event, HttpSpeech, Receive, Send
 from kokoro_trio.server.messages import WEBSOCKET_PATH
 from kokoro_trio.server.together import TOGETHER_PATH
-from kokoro_trio.speech import Utterance
 from tests.test_exposition import scraped
 from tests.test_openai import KOKORO
 from tests.test_server import (
@@ -26,6 +25,7 @@ from tests.test_server import (
     IMPATIENT,
     Server,
     SlowTones,
+    fill_all_slots,
     in_thread,
     masked_text_frame,
     running,
@@ -267,15 +267,7 @@ class TestLeaving:
     @pytest.mark.parametrize("behind", [b"", b"\r\n", HEALTHZ])
     async def test_while_waiting_for_a_slot_with_bytes_behind_the_body(self, behind: bytes) -> None:
         async with running(voices=KOKORO, load=SlowTones) as server, trio.open_nursery() as nursery:
-
-            async def listen(number: int) -> None:
-                async with server.engine.open(Utterance("On and on. " * 50, "af_heart"), number) as stream:
-                    async for _ in stream:
-                        pass
-
-            for number in range(4):
-                nursery.start_soon(listen, number)
-            await until(lambda: server.engine.statistics().active == 4)
+            await fill_all_slots(server, nursery)
             with peer_of(server) as peer:
                 await peer.send(post(KEY, length=len(BODY)) + BODY + behind)
                 await until(lambda: server.engine.statistics().waiting == 1)

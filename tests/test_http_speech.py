@@ -26,7 +26,7 @@ from tests.conftest import StumblingSynthesizer
 from tests.test_exposition import scraped
 from tests.test_files import MOST_ADDED_S, best_likeness, samples_in
 from tests.test_openai import KOKORO
-from tests.test_server import CONFIG, IMPATIENT, Server, SlowTones, in_thread, running, until
+from tests.test_server import CONFIG, IMPATIENT, Server, SlowTones, fill_all_slots, in_thread, running, until
 
 PATH = "/v1/audio/speech"
 HELLO = {"model": "tts-1", "voice": "alloy", "input": "Hello there.", "response_format": "pcm"}
@@ -407,15 +407,7 @@ class TestLeaving:
                 httpx.post(base + PATH, json=HELLO, headers=KEY, timeout=0.1)
 
         async with running(voices=KOKORO, load=SlowTones) as server, trio.open_nursery() as nursery:
-
-            async def listen(number: int) -> None:
-                async with server.engine.open(Utterance("On and on. " * 50, "af_heart"), number) as stream:
-                    async for _ in stream:
-                        pass
-
-            for number in range(4):
-                nursery.start_soon(listen, number)
-            await until(lambda: server.engine.statistics().active == 4)
+            await fill_all_slots(server, nursery)
             await in_thread(leave, url(server))
             await until(lambda: server.engine.statistics().waiting == 0)
             nursery.cancel_scope.cancel()

@@ -35,7 +35,7 @@ from kokoro_trio.model.voices import VoiceCatalogue
 from kokoro_trio.server.listener import Listener, Speaker
 from kokoro_trio.server.messages import WEBSOCKET_PATH
 from kokoro_trio.server.together import TOGETHER_PATH
-from kokoro_trio.speech import Samples, Window
+from kokoro_trio.speech import Samples, Utterance, Window
 from kokoro_trio.text.reading import Sentence
 from tests.conftest import Speller
 from tests.test_exposition import scraped
@@ -104,6 +104,19 @@ async def running(
 
 async def in_thread(function: Callable[..., T], *args: object, **options: object) -> T:
     return await trio.to_thread.run_sync(partial(function, *args, **options), abandon_on_cancel=True)
+
+
+async def fill_all_slots(server: Server, nursery: trio.Nursery) -> None:
+    """With utterances that last for as long as `nursery` does."""
+
+    async def listen(number: int) -> None:
+        async with server.engine.open(Utterance("On and on. " * 50, "af_heart"), number) as stream:
+            async for _ in stream:
+                pass
+
+    for number in range(4):
+        nursery.start_soon(listen, number)
+    await until(lambda: server.engine.statistics().active == 4)
 
 
 async def until(is_so: Callable[[], bool]) -> None:

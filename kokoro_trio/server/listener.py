@@ -19,6 +19,7 @@ from kokoro_trio.config import ListenConfig, RequestLimits, StreamConfig
 from kokoro_trio.engine.engine import Engine, EngineStatistics
 from kokoro_trio.errors import AddressUnavailable, Overloaded
 from kokoro_trio.exposition import Exposition
+from kokoro_trio.limits import SPARE_SOCKETS
 from kokoro_trio.metrics import RequestRecord
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
 from kokoro_trio.server.connection import Connection, ConnectionGone, DeadlineStream, WebSocket
@@ -39,8 +40,6 @@ log = structlog.get_logger()
 CLOSE_FAULT = 1011
 HANG_UP_S = 2.0
 CLOSE_GENTLY_S = 1.0
-SPARE_SOCKETS = 256
-"""Beyond MAX_CONNECTIONS. So many sockets may be open that have shown no right key, if keys are asked for."""
 _NO_ROOM = (
     f"HTTP/1.1 503 Service Unavailable\r\nRetry-After: {RETRY_AFTER_S}\r\n"
     "Content-Length: 0\r\nConnection: close\r\n\r\n"

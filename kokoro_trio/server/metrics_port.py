@@ -4,13 +4,11 @@ import trio
 
 from kokoro_trio.config import ListenConfig
 from kokoro_trio.exposition import Exposition
+from kokoro_trio.limits import MAX_METRICS_SOCKETS
 from kokoro_trio.server.connection import DeadlineStream
 from kokoro_trio.server.http import make_metrics_app
 from kokoro_trio.server.http_connection import HttpConnection, HttpServer
 from kokoro_trio.server.listener import CLOSE_GENTLY_S, containing_faults, open_listeners
-
-MAX_SOCKETS = 32
-"""Fewer than `OTHER_FILES` in __main__.py: idle sockets here must not use up the files that speech needs."""
 
 
 async def serve_metrics(
@@ -21,7 +19,7 @@ async def serve_metrics(
 ) -> None:
     """Serves until cancelled. Raises `AddressUnavailable`."""
     http = HttpServer(make_metrics_app(exposition), config, exposition.http_refused)
-    room = trio.CapacityLimiter(MAX_SOCKETS)
+    room = trio.CapacityLimiter(MAX_METRICS_SOCKETS)
 
     async def serve_stream(stream: trio.SocketStream) -> None:
         if not room.available_tokens:
