@@ -23,8 +23,8 @@ from tests.conftest import ALPHABET, InLoopInference
 THERE = {
     *("attrs", "filelock", "huggingface-hub", "markdown-it-py", "numpy", "regex", "safetensors", "torch"),
     *("tqdm", "transformers"),
-    # transformers imports it where it is installed.
-    "soxr",
+    # huggingface-hub brings h11; transformers imports soxr where it is installed.
+    *("h11", "soxr"),
     "kokoro-trio",
 }
 """On a machine with torch and transformers, and nothing else of this project's own."""
