@@ -12,7 +12,7 @@ from kokoro_trio.model.synthesizer import ToneSynthesizer
 from kokoro_trio.speech import Utterance, WordTime
 from kokoro_trio.text.g2p import GraphemeToPhoneme
 from kokoro_trio.text.languages import LANGUAGES
-from tests.conftest import ALPHABET, InLoopInference, Speller
+from tests.support.models import ALPHABET, InLoopInference, Speller
 
 WRITTEN = ["Hello", "Dr.", "$3.50", "5 p.m.", "**bold**", "\n- ", "\n\n", "[pause:0.1s]", "[Groq](/ɡɹˈɑk/)"]
 WRITTEN += [

@@ -1,45 +1,14 @@
 """The bench's command line, run as its users run it."""
 
-import argparse
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import trio
 
-from bench.bench import _command_line
-from kokoro_trio.config import REPOSITORY
-from tests.test_client import Peer, find_free_port, serving
-from tests.test_server import running
-
-# As after scripts/setup.sh: nothing says where the repository is.
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-BENCH = [sys.executable, str(REPOSITORY / "bench" / "bench.py")]
-
-
-def options(port: int, *more: str) -> argparse.Namespace:
-    return _command_line().parse_args(["--host", "127.0.0.1", "--port", str(port), *more])
-
-
-async def speak_always(peer: Peer) -> None:
-    while True:
-        speak = await peer.hear("speak")
-        await peer.speak(speak["request_id"], 0, 1000)
-
-
-async def bench(port: int, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """Runs it in another folder, as a process; its exit status is for the test to look at."""
-    return await trio.run_process(
-        [*BENCH, "--host", "127.0.0.1", "--port", str(port), *arguments],
-        cwd="/",
-        env=ENVIRONMENT,
-        capture_stdout=True,
-        capture_stderr=True,
-        check=False,
-    )
+from tests.support.benches import bench, options
+from tests.support.peers import Peer, serving, speak_always
+from tests.support.processes import free_port
+from tests.support.servers import running
 
 
 class TestCommand:
@@ -79,7 +48,7 @@ class TestCommand:
         assert ran.returncode == 1
 
     async def test_no_server(self) -> None:
-        ran = await bench(await find_free_port())
+        ran = await bench(free_port())
         assert (ran.returncode, ran.stdout) == (1, b"")
         assert ran.stderr.startswith(b"error: cannot connect to 127.0.0.1")
         assert ran.stderr.count(b"\n") == 1

@@ -1,8 +1,5 @@
 """Barge-in by the bench: servers that play a script, right and wrong, and our own with tones."""
 
-import time
-from collections.abc import Sequence
-
 import pytest
 import trio
 
@@ -10,11 +7,10 @@ from bench import barge_in
 from bench.barge_in import BargeIn, BargeIns, Ends, Interrupter, Moment, measure, random_moments, summed_up
 from bench.load import NEVER_ENDED, Failed, Run
 from bench.server_state import ServerState
-from kokoro_trio.model.synthesizer import ToneSynthesizer
-from kokoro_trio.speech import Samples, Window
-from tests.test_bench import options
-from tests.test_client import Peer, Script, talking
-from tests.test_server import running
+from tests.support.benches import options
+from tests.support.models import RatherSlowTones
+from tests.support.peers import Peer, Script, end_again, never_answer, talking
+from tests.support.servers import running
 
 IDLE = ServerState("cpu", active=0, waiting=0, max_concurrent_jobs=4)
 MID_SPEECH = Moment(is_after_audio=True, delay_s=0.02)
@@ -38,23 +34,6 @@ async def fall_silent(peer: Peer) -> None:
 async def be_done_first(peer: Peer) -> None:
     for _ in range(2):
         await peer.speak((await peer.hear("speak"))["request_id"], 1)
-    await trio.sleep_forever()
-
-
-async def end_again(peer: Peer) -> None:
-    """After the canceled: a frame, and a second end."""
-    speak = await peer.hear("speak")
-    await peer.websocket.send_message(bytes(512))
-    await peer.hear("cancel")
-    await peer.say("canceled", request_id=speak["request_id"], duration_s=0.0)
-    await peer.play(1)
-    await peer.say("done", request_id=speak["request_id"], duration_s=0.0)
-    await peer.speak((await peer.hear("speak"))["request_id"], 4)
-    await trio.sleep_forever()
-
-
-async def never_answer(peer: Peer) -> None:
-    await peer.hear("speak")
     await trio.sleep_forever()
 
 
@@ -148,12 +127,6 @@ class TestBargeIns:
 
     def test_and_a_server_that_goes_on_working(self) -> None:
         assert sums(state=ServerState("cpu", active=1, waiting=0, max_concurrent_jobs=4)).has_failed
-
-
-class RatherSlowTones(ToneSynthesizer):
-    def vocode(self, windows: Sequence[Window]) -> list[Samples]:
-        time.sleep(0.01)
-        return super().vocode(windows)
 
 
 class TestMeasure:

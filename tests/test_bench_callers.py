@@ -12,10 +12,11 @@ from bench import callers
 from bench.barge_in import Ends
 from bench.callers import Callers, Plan, Seen
 from bench.load import CONNECTION_LOST, NEVER_ENDED
-from tests.test_bench import options
-from tests.test_bench_barge_in import RatherSlowTones, end_again, never_answer
-from tests.test_client import Peer, Script, find_free_port, serving
-from tests.test_server import CONFIG, Server, running, until_all_are_gone
+from tests.support.benches import options
+from tests.support.models import RatherSlowTones
+from tests.support.peers import Peer, Script, end_again, never_answer, serving
+from tests.support.processes import free_port
+from tests.support.servers import CONFIG, Server, running, until_all_are_gone
 
 ONE_ROUND = Plan(seed=0, pace_s=0.2, round_s=1.0, n_rounds=1)
 IMPATIENT = evolve(CONFIG.stream, send_timeout_s=0.2)
@@ -185,7 +186,7 @@ class TestOthers:
 
     @pytest.mark.parametrize("kind", ["talks", "reads slowly"])
     async def test_nobody_there(self, kind: str) -> None:
-        seen = await seen_by(kind, options(await find_free_port()))
+        seen = await seen_by(kind, options(free_port()))
         assert seen.errors.keys() == {callers.NOT_CONNECTED}
 
 

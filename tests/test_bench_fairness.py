@@ -6,10 +6,10 @@ import trio
 from bench.fairness import Fairness, LongListeners, LongSummary, measure
 from bench.load import Failed, Ratio, Spoken, Summary
 from kokoro_trio.client import Timing
-from tests.test_bench import options
-from tests.test_bench_barge_in import RatherSlowTones
-from tests.test_client import Peer, Script, serving, talking
-from tests.test_server import running
+from tests.support.benches import options
+from tests.support.models import RatherSlowTones
+from tests.support.peers import Peer, Script, serving, talking
+from tests.support.servers import running
 
 LONG = "A long text."
 

@@ -18,7 +18,7 @@ from kokoro_trio.config import REPOSITORY, EngineConfig
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.model.synthesizer import ToneSynthesizer
 from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Line, Prosody, Samples, Window
-from tests.conftest import ALPHABET, InLoopInference
+from tests.support.models import ALPHABET, InLoopInference
 
 THERE = {
     *("attrs", "filelock", "huggingface-hub", "markdown-it-py", "numpy", "regex", "safetensors", "torch"),

@@ -12,8 +12,8 @@ from bench.bench import _parse
 from bench.ladder import Ladder, climb, table
 from bench.load import Failed, Spoken, Summary
 from kokoro_trio.client import Timing
-from tests.test_bench import bench, options, speak_always
-from tests.test_client import Peer, serving
+from tests.support.benches import bench, options
+from tests.support.peers import Peer, serving, speak_always
 
 SPOKEN = Spoken(Timing(ttfb_s=0.1, ttfa_s=0.3, wall_s=0.5, audio_s=1.0), 0.25)
 ALONE = Summary.of([SPOKEN, SPOKEN], concurrency=1, wall_s=1.0)

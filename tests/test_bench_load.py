@@ -4,8 +4,9 @@ import pytest
 
 from bench.load import NOT_SENT, Failed, Spoken, Spread, Summary, longest_gap_s, run, warm_up
 from kokoro_trio.client import Arrival, ConnectFailed, RequestFailed, Timing
-from tests.test_bench import options, speak_always
-from tests.test_client import Peer, find_free_port, serving
+from tests.support.benches import options
+from tests.support.peers import Peer, serving, speak_always
+from tests.support.processes import free_port
 
 SECOND = 24_000
 
@@ -100,7 +101,7 @@ class TestRun:
 
     async def test_no_server(self) -> None:
         with pytest.raises(ConnectFailed):
-            await run(options(await find_free_port()), ["One."], n=1, concurrency=1)
+            await run(options(free_port()), ["One."], n=1, concurrency=1)
 
 
 class TestWarmUp:

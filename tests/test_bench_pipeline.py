@@ -14,10 +14,10 @@ from bench.server_state import ServerState
 from kokoro_trio.client import Timing
 from kokoro_trio.model.weights import open_weights
 from kokoro_trio.speech import SAMPLE_RATE_HZ
-from tests.test_bench import options
-from tests.test_client import Peer, serving
-from tests.test_server import running
-from tests.weights import TEST_WEIGHTS
+from tests.support.benches import options
+from tests.support.environment import TEST_WEIGHTS
+from tests.support.peers import Peer, serving
+from tests.support.servers import running
 
 SILENCE = torch.zeros(SAMPLE_RATE_HZ // 4)
 TONE = torch.full((SAMPLE_RATE_HZ // 2,), 0.5)

@@ -12,9 +12,10 @@ from bench import server_state
 from bench.server_state import ServerState, StateUnknown, read_state, wait_until_idle
 from bench.vitals import read_vitals
 from kokoro_trio.client import connect
-from tests.test_bench import options
-from tests.test_client import find_free_port
-from tests.test_server import SlowTones, running
+from tests.support.benches import options
+from tests.support.models import SlowTones
+from tests.support.processes import free_port
+from tests.support.servers import running
 
 NOT_IDLE = b'{"device": "cpu", "active": 1, "waiting": 0, "max_concurrent_jobs": 4}'
 
@@ -93,4 +94,4 @@ class TestOthers:
 
     async def test_nobody_there(self) -> None:
         with pytest.raises(StateUnknown, match="refused"):
-            await read_state(options(await find_free_port()))
+            await read_state(options(free_port()))

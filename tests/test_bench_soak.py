@@ -24,10 +24,9 @@ from bench.vitals import Vitals
 from kokoro_trio.config import REPOSITORY
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.speech import Samples, Window
-from tests.test_bench import ENVIRONMENT
-from tests.test_bench_vitals import IDLE
-from tests.test_client import find_free_port
-from tests.test_server import CONFIG, running
+from tests.support.benches import ENVIRONMENT, IDLE
+from tests.support.processes import free_port
+from tests.support.servers import CONFIG, running
 
 
 def options(port: int, *more: str) -> argparse.Namespace:
@@ -211,7 +210,7 @@ class TestCommand:
         assert ran.stdout.startswith(b"0.1 min, clients 2, pace 1 s, seed 0;")
 
     async def test_no_server(self) -> None:
-        ran = await self.run("--port", str(await find_free_port()))
+        ran = await self.run("--port", str(free_port()))
         assert (ran.returncode, ran.stdout) == (1, b"")
         assert ran.stderr.startswith(b"error: 127.0.0.1 port")
         assert ran.stderr.count(b"\n") == 1

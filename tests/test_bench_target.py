@@ -5,9 +5,9 @@ import pytest
 from bench.load import Failed, Spoken, Summary
 from bench.target import Target, is_within, largest_that_holds, measure
 from kokoro_trio.client import Timing
-from tests.test_bench import bench, options
-from tests.test_bench_barge_in import RatherSlowTones
-from tests.test_server import running
+from tests.support.benches import bench, options
+from tests.support.models import RatherSlowTones
+from tests.support.servers import running
 
 
 def rung_of(concurrency: int, ttfa_s: float) -> Summary:

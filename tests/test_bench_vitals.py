@@ -6,27 +6,13 @@ import trio
 
 from bench import vitals
 from bench.server_state import StateUnknown
-from bench.vitals import Slope, Vitals, Watch, has_settled, read_vitals, settled, vitals_in
+from bench.vitals import Slope, Watch, has_settled, read_vitals, settled, vitals_in
 from kokoro_trio.client import connect
 from kokoro_trio.exposition import Exposition
-from tests.test_bench import options
-from tests.test_client import find_free_port
-from tests.test_exposition import Load
-from tests.test_metrics import record
-from tests.test_server import running
-
-IDLE = Vitals(
-    at_s=0.0,
-    process_started_at=1000.0,
-    cpu_s=50.0,
-    memory_mb=100.0,
-    n_descriptors=16,
-    n_threads=7,
-    n_connections=0,
-    n_active=0,
-    n_waiting=0,
-    n_ended=3,
-)
+from tests.support.benches import IDLE, options
+from tests.support.processes import free_port
+from tests.support.scraping import Load, record
+from tests.support.servers import running
 
 
 def test_what_is_read_of_an_exposition() -> None:
@@ -95,5 +81,5 @@ class TestOurs:
 
 
 async def test_a_server_that_goes_away_ends_the_watch() -> None:
-    failure = await Watch(options(await find_free_port())).until(trio.current_time() + 60, print)
+    failure = await Watch(options(free_port())).until(trio.current_time() + 60, print)
     assert isinstance(failure, StateUnknown)

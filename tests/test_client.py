@@ -7,8 +7,7 @@ import ssl
 import struct
 import wave
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from functools import partial
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
@@ -19,7 +18,6 @@ import trio
 import trio.testing
 import trio_websocket
 import wsproto
-from numpy.typing import NDArray
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Request
 
 from kokoro_trio import client
@@ -35,36 +33,8 @@ from kokoro_trio.client import (
     save_wav,
 )
 from kokoro_trio.server.messages import Canceled, SpokenWord
-
-FRAME = 480
-"""Samples in 20 ms."""
-
-
-@attrs.define
-class Peer:
-    """The server's end of one connection, and what the client has said on it."""
-
-    websocket: trio_websocket.WebSocketConnection
-    heard: list[dict[str, object]] = attrs.field(factory=list)
-
-    async def hear(self, kind: str) -> dict[str, object]:
-        """The next message, which must be of this kind."""
-        self.heard.append(json.loads(await self.websocket.get_message()))
-        assert self.heard[-1]["type"] == kind
-        return self.heard[-1]
-
-    async def say(self, kind: str, **fields: object) -> None:
-        await self.websocket.send_message(json.dumps({"type": kind, **fields}))
-
-    async def play(self, *levels: int) -> None:
-        """A frame of 20 ms for each level."""
-        for level in levels:
-            await self.websocket.send_message(np.full(FRAME, level, "<i2").tobytes())
-
-    async def speak(self, request_id: object, *levels: int) -> None:
-        await self.say("started_speak", request_id=request_id)
-        await self.play(*levels)
-        await self.say("done", request_id=request_id, duration_s=len(levels) * 0.02)
+from tests.support.peers import FRAME, Peer, levels, say_nothing, serving, serving_requests, talking
+from tests.support.processes import free_port
 
 
 @attrs.define
@@ -83,32 +53,6 @@ class SlowLine(trio.abc.AsyncResource):
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()
-
-
-Script = Callable[[Peer], Awaitable[None]]
-
-
-@asynccontextmanager
-async def serving(script: Script) -> AsyncIterator[int]:
-    """Plays the script to each who connects, until it hangs up; gives the port."""
-
-    async def handle(request: trio_websocket.WebSocketRequest) -> None:
-        with suppress(trio_websocket.ConnectionClosed):
-            await script(Peer(await request.accept()))
-
-    async with serving_requests(handle) as port:
-        yield port
-
-
-@asynccontextmanager
-async def serving_requests(
-    handle: Callable[[trio_websocket.WebSocketRequest], Awaitable[None]],
-) -> AsyncIterator[int]:
-    async with trio.open_nursery() as nursery:
-        serve = partial(trio_websocket.serve_websocket, handle, "127.0.0.1", 0, None)
-        server = await nursery.start(serve)
-        yield server.port
-        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -131,19 +75,6 @@ async def accepted(stream: trio.SocketStream) -> wsproto.WSConnection:
 
 
 PING, CLOSE = b"\x89\x00", b"\x88\x02\x03\xe8"
-
-
-@asynccontextmanager
-async def talking(script: Script) -> AsyncIterator[Session]:
-    """A session with a server that plays the script. A test that hangs fails after twenty seconds."""
-    with trio.fail_after(20):
-        async with serving(script) as port, connect("127.0.0.1", port) as session:
-            yield session
-
-
-def levels(samples: NDArray[np.int16]) -> list[int]:
-    """The level of each frame."""
-    return [int(level) for level in samples[::FRAME]]
 
 
 async def say_hello(peer: Peer) -> None:
@@ -616,26 +547,20 @@ class TestLosingTheConnection:
     async def test_a_server_that_does_not_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(client, "SEND_TIMEOUT_S", 0.1)
 
-        async def script(peer: Peer) -> None:
-            await trio.sleep_forever()
-
-        async with talking(script) as session:
+        async with talking(say_nothing) as session:
             with pytest.raises(ConnectionLost, match="does not read"):
                 while True:  # until the buffers on the way are full
                     async with session.speak("word " * 200_000):
                         pass
 
     async def test_leaving_the_connection_wakes_who_still_waits(self) -> None:
-        async def script(peer: Peer) -> None:
-            await trio.sleep_forever()
-
         async def wait(session: Session, *, task_status: trio.TaskStatus[None]) -> None:
             with pytest.raises(ConnectionLost, match="1000"):
                 async with session.speak("Hello.") as speech:
                     task_status.started()
                     await speech.wait_until_over()
 
-        async with trio.open_nursery() as nursery, talking(script) as session:
+        async with trio.open_nursery() as nursery, talking(say_nothing) as session:
             await nursery.start(wait, session)
 
 
@@ -712,9 +637,9 @@ class TestConnecting:
         assert meaning in str(HandshakeRejected(status))
 
     async def test_nobody_there(self) -> None:
-        free_port = await find_free_port()
-        with pytest.raises(ConnectFailed, match=rf"127\.0\.0\.1 port {free_port}: nobody listens"):
-            async with connect("127.0.0.1", free_port):
+        port = free_port()
+        with pytest.raises(ConnectFailed, match=rf"127\.0\.0\.1 port {port}: nobody listens"):
+            async with connect("127.0.0.1", port):
                 pass
 
     @pytest.mark.parametrize("tls", [False, True])
@@ -753,22 +678,12 @@ class TestConnecting:
                     pass
 
     async def test_a_canceled_block_closes_at_once(self) -> None:
-        async def script(peer: Peer) -> None:
-            await trio.sleep_forever()
-
-        async with serving(script) as port:
+        async with serving(say_nothing) as port:
             with trio.fail_after(client.CLOSE_TIMEOUT_S / 2):
                 with trio.move_on_after(0.02) as scope:
                     async with connect("127.0.0.1", port):
                         await trio.sleep_forever()
                 assert scope.cancelled_caught
-
-
-async def find_free_port() -> int:
-    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
-    async with listener:
-        port: int = listener.socket.getsockname()[1]
-        return port
 
 
 class TestTiming:

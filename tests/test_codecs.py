@@ -1,9 +1,7 @@
 """Pure: what each audio format makes of samples, and that a decoder gets them back."""
 
 import io
-import os
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import av
 import numpy as np
@@ -11,53 +9,20 @@ import pytest
 from numpy.typing import NDArray
 
 from kokoro_trio.audio.codecs import SAMPLE_RATES_HZ, decoded_rate_hz, decoder_for, encoder_for
-from kokoro_trio.audio.frames import AudioFrame, Encoder
+from kokoro_trio.audio.frames import AudioFrame
 from kokoro_trio.audio.mulaw import LARGEST, from_mulaw, to_mulaw
 from kokoro_trio.audio.opus import GRANULE_HZ, OpusDecoder, OpusEncoder, pages
 from kokoro_trio.audio.pcm import from_pcm16
-from kokoro_trio.config import Config
 from kokoro_trio.errors import BadMessage
-from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
+from kokoro_trio.speech import SAMPLE_RATE_HZ
+from tests.support.sounds import STREAM, assert_closing_leaves_nothing_open, chirp, encoded, likeness
 
-STREAM = Config.of({"API_KEY": "k"}).stream
 ALL = [(name, rate) for name, rates in SAMPLE_RATES_HZ.items() for rate in rates]
-
-
-def chirp(seconds: float, rate_hz: int = SAMPLE_RATE_HZ) -> Samples:
-    """From 200 Hz to 1.7 kHz and more, within what every rate can carry: no two stretches are alike."""
-    t = np.arange(round(seconds * rate_hz)) / rate_hz
-    return (0.4 * np.sin(2 * np.pi * (200 + 500 * t) * t)).astype(np.float32)
-
-
-def encoded(encoder: Encoder, pieces: Sequence[Samples]) -> list[AudioFrame]:
-    return [frame for piece in pieces for frame in encoder.push(piece)] + encoder.flush()
 
 
 def decoded(audio_format: str, frames: Sequence[AudioFrame]) -> NDArray[np.int16]:
     decode = decoder_for(audio_format)
     return np.concatenate([decode(frame.data) for frame in frames])
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
-def assert_closing_leaves_nothing_open(make: Callable[[], Encoder], n_pieces: int) -> None:
-    """In the middle, after so many pieces, and twice."""
-    n_files, n_threads = descriptors(), threading.active_count()
-    for _ in range(20):
-        encoder = make()
-        for _ in range(n_pieces):
-            encoder.push(chirp(0.1))
-        encoder.close()
-        encoder.close()
-    assert descriptors() <= n_files
-    # Fewer, where threads that other tests left idle have ended meanwhile.
-    assert threading.active_count() <= n_threads
-
-
-def likeness(one: NDArray[np.int16] | Samples, other: Samples) -> float:
-    return float(np.corrcoef(one.astype(float), other)[0, 1])
 
 
 @pytest.mark.parametrize(("audio_format", "rate_hz"), ALL)

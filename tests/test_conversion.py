@@ -33,7 +33,7 @@ from kokoro_trio.model.parameters import ParametersUnusable, complete_parameters
 from kokoro_trio.model.preparation import ONNX_FILE
 from kokoro_trio.model.release import Release, file_sha256
 from kokoro_trio.model.weights import Weights, open_weights
-from tests.weights import TEST_WEIGHTS
+from tests.support.environment import TEST_WEIGHTS
 
 Floats = NDArray[np.float32]
 

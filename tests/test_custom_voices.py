@@ -21,7 +21,7 @@ from kokoro_trio.model.custom_voices import (
     released_voices,
     usable_blends,
 )
-from tests.weights import TEST_WEIGHTS
+from tests.support.environment import TEST_WEIGHTS
 
 BASE = ("af_aoede", "af_bella", "af_sky", "am_michael")
 SCRIPT = REPOSITORY / "voices" / "custom_voices.py"

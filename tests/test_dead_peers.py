@@ -20,10 +20,11 @@ from attrs import evolve
 from kokoro_trio import client, reconnecting
 from kokoro_trio.client import ConnectFailed, ConnectionLost
 from kokoro_trio.config import REPOSITORY
-from tests.process import KEY, Server, running
-from tests.test_pipecat import LONG, LeisurelyTones, Script, bot
-from tests.test_server import CONFIG, until_all_are_gone
-from tests.test_server import running as running_here
+from tests.support.bots import LONG, Script, bot
+from tests.support.models import LeisurelyTones
+from tests.support.processes import KEY, Server, running
+from tests.support.servers import CONFIG, until_all_are_gone
+from tests.support.servers import running as running_here
 
 PING_INTERVAL_S = 0.5
 
@@ -53,7 +54,7 @@ class Stoppable:
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     # A second of sound takes so long that a long text outlasts every test.
-    with running(tmp_path_factory.mktemp("server"), "tests.tones", TONES_STEP_S="0.3") as server:
+    with running(tmp_path_factory.mktemp("server"), "tests.support.tones", TONES_STEP_S="0.3") as server:
         yield server
 
 

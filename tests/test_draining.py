@@ -16,8 +16,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from kokoro_trio.server.connection import DeadlineStream
 from kokoro_trio.server.http_connection import HttpConnection, HttpServer
-from tests.process import Server, running, start
-from tests.test_server import CONFIG
+from tests.support.processes import Server, running, start
+from tests.support.servers import CONFIG
 
 if TYPE_CHECKING:
     from kokoro_trio.server.http_speech import Application
@@ -29,7 +29,7 @@ LONG = "one two three four five six seven. " * 8
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """Makes a second of sound in 0.1 s."""
     monkeypatch.setenv("TONES_STEP_S", "0.1")
-    with running(tmp_path, "tests.tones") as started:
+    with running(tmp_path, "tests.support.tones") as started:
         yield started
 
 
@@ -94,7 +94,7 @@ def test_a_second_signal_hastens(server: Server) -> None:
 
 def test_a_signal_while_the_model_is_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TONES_LOAD_S", "30")
-    server = start(tmp_path, module="tests.tones")
+    server = start(tmp_path, module="tests.support.tones")
     try:
         while b'"listening"' not in (tmp_path / "server.log").read_bytes():
             time.sleep(0.05)

@@ -47,13 +47,21 @@ from kokoro_trio.speech import (
     WordTime,
 )
 from kokoro_trio.text.reading import Sentence
-from tests.conftest import InLoopInference, Speller, SpellingReader, StumblingSynthesizer, spell
-from tests.test_heap import ScriptedMemory
+from tests.support.models import (
+    HELLO,
+    LONG,
+    InLoopInference,
+    ScriptedMemory,
+    Speller,
+    SpellingReader,
+    StumblingSynthesizer,
+    n_samples,
+    speak,
+    spell,
+)
 
 CONFIG = EngineConfig(max_concurrent_jobs=4, queue_maxsize=8)
 IDLE = EngineStatistics(is_ready=True, sessions=0, active=0, waiting=0, in_step=0, streams=0, steps_run=0)
-HELLO = Utterance("Hello there.", "af_aoede")
-LONG = Utterance("This is quite a long sentence, for its kind. And another one. And a third.", "af_aoede")
 
 
 @asynccontextmanager
@@ -66,15 +74,6 @@ async def running(inference: InLoopInference, config: EngineConfig = CONFIG) -> 
         statistics = engine.statistics()
         assert evolve(statistics, steps_run=0, in_step=0) == IDLE
         nursery.cancel_scope.cancel()
-
-
-async def speak(engine: Engine, utterance: Utterance = HELLO, session: str = "s") -> list[Piece]:
-    async with engine.open(utterance, session) as stream:
-        return [piece async for piece in stream]
-
-
-def n_samples(pieces: list[Piece]) -> int:
-    return round(sum(piece.seconds for piece in pieces) * SAMPLE_RATE_HZ)
 
 
 async def test_an_utterance_comes_out_whole(in_loop: InLoopInference, autojump_clock: None) -> None:

@@ -5,35 +5,11 @@ import threading
 from http import HTTPStatus
 from pathlib import Path
 
-import attrs
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
-from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from kokoro_trio.exposition import BUCKETS_S, FINE_BUCKETS_S, Exposition
-from kokoro_trio.model.synthesizer import EarlyAudio
-from tests.test_metrics import record
-
-
-@attrs.frozen
-class Load:
-    sessions: int = 0
-    active: int = 0
-    waiting: int = 0
-    early_audio: EarlyAudio | None = None
-    slacks_s: tuple[float, ...] = ()
-
-
-def scraped(text: str) -> dict[str, float]:
-    """Each sample by its series without `kokoro_`: `requests_total{end=done}`."""
-    values: dict[str, float] = {}
-    for family in read_text(text):
-        for sample in family.samples:
-            labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
-            series = sample.name.removeprefix("kokoro_") + (f"{{{labels}}}" if labels else "")
-            assert series not in values
-            values[series] = sample.value
-    return values
+from tests.support.scraping import Load, record, scraped
 
 
 def nobody() -> int:

@@ -29,51 +29,30 @@ from websockets.sync.client import ClientConnection, connect
 import kokoro_trio.server.listener as listener_module
 from kokoro_trio.__main__ import EXIT_BROKEN
 from kokoro_trio.config import EngineConfig
-from kokoro_trio.engine.engine import EngineStatistics
 from kokoro_trio.model.synthesizer import ToneSynthesizer
 from kokoro_trio.server.connection import DeadlineStream
 from kokoro_trio.speech import Samples, Window
-from tests.conftest import StumblingSynthesizer
-from tests.process import KEY
-from tests.process import Server as Process
-from tests.process import running as process_running
-from tests.test_exposition import scraped
-from tests.test_server import (
-    CONFIG,
+from tests.support.clients import (
     HANDSHAKE,
     HELLO,
-    IMPATIENT,
-    Server,
-    SlowTones,
     close_code_after,
     ends_of,
     hear,
-    in_thread,
     masked_text_frame,
     open_raw_websocket,
-    running,
+    others_are_served,
     status_of_handshake,
     talk,
-    until,
+    until_idle,
 )
+from tests.support.models import SlowTones, StumblingSynthesizer
+from tests.support.processes import KEY
+from tests.support.processes import Server as Process
+from tests.support.processes import running as process_running
+from tests.support.scraping import scraped
+from tests.support.servers import CONFIG, IMPATIENT, Server, in_thread, running, until
 
-IDLE = EngineStatistics(True, 0, 0, 0, 0, 0, 0)
 LONG_TEXT = "On and on it goes, and nobody knows why. " * 25
-
-
-async def until_idle(server: Server) -> None:
-    """Fails where something is left behind."""
-    with trio.fail_after(20):
-        while server.listener.readiness().connections or (
-            evolve(server.engine.statistics(), steps_run=0, is_stalled=False) != IDLE
-        ):
-            await trio.sleep(0.01)
-
-
-async def others_are_served(server: Server) -> None:
-    heard = await in_thread(talk, server.url(), HELLO | {"request_id": "other"})
-    assert ends_of(heard) == {("other", "done"): 1}
-    await until_idle(server)
 
 
 # Of the engine.
@@ -181,7 +160,7 @@ class TestStuckModel:
 
 
 def process(model: str, logs: Path, **settings: str) -> AbstractContextManager[Process]:
-    return process_running(logs, "tests.tones", *([model] if model else []), **settings)
+    return process_running(logs, "tests.support.tones", *([model] if model else []), **settings)
 
 
 def logged(path: Path) -> list[dict[str, object]]:

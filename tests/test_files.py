@@ -4,38 +4,23 @@ import io
 import struct
 import wave
 
-import av
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from kokoro_trio.audio.files import CONTENT_TYPES, UNKNOWN_BYTES, file_encoder_for, wav_head
 from kokoro_trio.audio.pcm import to_pcm16
-from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
-from tests.test_codecs import STREAM, assert_closing_leaves_nothing_open, chirp, encoded, likeness
+from kokoro_trio.speech import SAMPLE_RATE_HZ
+from tests.support.sounds import (
+    MOST_ADDED_S,
+    STREAM,
+    assert_closing_leaves_nothing_open,
+    best_likeness,
+    chirp,
+    encoded,
+    samples_in,
+)
 
 FORMATS = list(CONTENT_TYPES)
-MOST_ADDED_S = 0.1
-"""What MP3 and AAC put before a sound and fill up their last frame with; the others add nothing."""
-
-
-def samples_in(file: bytes, audio_format: str) -> NDArray[np.float32]:
-    """At 24 kHz, whatever was added to them included."""
-    if audio_format == "pcm":
-        return np.frombuffer(file, "<i2").astype(np.float32)
-    resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE_HZ)
-    with av.open(io.BytesIO(file), "r") as container:
-        frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)]
-    frames += resampler.resample(None)
-    return np.concatenate([frame.to_ndarray()[0] for frame in frames]).astype(np.float32)
-
-
-def best_likeness(heard: Samples, said: Samples) -> float:
-    """Wherever in what is heard it begins."""
-    return max(
-        likeness(heard[delay : delay + len(said)], said[: len(heard) - delay])
-        for delay in range(max(1, len(heard) - len(said) + 1))
-    )
 
 
 @pytest.mark.parametrize("audio_format", FORMATS)

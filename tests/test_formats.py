@@ -19,8 +19,9 @@ from kokoro_trio.audio.resampling import Resampler
 from kokoro_trio.client import RequestFailed, Session, Speech, connect
 from kokoro_trio.engine.engine import EngineStatistics
 from kokoro_trio.server.messages import untag
-from tests.test_codecs import descriptors, likeness
-from tests.test_server import HELLO, Server, hear, in_thread, running, talk, until, until_all_are_gone
+from tests.support.clients import HELLO, hear, talk
+from tests.support.servers import Server, in_thread, running, until, until_all_are_gone
+from tests.support.sounds import descriptors, likeness
 
 TEXT = "Hello there, my friend. How are you?"
 LONG = "Once more from the beginning, if you please. " * 6

@@ -13,8 +13,8 @@ import structlog
 import trio
 from attrs import evolve
 
-from tests.test_faults import others_are_served, until_idle
-from tests.test_server import CONFIG, Server, in_thread, masked_text_frame, open_raw_websocket, running
+from tests.support.clients import masked_text_frame, open_raw_websocket, others_are_served, until_idle
+from tests.support.servers import CONFIG, Server, in_thread, running
 
 ROUNDS = 60
 LISTEN = evolve(CONFIG.listen, handshake_timeout_s=0.2, max_message_bytes=5000)

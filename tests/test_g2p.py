@@ -19,7 +19,7 @@ from kokoro_trio.text.g2p import GraphemeToPhoneme
 from kokoro_trio.text.languages import LANGUAGES
 from kokoro_trio.text.lexicon import Lexicon
 from kokoro_trio.text.reading import Sentence, read
-from tests.conftest import ALPHABET
+from tests.support.models import ALPHABET
 
 WORDS = [
     "about",

@@ -18,7 +18,7 @@ from attrs import fields, has
 from tblib import pickling_support
 from websockets.sync.client import ClientConnection, connect
 
-from kokoro_trio.config import VoiceConfig
+from kokoro_trio.config import EngineConfig, VoiceConfig
 from kokoro_trio.engine import g2p_processes
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.engine.g2p_processes import PhonemizerProcesses, processes_for
@@ -29,10 +29,9 @@ from kokoro_trio.text.english import G2PUnavailable
 from kokoro_trio.text.g2p import GraphemeToPhoneme
 from kokoro_trio.text.lexicon import LEXICON_FILE
 from kokoro_trio.text.reading import Sentence
-from tests.conftest import ALPHABET, InLoopInference
-from tests.obedient import load_without_torch, no_log, obedient, unavailable
-from tests.process import start
-from tests.test_engine import CONFIG, HELLO, LONG, n_samples, speak
+from tests.support.models import ALPHABET, HELLO, LONG, InLoopInference, n_samples, speak
+from tests.support.obedient import load_without_torch, no_log, obedient, unavailable
+from tests.support.processes import start
 
 GROUP = ["setsid"]
 """Makes a group of a server and its processes, which a signal reaches without reaching the tests."""
@@ -66,7 +65,7 @@ async def test_says_what_the_reader_says(phonemizer: Callable[[], Phonemizer]) -
 
 async def test_an_engine_speaks_with_it(in_loop: InLoopInference) -> None:
     in_loop.step_seconds = 0.001
-    engine = Engine(CONFIG, in_loop, PhonemizerProcesses(obedient, 1, no_log))
+    engine = Engine(EngineConfig(4, 8), in_loop, PhonemizerProcesses(obedient, 1, no_log))
     async with trio.open_nursery() as nursery:
         await nursery.start(engine.run)
         assert n_samples(await speak(engine, LONG)) > n_samples(await speak(engine, HELLO)) > 0
@@ -255,7 +254,7 @@ class TestServer:
     def test_a_signal_to_all_of_them_drains(self, tmp_path: Path, number: signal.Signals) -> None:
         """As a terminal sends it, and systemd."""
         knobs = {"G2P_PROCESSES": "2", "MAX_CONCURRENT_JOBS": "1", "TONES_STEP_S": "0.1"}
-        server = start(tmp_path, None, "tests.tones", within=GROUP, **knobs)
+        server = start(tmp_path, None, "tests.support.tones", within=GROUP, **knobs)
         try:
             server.wait_until_ready()
             with connect(server.url) as client:
@@ -275,7 +274,7 @@ class TestServer:
         assert '"level": "error"' not in log
 
     def test_one_while_they_start_makes_no_noise(self, tmp_path: Path) -> None:
-        server = start(tmp_path, None, "tests.tones", within=GROUP, G2P_PROCESSES="2")
+        server = start(tmp_path, None, "tests.support.tones", within=GROUP, G2P_PROCESSES="2")
         try:
             while not workers_of(server.process.pid):
                 assert server.process.poll() is None

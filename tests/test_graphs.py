@@ -12,8 +12,7 @@ from kokoro_trio.model.batching import BatchShape
 from kokoro_trio.model.graphs import EagerRunner, GraphRunner
 from kokoro_trio.model.vocoder import WindowBatch
 from kokoro_trio.speech import FRAME_SAMPLES
-from tests.captures import CpuCapture
-from tests.small_vocoder import affine, material, small_vocoder
+from tests.support.vocoders import CpuCapture, affine, material, small_vocoder
 
 REPLAYS_OF_A_CHECK = 2
 """Whether a new graph is empty."""

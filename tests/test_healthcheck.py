@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kokoro_trio.config import REPOSITORY
-from tests.process import free_port, running
+from tests.support.processes import free_port, running
 
 READY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 LOADING = (
@@ -186,6 +186,6 @@ def test_bad_knob(script: Path) -> None:
 
 
 def test_the_real_server_with_tones(tmp_path: Path, script: Path) -> None:
-    with running(tmp_path, "tests.tones") as server:
+    with running(tmp_path, "tests.support.tones") as server:
         assert check(script, PORT=str(server.port)).returncode == 0
         assert check(script, "--path", "/healthz", PORT=str(server.port)).returncode == 0

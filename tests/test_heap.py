@@ -2,30 +2,11 @@
 
 import platform
 
-import attrs
 import pytest
 
 from kokoro_trio.engine.heap import MAX_GROWTH_BYTES, MIN_GROWTH_BYTES, MIN_INTERVAL_S, REST_S, Heap
 from kokoro_trio.engine.heap import resident_bytes as bytes_of_this_process
-
-MB = 10**6
-
-
-@attrs.define
-class ScriptedMemory:
-    """Trimming brings it down to `needed_bytes`."""
-
-    needed_bytes: int = 1000 * MB
-    resident_bytes: int = 1400 * MB
-    now_s: float = 1000.0
-    n_trimmed: int = 0
-
-    def trim(self, padding: int) -> None:
-        self.resident_bytes = self.needed_bytes
-        self.n_trimmed += 1
-
-    def heap(self) -> Heap:
-        return Heap(self.trim, lambda: self.resident_bytes, lambda: self.now_s)
+from tests.support.models import MB, ScriptedMemory
 
 
 def trimmed() -> tuple[Heap, ScriptedMemory]:

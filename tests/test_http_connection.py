@@ -16,21 +16,11 @@ from kokoro_trio.server.connection import DeadlineStream
 from kokoro_trio.server.http_speech import Event, HttpSpeech, Receive, Send
 from kokoro_trio.server.messages import WEBSOCKET_PATH
 from kokoro_trio.server.together import TOGETHER_PATH
-from tests.test_exposition import scraped
-from tests.test_openai import KOKORO
-from tests.test_server import (
-    CONFIG,
-    HANDSHAKE,
-    HELLO,
-    IMPATIENT,
-    Server,
-    SlowTones,
-    fill_all_slots,
-    in_thread,
-    masked_text_frame,
-    running,
-    until,
-)
+from tests.support.clients import HANDSHAKE, HELLO, masked_text_frame
+from tests.support.models import SlowTones
+from tests.support.scraping import scraped
+from tests.support.servers import CONFIG, IMPATIENT, Server, fill_all_slots, in_thread, running, until
+from tests.support.sessions import KOKORO
 
 PATIENT = evolve(CONFIG.listen, handshake_timeout_s=600)
 """What is refused by its head is answered although no body comes."""

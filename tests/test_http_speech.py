@@ -21,27 +21,17 @@ from kokoro_trio.config import EngineConfig
 from kokoro_trio.errors import InferenceBroken
 from kokoro_trio.model.synthesizer import ToneSynthesizer
 from kokoro_trio.server.openai import MODELS
-from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples, Utterance, Window
-from tests.conftest import StumblingSynthesizer
-from tests.test_exposition import scraped
-from tests.test_files import MOST_ADDED_S, best_likeness, samples_in
-from tests.test_openai import KOKORO
-from tests.test_server import CONFIG, IMPATIENT, Server, SlowTones, fill_all_slots, in_thread, running, until
+from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples, Window
+from tests.support.http_speech import HELLO, KEY, PATH, is_idle, post, url
+from tests.support.models import SlowTones, StumblingSynthesizer
+from tests.support.scraping import scraped
+from tests.support.servers import CONFIG, IMPATIENT, Server, fill_all_slots, in_thread, listen, running, until
+from tests.support.sessions import KOKORO
+from tests.support.sounds import MOST_ADDED_S, best_likeness, samples_in
 
-PATH = "/v1/audio/speech"
-HELLO = {"model": "tts-1", "voice": "alloy", "input": "Hello there.", "response_format": "pcm"}
 LONG = HELLO | {"input": "On and on it goes. " * 50}
 MANY_WORDS = "a a a a a a a a a a. " * 110
 """1100; these servers let a WebSocket have 1000."""
-KEY = {"Authorization": "Bearer first"}
-
-
-def url(server: Server) -> str:
-    return f"http://127.0.0.1:{server.port}"
-
-
-async def post(server: Server, **fields: object) -> httpx.Response:
-    return await in_thread(httpx.post, url(server) + PATH, json=HELLO | fields, headers=KEY, timeout=60)
 
 
 @contextmanager
@@ -52,11 +42,6 @@ def streamed(base: str, **fields: object) -> Iterator[httpx.Response]:
 
 def events_in(body: str) -> list[dict[str, Any]]:
     return [json.loads(event.removeprefix("data: ")) for event in body.split("\n\n") if event]
-
-
-def is_idle(server: Server) -> bool:
-    statistics = server.engine.statistics()
-    return (statistics.sessions, statistics.streams) == (0, 0)
 
 
 class TestSpeaking:
@@ -295,14 +280,8 @@ class TestErrors:
     async def test_where_as_many_wait_as_may(self) -> None:
         """Four are made at a time, eight may wait."""
         async with running(voices=KOKORO, load=SlowTones) as server, trio.open_nursery() as nursery:
-
-            async def listen(number: int) -> None:
-                async with server.engine.open(Utterance("On and on. " * 50, "af_heart"), number) as stream:
-                    async for _ in stream:
-                        pass
-
             for number in range(12):
-                nursery.start_soon(listen, number)
+                nursery.start_soon(listen, server, number)
             await until(lambda: server.engine.is_full)
             answer = await post(server)
             nursery.cancel_scope.cancel()

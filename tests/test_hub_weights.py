@@ -20,11 +20,11 @@ from kokoro_trio.model.weights import Weights, open_weights
 from kokoro_trio.speech import Line
 from kokoro_trio.text.g2p import GraphemeToPhoneme
 from kokoro_trio.text.reading import Sentence
-from tests.hub import REVISION, StandInHub, Told, pickled, sha256
-from tests.process import running
-from tests.stand_in import original_like
-from tests.test_exposition import scraped
-from tests.weights import TEST_WEIGHTS
+from tests.support.environment import TEST_WEIGHTS
+from tests.support.hub import REVISION, StandInHub, Told, pickled, sha256
+from tests.support.processes import running
+from tests.support.scraping import scraped
+from tests.support.stand_in import original_like
 
 pytestmark = pytest.mark.model
 CPU = torch.device("cpu")

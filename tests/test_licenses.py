@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.licenses import in_readme, installed, is_permissive, table
+from tests.support.licenses import in_readme, installed, is_permissive, table
 
 
 def test_the_table_in_the_readme_is_what_is_installed() -> None:
-    assert in_readme() == table(), "`python -m tests.licenses` writes it anew"
+    assert in_readme() == table(), "`python -m tests.support.licenses` writes it anew"
 
 
 def test_packages_of_packages_and_of_extras_count_and_tools_do_not() -> None:

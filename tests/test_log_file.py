@@ -10,7 +10,7 @@ from subprocess import PIPE
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.process import running
+from tests.support.processes import running
 
 MAX_BYTES = 10_000
 # Writes so many numbered lines; `also` is run before each.
@@ -176,7 +176,7 @@ def test_the_traceback_of_a_server_that_dies(tmp_path: Path) -> None:
     """Python writes it, not the log."""
     before = "before\n" * 2_000
     (tmp_path / "server.log").write_text(before)
-    with running(tmp_path, "tests.tones", "dying", LOG_MAX_BYTES=str(MAX_BYTES)) as server:
+    with running(tmp_path, "tests.support.tones", "dying", LOG_MAX_BYTES=str(MAX_BYTES)) as server:
         with pytest.raises(ConnectionClosed):
             server.speak("Hello there.")
         assert server.process.wait(30) != 0

@@ -18,9 +18,9 @@ from websockets.sync.client import connect
 
 from kokoro_trio import __version__
 from kokoro_trio.config import REPOSITORY
-from tests.process import Server, running
-from tests.readme import snippet
-from tests.weights import TEST_WEIGHTS
+from tests.support.environment import TEST_WEIGHTS
+from tests.support.processes import Server, running
+from tests.support.readme import snippet
 
 SENTENCES = (
     "Hello there.",

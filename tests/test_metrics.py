@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attrs import evolve
 
 from kokoro_trio.config import REPOSITORY
 from kokoro_trio.metrics import (
@@ -27,22 +26,7 @@ from kokoro_trio.metrics import (
     parse_periods,
 )
 from kokoro_trio.speech import SAMPLE_RATE_HZ
-
-
-def record(**changes: object) -> RequestRecord:
-    made = RequestRecord.of(
-        request_id="r1",
-        voice="af_aoede",
-        end="done",
-        received_at=100.0,
-        turn_at=100.0,
-        slot_at=100.05,
-        first_frame_at=100.2,
-        ended_at=100.5,
-        head_silence_s=0.25,
-        audio_s=2.0,
-    )
-    return evolve(made, **changes)  # type: ignore[arg-type]
+from tests.support.scraping import record
 
 
 class TestHeadSilence:

@@ -15,7 +15,6 @@ from kokoro_trio.errors import (
     Unpronounceable,
 )
 from kokoro_trio.model.custom_voices import CustomVoices
-from kokoro_trio.model.release import Release
 from kokoro_trio.model.voices import VoiceCatalogue
 from kokoro_trio.server.openai import (
     MODELS,
@@ -31,9 +30,8 @@ from kokoro_trio.server.openai import (
     unknown_model,
 )
 from kokoro_trio.speech import Utterance
+from tests.support.sessions import KOKORO
 
-KOKORO = VoiceCatalogue.of(tuple(Release.load().hub.voices), female="af_aoede", male="am_michael")
-"""All voices of the model."""
 OPENAI_VOICES = "alloy, ash, ballad, cedar, coral, echo, fable, marin, nova, onyx, sage, shimmer, verse"
 """As OpenAI's reference lists them, in order of the alphabet."""
 

@@ -8,18 +8,19 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 
 from kokoro_trio.audio.files import CONTENT_TYPES
 from kokoro_trio.speech import SAMPLE_RATE_HZ
-from tests.readme import snippet
-from tests.test_files import MOST_ADDED_S, samples_in
-from tests.test_http_speech import is_idle, post
-from tests.test_openai import KOKORO
-from tests.test_server import Server, SlowTones, in_thread, running, until
+from tests.support.clients import told
+from tests.support.http_speech import is_idle, post
+from tests.support.models import SlowTones
+from tests.support.readme import snippet
+from tests.support.servers import in_thread, running, until
+from tests.support.sessions import KOKORO
+from tests.support.sounds import MOST_ADDED_S, samples_in
 
 FORMATS = list(CONTENT_TYPES)
 TEXT = f"{'a' * 60}. Over."
@@ -134,14 +135,6 @@ async def main(port, text, options):
 
 asyncio.run(main(*sys.argv[1:]))
 """
-
-
-async def told(program: str, server: Server, *arguments: str) -> Any:  # noqa: ANN401
-    """What a program printed, as JSON."""
-    command = [sys.executable, "-c", program, str(server.port), *arguments]
-    ended = await in_thread(subprocess.run, command, capture_output=True, text=True, timeout=120)
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout)
 
 
 class TestOpenAI:

@@ -28,13 +28,13 @@ from kokoro_trio.server.listener import Speaker
 from kokoro_trio.server.page import page_files
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 from kokoro_trio.text.segmentation import word_count
-from tests import process
-from tests.conftest import StumblingSynthesizer
-from tests.programs import PROGRAMS
-from tests.recording import recorded_page_files
-from tests.test_openai import KOKORO
-from tests.test_protocol import VOICES
-from tests.test_server import CONFIG, LIMITS, Server, SlowTones, hear, running
+from tests.support import processes
+from tests.support.clients import hear
+from tests.support.models import SlowTones, StumblingSynthesizer
+from tests.support.programs import PROGRAMS
+from tests.support.recording import recorded_page_files
+from tests.support.servers import CONFIG, LIMITS, Server, running
+from tests.support.sessions import KOKORO, VOICES
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -816,16 +816,16 @@ class TestPieces:
 
 
 @pytest.fixture
-def recorded_server(tmp_path: Path) -> Iterator[process.Server]:
-    with process.running(tmp_path, "tests.recording") as started:
+def recorded_server(tmp_path: Path) -> Iterator[processes.Server]:
+    with processes.running(tmp_path, "tests.support.recording") as started:
         yield started
 
 
 @pytest.mark.needs("chromium")
 @pytest.mark.model
-def test_the_real_voice(recorded_server: process.Server, visit: Callable[..., Visit]) -> None:
+def test_the_real_voice(recorded_server: processes.Server, visit: Callable[..., Visit]) -> None:
     guest = visit(f"http://127.0.0.1:{recorded_server.port}/")
-    guest.come_in(process.KEY)
+    guest.come_in(processes.KEY)
     expect(guest.page.locator("#voice optgroup")).to_have_count(11)
     guest.speak("Good morning. This is a sentence for a browser.")
     guest.until_spoken()

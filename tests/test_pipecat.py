@@ -3,14 +3,12 @@
 import json
 import os
 import sys
-import time
 import wave
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 import trio
 from attrs import evolve
@@ -18,18 +16,18 @@ from attrs import evolve
 from kokoro_trio.config import REPOSITORY
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.server.messages import WEBSOCKET_PATH
-from kokoro_trio.speech import Samples, Window
-from tests.process import Server as RealServer
-from tests.process import free_port, start
-from tests.process import running as run_server
-from tests.readme import snippet
-from tests.test_client import Peer, serving
-from tests.test_server import CONFIG, Server, in_thread, running, talk
+from tests.support.bots import LONG, Report, Script, bot
+from tests.support.clients import talk
+from tests.support.models import LeisurelyTones
+from tests.support.peers import Peer, serving
+from tests.support.processes import Server as RealServer
+from tests.support.processes import free_port, start
+from tests.support.processes import running as run_server
+from tests.support.readme import snippet
+from tests.support.servers import CONFIG, Server, in_thread, running
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY)}
 
-Script = list[list[Any]]
-"""Steps of `pipecat_bot`."""
 
 TWO_TURNS: Script = [
     ["turn", "Hello there, my friend. How are you ", "today? I am fine."],
@@ -37,81 +35,6 @@ TWO_TURNS: Script = [
     ["turn", "And here is another one."],
     ["until", "stopped", 2],
 ]
-LONG = "This goes on for a very long time, says the man with the hat and the dog, and he is right about it."
-
-
-class LeisurelyTones(ToneSynthesizer):
-    """Slow enough that a listener can interrupt while there is something to cancel."""
-
-    def vocode(self, windows: Sequence[Window]) -> list[Samples]:
-        time.sleep(0.4)
-        return super().vocode(windows)
-
-
-@attrs.frozen
-class Report:
-    """What the bot said at its end."""
-
-    events: list[list[Any]]
-    played_s: float
-    rate_hz: int
-    context: list[str]
-
-    def of(self, kind: str) -> list[list[Any]]:
-        """The details of all events of a kind, after their time."""
-        return [event[2:] for event in self.events if event[1] == kind]
-
-    def at(self, kind: str, nth: int = 0) -> float:
-        return float([event[0] for event in self.events if event[1] == kind][nth])
-
-    @property
-    def words(self) -> list[str]:
-        return [word for (word,) in self.of("word")]
-
-
-@attrs.define
-class Bot:
-    _process: trio.Process
-
-    async def asks(self, what: str) -> None:
-        assert await self._line() == what
-
-    async def goes_on(self) -> None:
-        assert self._process.stdin is not None
-        await self._process.stdin.send_all(b"\n")
-
-    async def report(self) -> Report:
-        values = json.loads(await self._line())
-        assert await self._process.wait() == 0
-        return Report(**values)
-
-    async def _line(self) -> str:
-        assert self._process.stdout is not None
-        line = b""
-        while not line.endswith(b"\n"):
-            received = await self._process.stdout.receive_some()
-            assert received, "the bot ended"
-            line += received
-        return line.decode().strip()
-
-
-@asynccontextmanager
-async def bot(
-    url: str,
-    script: Script,
-    *,
-    timeout_s: float = 60,
-    **options: Any,  # noqa: ANN401
-) -> AsyncIterator[Bot]:
-    command = [sys.executable, "-m", "tests.pipecat_bot", url, json.dumps(options), json.dumps(script)]
-    with trio.fail_after(timeout_s):
-        process = await trio.lowlevel.open_process(command, stdin=-1, stdout=-1)
-        try:
-            yield Bot(process)
-        finally:
-            process.kill()
-            with trio.CancelScope(shield=True):
-                await process.wait()
 
 
 async def run_bot(url: str, script: Script, *, timeout_s: float = 60, **options: Any) -> Report:  # noqa: ANN401

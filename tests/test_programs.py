@@ -2,9 +2,8 @@
 
 import pytest
 
-from tests import programs
-from tests.conftest import skip_or_fail
-from tests.programs import Program, lack_of
+from tests.support import programs
+from tests.support.programs import Program, lack_of, skip_or_fail
 
 
 @pytest.mark.parametrize(

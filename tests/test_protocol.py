@@ -1,10 +1,8 @@
 """Pure: the state of a connection, with frames and events fed by hand."""
 
 import json
-from itertools import count
 
 import pytest
-from attrs import evolve
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -17,43 +15,20 @@ from hypothesis.stateful import (
     rule,
 )
 
-from kokoro_trio.config import RequestLimits
 from kokoro_trio.errors import SynthesisFailed
 from kokoro_trio.limits import REMEMBERED_REQUESTS
-from kokoro_trio.model.voices import VoiceCatalogue
 from kokoro_trio.server import protocol as protocol_module
 from kokoro_trio.server.messages import Canceled, Done, Error, Meta, Queue, SpokenWord, Started, StartedSpeak
-from kokoro_trio.server.protocol import (
-    Begin,
-    Close,
-    Effect,
-    GiveTurn,
-    Protocol,
-    Request,
-    Send,
-    Silence,
-)
+from kokoro_trio.server.protocol import Begin, Close, Effect, GiveTurn, Protocol, Request, Send, Silence
 from kokoro_trio.speech import WordTime
+from tests.support.sessions import make_protocol
 
 TEXT = "Hello there."
-VOICES = VoiceCatalogue.of(("af_aoede", "af_heart", "am_michael"), female="af_aoede", male="am_michael")
 
 
 @pytest.fixture
 def protocol() -> Protocol:
     return make_protocol()
-
-
-LIMITS = RequestLimits(
-    max_words=5, max_utterance_characters=10_000, max_requests=1000, max_characters=100_000
-)
-
-
-def make_protocol(max_words: int = 5, **limits: int) -> Protocol:
-    names = (f"made-up-{n}" for n in count())
-    return Protocol(
-        "session-1", VOICES, evolve(LIMITS, max_words=max_words, **limits), new_request_id=lambda: next(names)
-    )
 
 
 def frame(kind: str, **fields: object) -> str:

@@ -10,11 +10,11 @@ import pytest
 import trio
 
 from kokoro_trio.server.messages import WEBSOCKET_PATH
-from tests.process import free_port
-from tests.programs import PROGRAMS
-from tests.readme import snippet
-from tests.test_openai_clients import told
-from tests.test_server import HELLO, Server, ends_of, in_thread, open_raw_websocket, running, talk, until
+from tests.support.clients import HELLO, ends_of, open_raw_websocket, talk, told
+from tests.support.processes import free_port
+from tests.support.programs import PROGRAMS
+from tests.support.readme import snippet
+from tests.support.servers import Server, in_thread, running, until
 
 NGINX = """
 daemon off;

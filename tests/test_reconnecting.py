@@ -15,8 +15,8 @@ from kokoro_trio import reconnecting
 from kokoro_trio.client import ConnectFailed, ConnectionLost, HandshakeRejected, RequestFailed, Session
 from kokoro_trio.reconnecting import MAX_FRUITLESS, connect, text_behind
 from kokoro_trio.server.messages import SpokenWord
-from tests.process import free_port
-from tests.test_client import Peer, levels, serving, serving_requests
+from tests.support.peers import Peer, levels, say_nothing, serving, serving_requests
+from tests.support.processes import free_port
 
 TEXT = "One two three."
 WORDS = [
@@ -135,9 +135,6 @@ class TestGoingOn:
             await peer.say("meta", request_id=request_id, segment=0, total_samples=0, words=WORDS)
             await peer.play(1, 2, 3, 4)
             await hang_up(peer)
-
-        async def say_nothing(peer: Peer) -> None:
-            await trio.sleep_forever()
 
         async with playing(say_all_but_done, say_nothing) as port, connect("127.0.0.1", port) as session:
             async with session.speak(TEXT) as speech:
@@ -280,10 +277,10 @@ class TestGivingUp:
             await hear_text(peer, "a")
             await peer.websocket.aclose(1011, "the server made a mistake")
 
-        async def wait(peer: Peer) -> None:
-            await trio.sleep_forever()
-
-        async with playing(*[end] * MAX_FRUITLESS, wait) as port, connect("127.0.0.1", port) as session:
+        async with (
+            playing(*[end] * MAX_FRUITLESS, say_nothing) as port,
+            connect("127.0.0.1", port) as session,
+        ):
             async with session.speak("a") as speech:
                 with pytest.raises(Exception, match="1011"):
                     await speech.read_all()
@@ -294,9 +291,6 @@ class TestGivingUp:
             request_id = await hear_text(peer, "a")
             await peer.say("error", request_id=request_id, code="unknown_voice", message="m")
             await hang_up(peer)
-
-        async def say_nothing(peer: Peer) -> None:
-            await trio.sleep_forever()
 
         async with playing(refuse, say_nothing) as port, connect("127.0.0.1", port) as session:
             async with session.speak("a") as speech:

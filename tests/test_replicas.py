@@ -28,8 +28,8 @@ from kokoro_trio.audio.pcm import to_pcm16
 from kokoro_trio.config import REPOSITORY
 from kokoro_trio.model.synthesizer import ToneSynthesizer, _pitch_hz
 from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Line
-from tests.process import KEY, free_port
-from tests.programs import PATH
+from tests.support.processes import KEY, free_port
+from tests.support.programs import PATH
 
 LETTER_FRAMES = ToneSynthesizer().frames_per_phoneme
 LETTERS = string.ascii_lowercase
@@ -105,7 +105,7 @@ def running(folder: Path, n_replicas: int = 2) -> Iterator[Replicas]:
     python.parent.mkdir(parents=True)
     python.write_text(
         f"""#!/bin/sh
-if [ "$1 $2" = "-m kokoro_trio" ]; then shift 2; exec "{sys.executable}" -m tests.tones "$@"; fi
+if [ "$1 $2" = "-m kokoro_trio" ]; then shift 2; exec "{sys.executable}" -m tests.support.tones "$@"; fi
 exec "{sys.executable}" "$@"
 """
     )

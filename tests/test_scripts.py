@@ -19,14 +19,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attrs import evolve, frozen
+from attrs import evolve
 from dotenv import dotenv_values
 
 from kokoro_trio.config import REPOSITORY, Config
-from tests.programs import PATH
+from tests.support.checkouts import COPIED, Checkout, copy_of_repository, error_line, python_stand_in
+from tests.support.processes import free_port
+from tests.support.programs import PATH
 
 SCRIPTS = [*sorted((REPOSITORY / "scripts").glob("*.sh")), REPOSITORY / ".ci" / "run"]
-COPIED = ["scripts", ".ci", "pyproject.toml", "constraints.txt"]
 
 # Ready a moment after it listens, as the real server is. BROKEN and DEAF make it fail as that one might.
 SERVER = """
@@ -62,74 +63,14 @@ print("client", *sys.argv[1:])
 """
 
 
-@frozen
-class Checkout:
-    """A copy of the repository as the scripts see it."""
-
-    folder: Path
-    environment: dict[str, str]
-
-    def run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["bash", str(self.folder / script), *arguments],
-            cwd="/",
-            env=self.environment | environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-
-    def source(self, script: str, commands: str) -> str:
-        """What these commands print that call functions of the script."""
-        outcome = subprocess.run(
-            ["bash", "-c", f"source {script}\n{commands}"],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return outcome.stdout
-
-    def write(self, path: str, content: str) -> Path:
-        file = self.folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content)
-        return file
-
-    def write_program(self, path: str, content: str) -> Path:
-        file = self.write(path, content)
-        file.chmod(0o755)
-        return file
-
-    def server_pid(self) -> int:
-        return int((self.folder / "logs" / "server.pid").read_text())
-
-
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
     return copy_of_repository(tmp_path)
 
 
-def copy_of_repository(tmp_path: Path) -> Checkout:
-    folder = tmp_path / "kokoro trio"
-    folder.mkdir()
-    for name in COPIED:
-        source = REPOSITORY / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, folder / name)
-    return Checkout(folder, {"PATH": os.environ["PATH"], "HOME": str(tmp_path)})
-
-
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-        return number
+    return free_port()
 
 
 @pytest.fixture
@@ -146,14 +87,6 @@ def installed(checkout: Checkout, port: int) -> Iterator[Checkout]:
     installed = evolve(checkout, environment=environment)
     yield installed
     installed.run("scripts/stop.sh")
-
-
-def error_line(outcome: subprocess.CompletedProcess[str]) -> str:
-    """The one line on stderr with which a script must end when it fails."""
-    assert outcome.returncode == 1, outcome
-    [line] = outcome.stderr.splitlines()
-    assert line.startswith("error: ")
-    return line.removeprefix("error: ")
 
 
 def left_by(checkout: Checkout) -> set[str]:
@@ -332,16 +265,6 @@ class TestSetup:
         assert log == ["    no room here"]
         assert last.startswith("error: ")
         assert "logs/setup.log" in last
-
-
-def python_stand_in(version: str, fails_at: str = "nothing", saying: str = "") -> str:
-    """A shell script that passes for a Python of this version and fails at one kind of command."""
-    claim = f"import sys; sys.version_info = ({version}, 0)"
-    return f"""#!/bin/sh
-case "$*" in *"{fails_at}"*) echo "{saying}"; exit 1 ;; esac
-[ "$1" != -c ] || {{ code=$2; shift 2; exec "{sys.executable}" -c "{claim}; exec('''$code''')" "$@"; }}
-exec "{sys.executable}" "$@"
-"""
 
 
 class TestStart:

@@ -13,8 +13,9 @@ import trio_websocket
 from attrs import frozen
 
 from kokoro_trio.config import REPOSITORY
-from tests.test_client import Peer, find_free_port, serving, serving_requests
-from tests.test_server import running
+from tests.support.peers import Peer, serving, serving_requests
+from tests.support.processes import free_port
+from tests.support.servers import running
 
 TIMING = r"TTFB \d+ ms, TTFA \d+ ms, time [\d.]+ s, audio 0\.04 s, RTF [\d.]+, xRT [\d.]+"
 
@@ -133,9 +134,9 @@ class TestClient:
         assert_one_line_of_error(ran, "utf-8")
 
     async def test_nobody_there(self) -> None:
-        free_port = await find_free_port()
-        ran = await run("client.py", free_port, "--text", "Hello.")
-        assert_one_line_of_error(ran, f"127.0.0.1 port {free_port}")
+        port = free_port()
+        ran = await run("client.py", port, "--text", "Hello.")
+        assert_one_line_of_error(ran, f"127.0.0.1 port {port}")
 
     async def test_the_wrong_key(self) -> None:
         async def handle(request: trio_websocket.WebSocketRequest) -> None:
@@ -176,8 +177,8 @@ class TestWarmup:
         assert re.fullmatch(f"female: {TIMING}\n", ran.out)
 
     async def test_nobody_there(self) -> None:
-        free_port = await find_free_port()
-        assert_one_line_of_error(await run("warmup.py", free_port), f"127.0.0.1 port {free_port}")
+        port = free_port()
+        assert_one_line_of_error(await run("warmup.py", port), f"127.0.0.1 port {port}")
 
 
 def assert_one_line_of_error(ran: Ran, part: str) -> None:

@@ -6,13 +6,9 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, cast
 
-import attrs
 import httpx
 import pytest
 import structlog
@@ -22,173 +18,28 @@ import websockets.exceptions
 from attrs import evolve
 from websockets.sync.client import ClientConnection, connect
 
-from kokoro_trio.config import Config, EngineConfig, ListenConfig, RequestLimits, StreamConfig
-from kokoro_trio.engine.engine import Engine, EngineStatistics
-from kokoro_trio.engine.inference import InferenceThread
-from kokoro_trio.engine.phonemizing import Phonemizer
+from kokoro_trio.engine.engine import EngineStatistics
 from kokoro_trio.errors import AddressUnavailable
-from kokoro_trio.exposition import Exposition
-from kokoro_trio.metrics import RequestRecord
 from kokoro_trio.model.custom_voices import CustomVoices
-from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.model.voices import VoiceCatalogue
-from kokoro_trio.server.listener import Listener, Speaker
 from kokoro_trio.server.messages import WEBSOCKET_PATH
 from kokoro_trio.server.together import TOGETHER_PATH
-from kokoro_trio.speech import Samples, Utterance, Window
 from kokoro_trio.text.reading import Sentence
-from tests.conftest import Speller
-from tests.test_exposition import scraped
-from tests.test_protocol import VOICES
-
-T = TypeVar("T")
-CONFIG = Config.of({"HOST": "127.0.0.1", "PORT": "0", "API_KEY": "first, second"})
-IMPATIENT = evolve(CONFIG.listen, handshake_timeout_s=1.0)
-LIMITS = evolve(CONFIG.requests, max_words=1000)
-SILENCE_AT_ENDS_S = 1.0
-HANDSHAKE = (
-    b"GET /v1/audio/speech/stream/ws?api_key=first HTTP/1.1\r\nHost: localhost\r\n"
-    b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+from tests.support.clients import (
+    HELLO,
+    close_code_after,
+    ends_of,
+    hear,
+    masked_text_frame,
+    open_raw_websocket,
+    status_of_handshake,
+    talk,
 )
-HELLO: dict[str, object] = {"type": "speak", "request_id": "r1", "text": "Hello there."}
+from tests.support.models import SlowTones, Speller
+from tests.support.scraping import scraped
+from tests.support.servers import CONFIG, IMPATIENT, Server, in_thread, running, until_all_are_gone
 
-
-class SlowTones(ToneSynthesizer):
-    def vocode(self, windows: Sequence[Window]) -> list[Samples]:
-        time.sleep(0.2)
-        return super().vocode(windows)
-
-
-@attrs.define
-class Server:
-    listener: Listener
-    engine: Engine
-    port: int
-    records: list[RequestRecord]
-    scope: trio.CancelScope
-
-    def url(self, path: str = "/v1/audio/speech/stream/ws", key: str | None = "first") -> str:
-        query = f"?api_key={key}" if key else ""
-        return f"ws://127.0.0.1:{self.port}{path}{query}"
-
-    async def get(self, path: str, **headers: str) -> httpx.Response:
-        raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-        return await in_thread(httpx.get, f"http://127.0.0.1:{self.port}{path}", headers=raw)
-
-
-@asynccontextmanager
-async def running(
-    *,
-    listen: ListenConfig = CONFIG.listen,
-    stream: StreamConfig = CONFIG.stream,
-    load: Callable[[], Synthesizer] = ToneSynthesizer,
-    ready: bool = True,
-    voices: VoiceCatalogue = VOICES,
-    phonemizer: Phonemizer = Speller(),  # noqa: B008
-    limits: RequestLimits = LIMITS,
-    engine_config: EngineConfig = EngineConfig(4, 8),  # noqa: B008
-) -> AsyncIterator[Server]:
-    records: list[RequestRecord] = []
-    exposition = Exposition()
-    engine = Engine(engine_config, InferenceThread(load), phonemizer, exposition.step_ended)
-    listener = Listener(listen, stream, engine, records.append, exposition)
-    async with trio.open_nursery() as nursery:
-        port = await nursery.start(listener.serve)
-        if ready:
-            await nursery.start(engine.run)
-            listener.open_for(Speaker(voices, limits, device="cpu"))
-        yield Server(listener, engine, port, records, nursery.cancel_scope)
-        nursery.cancel_scope.cancel()
-
-
-async def in_thread(function: Callable[..., T], *args: object, **options: object) -> T:
-    return await trio.to_thread.run_sync(partial(function, *args, **options), abandon_on_cancel=True)
-
-
-async def fill_all_slots(server: Server, nursery: trio.Nursery) -> None:
-    """With utterances that last for as long as `nursery` does."""
-
-    async def listen(number: int) -> None:
-        async with server.engine.open(Utterance("On and on. " * 50, "af_heart"), number) as stream:
-            async for _ in stream:
-                pass
-
-    for number in range(4):
-        nursery.start_soon(listen, number)
-    await until(lambda: server.engine.statistics().active == 4)
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    with trio.fail_after(20):
-        while not is_so():
-            await trio.sleep(0.005)
-
-
-async def until_all_are_gone(server: Server) -> None:
-    await until(lambda: server.listener.readiness().connections == 0)
-
-
-def talk(url: str, *messages: dict[str, object], until: int = 1) -> list[bytes | dict[str, object]]:
-    """Says the messages and hears until so many requests have ended."""
-    with connect(url) as client:
-        for message in messages:
-            client.send(json.dumps(message))
-        return hear(client, until)
-
-
-def hear(client: ClientConnection, until: int = 1) -> list[bytes | dict[str, object]]:
-    heard: list[bytes | dict[str, object]] = []
-    while until:
-        frame = client.recv(timeout=10)
-        heard.append(frame if isinstance(frame, bytes) else json.loads(frame))
-        until -= isinstance(heard[-1], dict) and heard[-1]["type"] in ("done", "canceled", "error")
-    return heard
-
-
-def ends_of(heard: list[bytes | dict[str, object]]) -> Counter[tuple[str, str]]:
-    """How often each request was said to have ended, and how."""
-    messages = (each for each in heard if isinstance(each, dict))
-    return Counter(
-        (str(m["request_id"]), str(m["type"])) for m in messages if m["type"] in ("done", "canceled", "error")
-    )
-
-
-def status_of_handshake(url: str, **headers: str) -> tuple[int, str | None]:
-    try:
-        with connect(url, additional_headers=headers):
-            return 101, None
-    except websockets.exceptions.InvalidStatus as refused:
-        return refused.response.status_code, refused.response.headers.get("Retry-After")
-
-
-def close_code_after(url: str, act: Callable[[ClientConnection], None]) -> int:
-    with connect(url, max_size=None) as client:
-        try:
-            act(client)
-            while True:
-                client.recv(timeout=10)
-        except websockets.exceptions.ConnectionClosed as closed:
-            assert closed.rcvd is not None, "the connection was dropped without a close frame"
-            return closed.rcvd.code
-
-
-def open_raw_websocket(server: Server, receive_buffer_bytes: int | None = None) -> socket.socket:
-    """A WebSocket client that does nothing by itself: no reading, no pongs."""
-    peer = socket.socket()
-    if receive_buffer_bytes is not None:
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-    peer.connect(("127.0.0.1", server.port))
-    peer.sendall(HANDSHAKE)
-    assert b"101" in peer.recv(1024)
-    return peer
-
-
-def masked_text_frame(text: str) -> bytes:
-    payload = text.encode()
-    assert len(payload) < 65_536
-    head = bytes([0x81, 0x80 | 126]) + len(payload).to_bytes(2, "big") + bytes(4)
-    return head + payload
+SILENCE_AT_ENDS_S = 1.0
 
 
 class TestHttp:

@@ -1,8 +1,7 @@
 """Session: one connection over memory channels, on virtual time, with tones in the loop."""
 
-import json
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import NoReturn
@@ -20,82 +19,13 @@ from kokoro_trio.config import Config, EngineConfig, StreamConfig
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.metrics import RequestRecord
 from kokoro_trio.server import session as session_module
-from kokoro_trio.server.connection import ConnectionGone
 from kokoro_trio.server.messages import untag
 from kokoro_trio.server.session import Session
 from kokoro_trio.speech import Samples
-from tests.conftest import InLoopInference, Speller, StumblingSynthesizer
-from tests.test_protocol import make_protocol
+from tests.support.models import InLoopInference, Speller, StumblingSynthesizer
+from tests.support.sessions import MemoryConnection, Message, make_protocol
 
 STREAM = evolve(Config.of({"API_KEY": "k"}).stream, prime_bytes=0)
-Message = dict[str, object]
-Channel = tuple[trio.MemorySendChannel[str | bytes], trio.MemoryReceiveChannel[str | bytes]]
-
-
-@attrs.define
-class MemoryConnection:
-    """A connection whose peer is the test. Each send takes `send_seconds`."""
-
-    _to_server: Channel = attrs.field(factory=lambda: trio.open_memory_channel[str | bytes](1000))
-    _to_client: Channel = attrs.field(factory=lambda: trio.open_memory_channel[str | bytes](100_000))
-    closed_with: int | None = None
-    send_seconds: float = 0.0
-
-    async def receive(self) -> str | bytes:
-        try:
-            return await self._to_server[1].receive()
-        except trio.EndOfChannel:
-            raise ConnectionGone("the test hung up") from None
-
-    async def send(self, message: str | bytes) -> None:
-        with trio.CancelScope(shield=True):
-            await trio.sleep(self.send_seconds)
-        await self._to_client[0].send(message)
-
-    async def send_many(self, messages: Sequence[str | bytes]) -> None:
-        for message in messages:
-            await self.send(message)
-
-    async def close(self, code: int, reason: str) -> None:
-        self.closed_with = code
-        self._to_client[0].close()
-
-    @property
-    def is_congested(self) -> bool:
-        return self.send_seconds > 0
-
-    # The test's end.
-
-    def say(self, kind: str, **fields: object) -> None:
-        self.say_raw(json.dumps({"type": kind, **fields}))
-
-    def say_raw(self, frame: str | bytes) -> None:
-        self._to_server[0].send_nowait(frame)
-
-    def hang_up(self) -> None:
-        self._to_server[0].close()
-
-    async def hear(self) -> Message | bytes:
-        frame = await self._to_client[1].receive()
-        return frame if isinstance(frame, bytes) else dict(json.loads(frame))
-
-    async def hear_until(self, kind: str, **fields: object) -> list[Message | bytes]:
-        """All that comes up to the message of this type, that one included."""
-        heard: list[Message | bytes] = []
-        with trio.fail_after(1000):
-            while True:
-                heard.append(last := await self.hear())
-                if isinstance(last, dict) and {"type": kind, **fields}.items() <= last.items():
-                    return heard
-
-    def hear_rest(self) -> list[Message | bytes]:
-        heard: list[Message | bytes] = []
-        while True:
-            try:
-                frame = self._to_client[1].receive_nowait()
-            except (trio.WouldBlock, trio.EndOfChannel):
-                return heard
-            heard.append(frame if isinstance(frame, bytes) else dict(json.loads(frame)))
 
 
 class BurstConnection(MemoryConnection):

@@ -21,8 +21,8 @@ import pip
 import pytest
 from attrs import evolve, frozen
 
-from tests.process import free_port
-from tests.test_scripts import Checkout, copy_of_repository, error_line, python_stand_in
+from tests.support.checkouts import Checkout, copy_of_repository, error_line, python_stand_in
+from tests.support.processes import free_port
 
 TORCH = "2.13.0"
 HEADER = "| NVIDIA-SMI {driver}    {label} Version: {driver}    {cuda_label}: {cuda} |"

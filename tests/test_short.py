@@ -11,7 +11,7 @@ from kokoro_trio.model.closing import MAX_BARE_PHONEMES, closed
 from kokoro_trio.model.kokoro import KokoroSynthesizer
 from kokoro_trio.model.weights import open_weights
 from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Line, Prosody
-from tests.weights import TEST_WEIGHTS
+from tests.support.environment import TEST_WEIGHTS
 
 WINDOWED = WindowConfig(first_max_words=2, first_boundaries=".,?!;:", trims_leading_silence=True)
 VOICES = ["af_heart", "am_michael", "bf_emma", "ef_dora", "jf_alpha"]

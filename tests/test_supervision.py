@@ -20,7 +20,7 @@ import yaml
 
 from kokoro_trio.config import REPOSITORY, Config
 from kokoro_trio.server.listener import HANG_UP_S
-from tests.process import Server, running, start
+from tests.support.processes import Server, running, start
 
 SCRIPTS = REPOSITORY / "scripts"
 KUBERNETES = SCRIPTS / "kubernetes"
@@ -125,7 +125,7 @@ def test_systemd_is_told(tmp_path: Path, is_abstract: bool, monkeypatch: pytest.
         systemd.settimeout(30)
         monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}" if is_abstract else name)
         monkeypatch.setenv("WATCHDOG_USEC", "200000")
-        with running(tmp_path, "tests.tones") as server:
+        with running(tmp_path, "tests.support.tones") as server:
             heard = [systemd.recv(100) for _ in range(8)]
             assert set(heard) == {b"READY=1", b"WATCHDOG=1"}
             assert heard.count(b"READY=1") == 1

@@ -30,8 +30,8 @@ from kokoro_trio.model.vocoder import Material, VocoderHalf
 from kokoro_trio.model.weights import Weights, open_weights
 from kokoro_trio.model.windowing import SHAPES
 from kokoro_trio.speech import FRAME_SAMPLES, FRAME_SECONDS, MAX_SEGMENT_PHONEMES, Line, Samples, Window
-from tests.captures import CpuCapture
-from tests.weights import TEST_WEIGHTS
+from tests.support.environment import TEST_WEIGHTS
+from tests.support.vocoders import CpuCapture
 
 TEXT = "həlˈO ðˈɛɹ, hˌW ɑɹ ju?"
 LONGER = "ðə kwˈɪk bɹˈWn fˈɑks ʤˈʌmps ˈOvəɹ ðə lˈAzi dˈɔɡ."

@@ -6,11 +6,13 @@ from itertools import count
 import pytest
 import trio
 
+from kokoro_trio.config import Config
 from kokoro_trio.server.messages import Done, Speak, Start, StartedSpeak, decode_client, encode
 from kokoro_trio.server.together import Together
 from kokoro_trio.server.together_connection import TURN_END_TIMEOUT_S, TogetherConnection
-from tests.test_session import MemoryConnection
-from tests.test_together import LIMITS, VOICES
+from tests.support.sessions import VOICES, MemoryConnection
+
+LIMITS = Config.of({"API_KEY": "k"}).requests
 
 
 async def opened(**query: str) -> tuple[MemoryConnection, TogetherConnection]:

@@ -17,9 +17,11 @@ from websockets.sync.client import ClientConnection, connect
 from kokoro_trio.config import REPOSITORY
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.server.together import CREATED, DELTA, DONE, FAILED, TOGETHER_PATH, WORDS
-from tests.pipecat_together_texts import GREETING, LATER, REPLY, STORY
-from tests.readme import snippet
-from tests.test_server import Server, SlowTones, in_thread, running, status_of_handshake, talk
+from tests.support.bots import GREETING, LATER, REPLY, STORY
+from tests.support.clients import status_of_handshake, talk
+from tests.support.models import SlowTones
+from tests.support.readme import snippet
+from tests.support.servers import Server, in_thread, running
 
 Event = dict[str, Any]
 SENTENCES = ["It is a fine day.", "The sun is out!", "Shall we go for a walk in the park?"]
@@ -164,7 +166,7 @@ async def run_program(program: str, *arguments: str) -> str:
 async def test_pipecats_own_service_in_a_running_pipeline(load: Callable[[], Synthesizer]) -> None:
     async with running(load=load) as server:
         url = server.url(TOGETHER_PATH, key=None)
-        told = await run_program("-m", "tests.pipecat_together", url, "first")
+        told = await run_program("-m", "tests.support.pipecat_together", url, "first")
         greeting, reply, reply_again, story, later, nothing, at_last = json.loads(told)
         ends = [record.end for record in server.records]
         expected = {
@@ -201,7 +203,7 @@ async def test_the_programs_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> No
     assert here in program
     speak_once = """
 import asyncio, json
-from tests.pipecat_together import greet, in_pipeline
+from tests.support.pipecat_together import greet, in_pipeline
 print(json.dumps(asyncio.run(in_pipeline(tts, greet))))
 """
     async with running() as server:

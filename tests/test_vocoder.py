@@ -5,7 +5,7 @@ import torch
 
 from kokoro_trio.model.vocoder import Affine, Material, VocoderHalf
 from kokoro_trio.speech import FRAME_SAMPLES
-from tests.small_vocoder import affine, material, small_vocoder
+from tests.support.vocoders import affine, material, small_vocoder
 
 LENGTHS = (8, 20, 27, 33, 34, 35, 60)
 """Of segments: shorter than a window, shorter than one with its context, just as long, and longer."""

@@ -55,7 +55,7 @@ from kokoro_trio.model.weights import (
     open_weights,
     prepared_folder,
 )
-from tests.hub import REVISION, StandInHub, Told, pickled, sha256
+from tests.support.hub import REVISION, StandInHub, Told, pickled, sha256
 
 SHAPES = {"bert.weight": (2, 3), "decoder.norm1.norm.weight": (2,)}
 

@@ -1,7 +1,7 @@
 """A program: Pipecat's own service for Together, with its defaults, in a running pipeline.
 
-`python -m tests.pipecat_together URL KEY` has it speak, interrupts it, and has it speak again; what came
-out of the pipeline is printed as JSON, a list of turns.
+`python -m tests.support.pipecat_together URL KEY` has it speak, interrupts it, and has it speak again;
+what came out of the pipeline is printed as JSON, a list of turns.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.services.together.tts import TogetherTTSService
 from pipecat.workers.runner import WorkerRunner
 
-from tests.pipecat_together_texts import GREETING, LATER, NOTHING, REPLY, STORY
+from tests.support.bots import GREETING, LATER, NOTHING, REPLY, STORY
 
 
 class Ear(FrameProcessor):

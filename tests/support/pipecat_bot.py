@@ -1,6 +1,6 @@
 """A Pipecat pipeline around our service that does what a script says, for `test_pipecat`.
 
-    python -m tests.pipecat_bot URL SCRIPT
+    python -m tests.support.pipecat_bot URL SCRIPT
 
 SCRIPT is a JSON list of steps, each a list of a name and its arguments (`Bot`'s methods). What happened
 is printed at the end, as a JSON object. The player plays in real time, as a transport does.

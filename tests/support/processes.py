@@ -77,7 +77,7 @@ def start(
     within: Sequence[str] = (),
     **settings: str,
 ) -> Server:
-    """`module` is what to run: `tests.tones` is the same without the model. `settings` are knobs, and
+    """`module` is what to run: `tests.support.tones` is the same without the model. `settings` are knobs, and
     `within` is a command that runs it.
     """
     port = port or free_port()

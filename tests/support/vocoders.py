@@ -1,15 +1,18 @@
 """A vocoder of the shape of Kokoro's with few channels and drawn weights, so that it takes milliseconds."""
 
 import warnings
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import torch
+from attrs import define
 from kokoro.istftnet import Generator  # type: ignore[import-untyped]
+from torch import Tensor
 from torch.nn.utils import remove_weight_norm
 
 from kokoro_trio.model.vocoder import Affine, Material, VocoderHalf
-from tests.conftest import CONFIG
+from tests.support.models import CONFIG
 
 CHANNELS = 16
 STYLE = torch.zeros(1, 128)
@@ -43,3 +46,24 @@ def affine(seed: int = 1) -> Affine:
     drawn = torch.Generator().manual_seed(seed)
     scale, shift = torch.randn(2, 1, 1, n_channels, generator=drawn)
     return Affine(1 + 0.1 * scale, 0.1 * shift)
+
+
+@define
+class CpuCapture:
+    """What is replayed reads and writes the memory of the capture, as a CUDA graph does."""
+
+    failure: Exception | None = None
+    n_captures: int = 0
+    n_replays: int = 0
+
+    def __call__(self, run: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        if self.failure is not None:
+            raise self.failure
+        self.n_captures += 1
+        made = run()
+
+        def replay() -> Tensor:
+            self.n_replays += 1
+            return made.copy_(run())
+
+        return replay

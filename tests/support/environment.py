@@ -4,8 +4,10 @@ import os
 import re
 
 from kokoro_trio.config import REPOSITORY
-from tests.weights import TEST_WEIGHTS
 
+TEST_WEIGHTS = REPOSITORY / "weights-test"
+"""Prepared by `bash scripts/setup.sh --test`. The statistics are fitted on these weights, and the export that
+they were converted from is kept beside them."""
 KNOBS = frozenset(re.findall(r'"([A-Z][A-Z0-9_]+)"', (REPOSITORY / "kokoro_trio" / "config.py").read_text()))
 OTHERS = ("KOKORO_", "START_TIMEOUT_S", "TONES_", "HF_", "OPENAI_", "LIVEKIT_")
 """Prefixes of other settings: of the scripts, of the server with tones and of libraries."""

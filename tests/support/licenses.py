@@ -1,4 +1,4 @@
-"""The table of licenses in the README, from what is installed: `python -m tests.licenses` writes it."""
+"""The table of licenses in the README, of the packages installed; run as a program, it writes the table."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ GPL_LIBRARIES = {"libx264": "GPL version 2 or later", "libx265": "GPL version 2 
 """As their sources say: the libraries do not."""
 
 _SECTION = re.compile(
-    r"(?<=<!-- licenses: written by `python -m tests.licenses` -->\n).*?(?=<!-- end of licenses -->)",
+    r"(?<=<!-- licenses: written by `python -m tests.support.licenses` -->\n).*?(?=<!-- end of licenses -->)",
     re.DOTALL,
 )
 _PERMISSIVE = re.compile(r"\b(0BSD|Apache|BSD|BSL|CC0|CNRI-Python|ISC|LLVM|MIT|PSF|Zlib)\b")

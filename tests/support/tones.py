@@ -1,4 +1,4 @@
-"""The server as a process of its own, with tones instead of the model: `python -m tests.tones`.
+"""The server as a process of its own, with tones instead of the model: `python -m tests.support.tones`.
 
 It takes the knobs and the command line of the real one, and in seconds `TONES_LOAD_S`, how long the
 model takes to load, `TONES_STEP_S`, how long a second of sound takes to make, and `TONES_LAST_SENTENCE_S`,
@@ -19,7 +19,7 @@ from kokoro_trio.engine.phonemizing import Reader
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.speech import Samples, Segment, Window
 from kokoro_trio.text.reading import Sentence
-from tests.conftest import SpellingReader
+from tests.support.models import SpellingReader
 
 LOAD_S = float(os.environ.get("TONES_LOAD_S", "0"))
 STEP_S = float(os.environ.get("TONES_STEP_S", "0"))

@@ -1,4 +1,4 @@
-"""The server, with a recorder beside the files of its page: `python -m tests.recording`."""
+"""The server, with a recorder beside the files of its page: `python -m tests.support.recording`."""
 
 from unittest.mock import patch
 

@@ -1,0 +1,45 @@
+"""Records of requests, and what a scrape of `/metrics` reads."""
+
+import attrs
+from attrs import evolve
+from prometheus_client.parser import text_string_to_metric_families as read_text
+
+from kokoro_trio.metrics import RequestRecord
+from kokoro_trio.model.synthesizer import EarlyAudio
+
+
+@attrs.frozen
+class Load:
+    sessions: int = 0
+    active: int = 0
+    waiting: int = 0
+    early_audio: EarlyAudio | None = None
+    slacks_s: tuple[float, ...] = ()
+
+
+def scraped(text: str) -> dict[str, float]:
+    """Each sample by its series without `kokoro_`: `requests_total{end=done}`."""
+    values: dict[str, float] = {}
+    for family in read_text(text):
+        for sample in family.samples:
+            labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
+            series = sample.name.removeprefix("kokoro_") + (f"{{{labels}}}" if labels else "")
+            assert series not in values
+            values[series] = sample.value
+    return values
+
+
+def record(**changes: object) -> RequestRecord:
+    made = RequestRecord.of(
+        request_id="r1",
+        voice="af_aoede",
+        end="done",
+        received_at=100.0,
+        turn_at=100.0,
+        slot_at=100.05,
+        first_frame_at=100.2,
+        ended_at=100.5,
+        head_silence_s=0.25,
+        audio_s=2.0,
+    )
+    return evolve(made, **changes)  # type: ignore[arg-type]
