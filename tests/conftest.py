@@ -1,4 +1,4 @@
-"""Shared by all levels: a model and a text side that run in the event loop."""
+"""Options, markers and fixtures of all tests."""
 
 from collections.abc import Iterator
 from pathlib import Path

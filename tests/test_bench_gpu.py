@@ -1,7 +1,5 @@
 """Session: the bench of the engine itself, with tones on virtual time; and what it imports."""
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -14,11 +12,12 @@ from attrs import frozen
 from bench.floors import Floors, Speed, Work
 from bench.gpu import CARRIED, HEAD, PhonemeBook, Room, Rung, SoundsUnlike, check, row
 from bench.sentences import SENTENCES, read_sentences
-from kokoro_trio.config import REPOSITORY, EngineConfig
+from kokoro_trio.config import EngineConfig
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.model.synthesizer import ToneSynthesizer
 from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Line, Prosody, Samples, Window
 from tests.support.models import ALPHABET, InLoopInference
+from tests.support.processes import output_of
 
 THERE = {
     *("attrs", "filelock", "huggingface-hub", "markdown-it-py", "numpy", "regex", "safetensors", "torch"),
@@ -58,10 +57,7 @@ of = packages_distributions()
 imported = {one for name in sys.modules for one in of.get(name.partition(".")[0], ())}
 print(*(one for one in required if one.lower() in {name.lower().replace("_", "-") for name in imported}))
 """
-    ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY
-    )
-    imported = {name.lower() for name in ran.stdout.split()}
+    imported = {name.lower() for name in output_of("-c", program).split()}
     assert {"kokoro", "trio", "sentencex"} <= imported
     assert imported - THERE <= {name.lower() for name in CARRIED}
 

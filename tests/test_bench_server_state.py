@@ -6,7 +6,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
 import pytest
-import trio
 
 from bench import server_state
 from bench.server_state import ServerState, StateUnknown, read_state, wait_until_idle
@@ -15,7 +14,7 @@ from kokoro_trio.client import connect
 from tests.support.benches import options
 from tests.support.models import SlowTones
 from tests.support.processes import free_port
-from tests.support.servers import running
+from tests.support.servers import running, until
 
 NOT_IDLE = b'{"device": "cpu", "active": 1, "waiting": 0, "max_concurrent_jobs": 4}'
 
@@ -53,8 +52,7 @@ class TestOurs:
             connect("127.0.0.1", server.port, api_key="first") as session,
             session.speak("Hello."),
         ):
-            while not server.engine.statistics().active:
-                await trio.sleep(0.001)
+            await until(lambda: server.engine.statistics().active)
             assert not (await read_state(options(server.port))).is_idle
             assert (await wait_until_idle(options(server.port))).is_idle
 

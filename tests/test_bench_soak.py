@@ -3,8 +3,6 @@
 import argparse
 import json
 import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import Any
 
 import attrs
 import pytest
-import trio
 from attrs import evolve
 
 from bench import callers, vitals
@@ -21,10 +18,9 @@ from bench.barge_in import Ends
 from bench.callers import Heard, Seen
 from bench.soak import N_ROWS, Soak, command_line, measure, summed_up
 from bench.vitals import Vitals
-from kokoro_trio.config import REPOSITORY
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.speech import Samples, Window
-from tests.support.benches import ENVIRONMENT, IDLE
+from tests.support.benches import IDLE, bench
 from tests.support.processes import free_port
 from tests.support.servers import CONFIG, running
 
@@ -187,22 +183,11 @@ class TestMeasure:
 
 
 class TestCommand:
-    async def run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        soak = [sys.executable, str(REPOSITORY / "bench" / "soak.py"), "--host", "127.0.0.1"]
-        return await trio.run_process(
-            [*soak, *arguments],
-            cwd="/",
-            env=ENVIRONMENT,
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-        )
-
     async def test_writes_the_result(self, tmp_path: Path) -> None:
         result = tmp_path / "result.json"
         short = ["--minutes", "0.1", "--pace", "1", "--clients", "2", "--json", str(result)]
         async with running() as server:
-            ran = await self.run("--port", str(server.port), "--api-key", "first", *short)
+            ran = await bench(server.port, "--api-key", "first", *short, program="soak.py")
         assert ran.stderr == b""
         written = json.loads(result.read_text())
         assert ran.returncode == (0 if all(answer["is_yes"] for answer in written["answers"]) else 1)
@@ -210,7 +195,7 @@ class TestCommand:
         assert ran.stdout.startswith(b"0.1 min, clients 2, pace 1 s, seed 0;")
 
     async def test_no_server(self) -> None:
-        ran = await self.run("--port", str(free_port()))
+        ran = await bench(free_port(), program="soak.py")
         assert (ran.returncode, ran.stdout) == (1, b"")
         assert ran.stderr.startswith(b"error: 127.0.0.1 port")
         assert ran.stderr.count(b"\n") == 1

@@ -59,6 +59,7 @@ from tests.support.models import (
     speak,
     spell,
 )
+from tests.support.servers import until
 
 CONFIG = EngineConfig(max_concurrent_jobs=4, queue_maxsize=8)
 IDLE = EngineStatistics(is_ready=True, sessions=0, active=0, waiting=0, in_step=0, streams=0, steps_run=0)
@@ -600,9 +601,7 @@ class TestFaults:
         async with trio.open_nursery() as nursery:
             await nursery.start(engine.run)
             await speak(engine)
-            with trio.fail_after(20):
-                while made[0]() is not None:
-                    await trio.sleep(0.01)
+            await until(lambda: made[0]() is None)
             nursery.cancel_scope.cancel()
 
     async def test_a_fault_of_the_inference_itself_ends_the_engine(self) -> None:
@@ -796,11 +795,9 @@ class TestInterruptions:
             async with trio.open_nursery() as nursery:
                 await nursery.start(engine.run)
                 nursery.start_soon(speak, engine, Utterance("a" * 30, "af_aoede"), "listener")
-                while not tones.a_is_held.is_set():
-                    await trio.sleep(0.001)
+                await until(tones.a_is_held.is_set)
                 yield engine
-                while engine.statistics().streams:
-                    await trio.sleep(0.001)
+                await until(lambda: not engine.statistics().streams)
                 nursery.cancel_scope.cancel()
 
     async def test_newcomer_is_heard_in_the_midst_of_a_window(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -819,9 +816,7 @@ class TestInterruptions:
             await nursery.start(thread.run, lambda step_end: None)
             thread._steps.put(None)
             tones.works[0]()
-            with trio.fail_after(20):
-                while nursery.child_tasks:
-                    await trio.sleep(0.001)
+            await until(lambda: not nursery.child_tasks)
 
 
 class TestThread:
@@ -849,9 +844,7 @@ class TestThread:
             memory.now_s += 60
             memory.resident_bytes += heap_module.MIN_GROWTH_BYTES
             await speak(engine, LONG)
-            with trio.fail_after(20):
-                while memory.n_trimmed < 2:
-                    await trio.sleep(0.01)
+            await until(lambda: memory.n_trimmed >= 2)
             assert n_samples(await speak(engine)) > 0
             nursery.cancel_scope.cancel()
         assert memory.n_trimmed == 2
@@ -864,15 +857,12 @@ class TestThread:
         async with trio.open_nursery() as nursery:
             await nursery.start(engine.run)
             with trio.fail_after(20):
-                while not tones.has_begun.is_set():
-                    await trio.sleep(0.01)
+                await until(tones.has_begun.is_set)
                 async with engine.open(HELLO, "s") as stream:
-                    while not engine.statistics().in_step:
-                        await trio.sleep(0.01)
+                    await until(lambda: engine.statistics().in_step)
                     tones.may_end.set()
                     assert [piece async for piece in stream]
-                while tones.has_spare_work:
-                    await trio.sleep(0.01)
+                await until(lambda: not tones.has_spare_work)
                 await speak(engine)
             nursery.cancel_scope.cancel()
         assert tones.done[:2] == ["spare", "prosody"]

@@ -145,9 +145,7 @@ class TestStuckModel:
                 heard.extend(await in_thread(talk, server.url(), HELLO))
 
             nursery.start_soon(listen)
-            with trio.fail_after(10):
-                while server.listener.readiness().is_ready:
-                    await trio.sleep(0.01)
+            await until(lambda: not server.listener.readiness().is_ready)
             answer = await server.get("/readyz")
             assert (answer.status_code, answer.json()["state"]) == (503, "stalled")
             assert (await in_thread(status_of_handshake, server.url()))[0] == 503

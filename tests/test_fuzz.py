@@ -10,11 +10,10 @@ from contextlib import closing, suppress
 
 import pytest
 import structlog
-import trio
 from attrs import evolve
 
 from tests.support.clients import masked_text_frame, open_raw_websocket, others_are_served, until_idle
-from tests.support.servers import CONFIG, Server, in_thread, running
+from tests.support.servers import CONFIG, Server, in_thread, running, until
 
 ROUNDS = 60
 LISTEN = evolve(CONFIG.listen, handshake_timeout_s=0.2, max_message_bytes=5000)
@@ -124,9 +123,7 @@ async def test_a_socket_takes_everything(seed: int, fuzz_factor: int) -> None:
                 await in_thread(disturb, server, random.Random(chance.random()))
             await until_idle(server)
             await others_are_served(server)
-            with trio.fail_after(10):
-                while server.listener.n_sockets:
-                    await trio.sleep(0.01)
+            await until(lambda: not server.listener.n_sockets)
         for record in server.records:
             assert record.end in {"done", "canceled", "disconnected", "unpronounceable", "bad_text"}
     assert {entry["event"] for entry in logged if entry["log_level"] != "debug"} <= FORESEEN

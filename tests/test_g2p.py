@@ -1,8 +1,6 @@
 """Real misaki, spaCy and espeak, but no Kokoro weights: sentences to phonemes."""
 
 import re
-import subprocess
-import sys
 import time
 from importlib.util import find_spec
 
@@ -20,6 +18,7 @@ from kokoro_trio.text.languages import LANGUAGES
 from kokoro_trio.text.lexicon import Lexicon
 from kokoro_trio.text.reading import Sentence, read
 from tests.support.models import ALPHABET
+from tests.support.processes import output_of
 
 WORDS = [
     "about",
@@ -396,8 +395,7 @@ def test_without_a_spacy_model_it_says_so_and_downloads_nothing(monkeypatch: pyt
 
 def test_importing_the_module_is_cheap() -> None:
     code = "import sys, kokoro_trio.text.g2p; print({'misaki', 'spacy', 'torch'} & set(sys.modules))"
-    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert ran.stdout.strip() == "set()"
+    assert output_of("-c", code).strip() == "set()"
 
 
 def test_what_is_said_leaves_nothing_in_spacy(g2p: GraphemeToPhoneme) -> None:

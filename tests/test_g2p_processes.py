@@ -32,6 +32,7 @@ from kokoro_trio.text.reading import Sentence
 from tests.support.models import ALPHABET, HELLO, LONG, InLoopInference, n_samples, speak
 from tests.support.obedient import load_without_torch, no_log, obedient, unavailable
 from tests.support.processes import start
+from tests.support.servers import until
 
 GROUP = ["setsid"]
 """Makes a group of a server and its processes, which a signal reaches without reaching the tests."""
@@ -97,9 +98,7 @@ async def test_is_busy_while_all_processes_are() -> None:
             await trio.testing.wait_all_tasks_blocked()
             await trio.sleep(0.05)
             assert 0.05 <= phonemizer.busy_s < 10
-            with trio.fail_after(10):
-                while phonemizer.busy_s:
-                    await trio.sleep(0.01)
+            await until(lambda: not phonemizer.busy_s)
             nursery.cancel_scope.cancel()
 
 
@@ -154,9 +153,7 @@ class TestErrors:
 
 
 async def wait_until_gone(process: int) -> None:
-    with trio.fail_after(10):
-        while process in worker_processes():
-            await trio.sleep(0.01)
+    await until(lambda: process not in worker_processes())
 
 
 class TestCancel:

@@ -1,8 +1,6 @@
 """Pure: what a sentence is read as."""
 
 import re
-import subprocess
-import sys
 import time
 
 import pytest
@@ -10,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kokoro_trio.text.normalization import Reading, read_out, readings
+from tests.support.processes import output_of
 
 AMERICAN = [
     # Abbreviations
@@ -408,5 +407,4 @@ def test_no_thousand_characters_take_long(unit: str, language: str) -> None:
 
 def test_importing_the_module_is_cheap() -> None:
     code = "import sys, kokoro_trio.text.normalization; print({'spacy', 'torch'} & set(sys.modules))"
-    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert ran.stdout.strip() == "set()"
+    assert output_of("-c", code).strip() == "set()"

@@ -174,9 +174,7 @@ class TestOpenAI:
             command = [sys.executable, "-c", LEAVING, str(server.port)]
             run = partial(trio.run_process, command, stdin=subprocess.PIPE)
             client: trio.Process = await nursery.start(run)
-            with trio.fail_after(60):
-                while not server.engine.statistics().active:
-                    await trio.sleep(0.01)
+            await until(lambda: server.engine.statistics().active, within_s=60)
             await until(lambda: is_idle(server))
             assert client.poll() is None
             assert client.stdin is not None

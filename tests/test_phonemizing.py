@@ -11,6 +11,7 @@ from kokoro_trio.engine import phonemizing
 from kokoro_trio.engine.phonemizing import PhonemizerThread
 from kokoro_trio.speech import Segment
 from kokoro_trio.text.reading import Sentence, read
+from tests.support.servers import until
 
 
 class HeldUpReader:
@@ -37,9 +38,7 @@ def reader() -> Iterator[HeldUpReader]:
 
 
 async def until_busy(phonemizer: PhonemizerThread) -> None:
-    with trio.fail_after(20):
-        while phonemizer.busy_s == 0:
-            await trio.sleep(0.001)
+    await until(lambda: phonemizer.busy_s > 0)
 
 
 async def read_out(phonemizer: PhonemizerThread, text: str) -> None:

@@ -37,7 +37,7 @@ from tests.support.clients import (
 )
 from tests.support.models import SlowTones, Speller
 from tests.support.scraping import scraped
-from tests.support.servers import CONFIG, IMPATIENT, Server, in_thread, running, until_all_are_gone
+from tests.support.servers import CONFIG, IMPATIENT, Server, in_thread, running, until, until_all_are_gone
 
 SILENCE_AT_ENDS_S = 1.0
 
@@ -163,9 +163,7 @@ class TestMetrics:
             await in_thread(heard.wait, 10)
             busy = await self.scrape(server)
             done.set()
-            with trio.fail_after(10):
-                while server.listener.readiness().connections:
-                    await trio.sleep(0.01)
+            await until_all_are_gone(server)
             idle = await self.scrape(server)
         assert (busy["connections"], idle["connections"]) == (1, 0)
         assert busy["sessions"] == 1
@@ -531,8 +529,7 @@ class TestSpeaking:
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(listen)
-                while not server.engine.statistics().sessions:
-                    await trio.sleep(0.001)
+                await until(lambda: server.engine.statistics().sessions)
                 nursery.start_soon(server.listener.drain, 5)
                 await trio.testing.wait_all_tasks_blocked()
                 ready = await server.get("/readyz")
@@ -551,8 +548,7 @@ class TestSpeaking:
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(idle)
-                while not server.listener.readiness().connections:
-                    await trio.sleep(0.001)
+                await until(lambda: server.listener.readiness().connections)
                 await server.listener.drain(grace_s=5)
             assert codes == [1012]
 
@@ -584,9 +580,7 @@ class TestBadPeers:
             heard = await in_thread(talk, server.url(), HELLO)
             assert isinstance(heard[-1], dict)
             assert heard[-1]["type"] == "done"
-            with trio.fail_after(10):
-                while server.listener.readiness().connections:
-                    await trio.sleep(0.01)
+            await until_all_are_gone(server)
             assert server.engine.statistics().sessions == 0
             deaf.close()
 

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import io
 import json
-import sys
 import wave
 from collections.abc import Callable
 from typing import Any
@@ -14,12 +13,12 @@ import pytest
 import trio
 from websockets.sync.client import ClientConnection, connect
 
-from kokoro_trio.config import REPOSITORY
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.server.together import CREATED, DELTA, DONE, FAILED, TOGETHER_PATH, WORDS
 from tests.support.bots import GREETING, LATER, REPLY, STORY
 from tests.support.clients import status_of_handshake, talk
 from tests.support.models import SlowTones
+from tests.support.processes import output_of
 from tests.support.readme import snippet
 from tests.support.servers import Server, in_thread, running
 
@@ -153,20 +152,11 @@ async def test_who_speaks_is_heard_to_the_end_of_a_shutdown() -> None:
         assert await in_thread(conversation, server, act, voice="af_heart") == expected
 
 
-async def run_program(program: str, *arguments: str) -> str:
-    command = [sys.executable, program, *arguments]
-    ran = await trio.run_process(
-        command, cwd=REPOSITORY, capture_stdout=True, capture_stderr=True, check=False
-    )
-    assert ran.returncode == 0, ran.stderr.decode()
-    return ran.stdout.decode()
-
-
 @pytest.mark.parametrize("load", [ToneSynthesizer, SlowTones])
 async def test_pipecats_own_service_in_a_running_pipeline(load: Callable[[], Synthesizer]) -> None:
     async with running(load=load) as server:
         url = server.url(TOGETHER_PATH, key=None)
-        told = await run_program("-m", "tests.support.pipecat_together", url, "first")
+        told = await in_thread(output_of, "-m", "tests.support.pipecat_together", url, "first")
         greeting, reply, reply_again, story, later, nothing, at_last = json.loads(told)
         ends = [record.end for record in server.records]
         expected = {
@@ -208,7 +198,7 @@ print(json.dumps(asyncio.run(in_pipeline(tts, greet))))
 """
     async with running() as server:
         program = program.replace(here, f"127.0.0.1:{server.port}")
-        [turn] = json.loads(await run_program("-c", program + speak_once))
+        [turn] = json.loads(await in_thread(output_of, "-c", program + speak_once))
         expected = await in_thread(in_our_protocol, server, GREETING, voice="am_michael")
     assert turn["sha256"] == hashlib.sha256(expected).hexdigest()
     assert turn["errors"] == []

@@ -11,21 +11,26 @@ from bench.bench import _command_line
 from bench.vitals import Vitals
 from kokoro_trio.config import REPOSITORY
 
-# As after scripts/setup.sh: nothing says where the repository is.
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-BENCH = [sys.executable, str(REPOSITORY / "bench" / "bench.py")]
-
 
 def options(port: int, *more: str) -> argparse.Namespace:
     return _command_line().parse_args(["--host", "127.0.0.1", "--port", str(port), *more])
 
 
-async def bench(port: int, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+async def bench(port: int, *arguments: str, program: str = "bench.py") -> subprocess.CompletedProcess[bytes]:
     """Runs it in another folder, as a process; its exit status is for the test to look at."""
+    command = [
+        sys.executable,
+        str(REPOSITORY / "bench" / program),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     return await trio.run_process(
-        [*BENCH, "--host", "127.0.0.1", "--port", str(port), *arguments],
+        [*command, *arguments],
         cwd="/",
-        env=ENVIRONMENT,
+        # As after scripts/setup.sh: nothing says where the repository is.
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         capture_stdout=True,
         capture_stderr=True,
         check=False,

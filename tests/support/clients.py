@@ -2,19 +2,17 @@
 
 import json
 import socket
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import trio
 import websockets.exceptions
 from attrs import evolve
 from websockets.sync.client import ClientConnection, connect
 
 from kokoro_trio.engine.engine import EngineStatistics
-from tests.support.servers import Server, in_thread
+from tests.support.processes import output_of
+from tests.support.servers import Server, in_thread, until
 
 HANDSHAKE = (
     b"GET /v1/audio/speech/stream/ws?api_key=first HTTP/1.1\r\nHost: localhost\r\n"
@@ -22,6 +20,7 @@ HANDSHAKE = (
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 HELLO: dict[str, object] = {"type": "speak", "request_id": "r1", "text": "Hello there."}
+IDLE = EngineStatistics(True, 0, 0, 0, 0, 0, 0)
 
 
 def talk(url: str, *messages: dict[str, object], until: int = 1) -> list[bytes | dict[str, object]]:
@@ -86,16 +85,14 @@ def masked_text_frame(text: str) -> bytes:
     return head + payload
 
 
-IDLE = EngineStatistics(True, 0, 0, 0, 0, 0, 0)
-
-
 async def until_idle(server: Server) -> None:
     """Fails where something is left behind."""
-    with trio.fail_after(20):
-        while server.listener.readiness().connections or (
-            evolve(server.engine.statistics(), steps_run=0, is_stalled=False) != IDLE
-        ):
-            await trio.sleep(0.01)
+    await until(
+        lambda: (
+            not server.listener.readiness().connections
+            and evolve(server.engine.statistics(), steps_run=0, is_stalled=False) == IDLE
+        )
+    )
 
 
 async def others_are_served(server: Server) -> None:
@@ -106,7 +103,4 @@ async def others_are_served(server: Server) -> None:
 
 async def told(program: str, server: Server, *arguments: str) -> Any:  # noqa: ANN401
     """What a program printed, as JSON."""
-    command = [sys.executable, "-c", program, str(server.port), *arguments]
-    ended = await in_thread(subprocess.run, command, capture_output=True, text=True, timeout=120)
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout)
+    return json.loads(await in_thread(output_of, "-c", program, str(server.port), *arguments))

@@ -20,6 +20,7 @@ from kokoro_trio.text.reading import Sentence, read
 
 CONFIG = json.loads(files("kokoro_trio.model").joinpath("kokoro-v1_0.json").read_text(encoding="utf-8"))
 ALPHABET = frozenset(CONFIG["vocab"])
+MB = 10**6
 
 
 def spell(sentence: Sentence, language: str, first_index: int) -> list[Segment]:
@@ -44,7 +45,7 @@ class SpellingReader:
 
 @attrs.define
 class Speller:
-    """A phonemizer in the event loop, for the same reason as the inference."""
+    """A phonemizer in the event loop, for the same reason as `InLoopInference`."""
 
     phonemize: Callable[[Sentence, str, int], list[Segment]] = spell
     busy_s: float = 0.0
@@ -124,9 +125,6 @@ class LeisurelyTones(SlowTones):
     """Slow enough that a listener can interrupt while there is something to cancel."""
 
     STEP_S = 0.4
-
-
-MB = 10**6
 
 
 @attrs.define

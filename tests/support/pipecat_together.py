@@ -107,9 +107,14 @@ async def reply(worker: PipelineWorker, text: str) -> None:
 
 
 async def greet(worker: PipelineWorker, ear: Ear) -> list[dict[str, object]]:
-    await worker.queue_frame(TTSSpeakFrame(GREETING))
+    return [await say(worker, ear, GREETING)]
+
+
+async def say(worker: PipelineWorker, ear: Ear, text: str, pause_s: float = 0.0) -> dict[str, object]:
+    await worker.queue_frame(TTSSpeakFrame(text))
     await ear.stopped.wait()
-    return [ear.turn()]
+    await asyncio.sleep(pause_s)
+    return ear.turn()
 
 
 async def converse(worker: PipelineWorker, ear: Ear) -> list[dict[str, object]]:
@@ -127,19 +132,9 @@ async def converse(worker: PipelineWorker, ear: Ear) -> list[dict[str, object]]:
     await asyncio.sleep(1.0)
     turns.append(ear.turn())
 
-    await worker.queue_frame(TTSSpeakFrame(LATER))
-    await ear.stopped.wait()
-    turns.append(ear.turn())
-
-    await worker.queue_frame(TTSSpeakFrame(NOTHING))
-    await ear.stopped.wait()
-    await asyncio.sleep(0.2)
-    turns.append(ear.turn())
-
-    await worker.queue_frame(TTSSpeakFrame(LATER))
-    await ear.stopped.wait()
-    turns.append(ear.turn())
-    return turns
+    turns.append(await say(worker, ear, LATER))
+    turns.append(await say(worker, ear, NOTHING, pause_s=0.2))
+    return [*turns, await say(worker, ear, LATER)]
 
 
 async def in_pipeline(

@@ -63,6 +63,14 @@ class Server:
                     return np.frombuffer(audio, "<i2") / 32768, message
 
 
+def output_of(*arguments: str) -> str:
+    """Of Python with these arguments, which must not fail."""
+    command = [sys.executable, *arguments]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]

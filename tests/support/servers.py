@@ -88,8 +88,8 @@ async def fill_all_slots(server: Server, nursery: trio.Nursery) -> None:
     await until(lambda: server.engine.statistics().active == 4)
 
 
-async def until(is_so: Callable[[], bool]) -> None:
-    with trio.fail_after(20):
+async def until(is_so: Callable[[], object], within_s: float = 20) -> None:
+    with trio.fail_after(within_s):
         while not is_so():
             await trio.sleep(0.005)
 
