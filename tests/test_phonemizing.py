@@ -1,7 +1,8 @@
 """Unit: the thread that turns text into phonemes, with a reader that the test holds up."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
@@ -82,18 +83,25 @@ async def test_cancelled_caller_leaves_at_once_and_the_next_waits_for_the_thread
         nursery.cancel_scope.cancel()
 
 
-async def test_shutdown_waits_for_a_sentence_that_ends(reader: HeldUpReader) -> None:
-    phonemizer = PhonemizerThread(lambda alphabet: reader)
+@asynccontextmanager
+async def shutting_down(phonemizer: PhonemizerThread) -> AsyncIterator[trio.Nursery]:
+    """While it reads a sentence. Returns when the shutdown has ended."""
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             await nursery.start(phonemizer.run, frozenset())
             nursery.start_soon(read_out, phonemizer, "Wait.")
             await until_busy(phonemizer)
             nursery.cancel_scope.cancel()
-            with trio.CancelScope(shield=True):
-                await trio.testing.wait_all_tasks_blocked()
-                assert nursery.child_tasks, "the shutdown did not wait"
-                reader.go_on.set()
+            yield nursery
+
+
+async def test_shutdown_waits_for_a_sentence_that_ends(reader: HeldUpReader) -> None:
+    phonemizer = PhonemizerThread(lambda alphabet: reader)
+    async with shutting_down(phonemizer) as nursery:
+        with trio.CancelScope(shield=True):
+            await trio.testing.wait_all_tasks_blocked()
+            assert nursery.child_tasks, "the shutdown did not wait"
+            reader.go_on.set()
     assert phonemizer.busy_s == 0
 
 
@@ -101,11 +109,6 @@ async def test_shutdown_waits_for_a_sentence_but_not_for_ever(
     reader: HeldUpReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(phonemizing, "LAST_SENTENCE_S", 0.05)
-    phonemizer = PhonemizerThread(lambda alphabet: reader)
-    with trio.fail_after(20):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(phonemizer.run, frozenset())
-            nursery.start_soon(read_out, phonemizer, "Wait.")
-            await until_busy(phonemizer)
-            nursery.cancel_scope.cancel()
+    async with shutting_down(PhonemizerThread(lambda alphabet: reader)):
+        pass
     assert not reader.go_on.is_set()

@@ -505,10 +505,10 @@ class Engine:
         self._has_failed_at(step.kind, line, job)
 
     def _has_failed_at(self, kind: StepKind, line: Line, job: Job) -> None:
-        """Raises `InferenceBroken` after too many lines in too long a time.
+        """Raises `InferenceBroken` if `MAX_FAILED_LINES` lines have failed over `MIN_FAILING_S`.
 
-        A line that a client repeats counts once. The time is there because a neighbour may take all the
-        memory of a GPU for a moment.
+        A line that a client repeats counts once. The engine waits for `MIN_FAILING_S` because another process
+        may take all the memory of a GPU for a moment.
         """
         self._fail(job, SynthesisFailed())
         now = trio.current_time()

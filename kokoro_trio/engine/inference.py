@@ -84,8 +84,8 @@ class InferenceThread:
         self._load = load
         self._heap = heap or Heap()
         self._steps: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
-        self._interrupted_s = 0.0
-        """What steps have taken so far that ran in the midst of another."""
+        self._spent_s = 0.0
+        """On all steps that have ended, each counted without those that interrupted it."""
 
     async def run(
         self, on_step_end: OnStepEnd, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED
@@ -138,10 +138,7 @@ class InferenceThread:
         """Returns False at the end. Keeps no reference to the step, which may hold tensors on the device."""
         if (step := self._next_step(synthesizer)) is None:
             return False
-        started_at, interrupted_s = time.perf_counter(), self._interrupted_s
-        outcome = run_step(synthesizer, step)
-        interrupted_s = self._interrupted_s - interrupted_s
-        on_step_end(StepEnd(step, outcome, time.perf_counter() - started_at - interrupted_s))
+        self._run_step(synthesizer, step, on_step_end)
         return True
 
     def _run_interruption(self, synthesizer: Synthesizer, on_step_end: OnStepEnd) -> None:
@@ -152,10 +149,14 @@ class InferenceThread:
         if step is None:  # The end, which comes after the step that is running.
             self._steps.put(None)
             return
-        started_at = time.perf_counter()
+        self._run_step(synthesizer, step, on_step_end)
+
+    def _run_step(self, synthesizer: Synthesizer, step: Step, on_step_end: OnStepEnd) -> None:
+        started_at, spent_before_s = time.perf_counter(), self._spent_s
         outcome = run_step(synthesizer, step)
-        seconds = time.perf_counter() - started_at
-        self._interrupted_s += seconds
+        interrupted_s = self._spent_s - spent_before_s
+        seconds = time.perf_counter() - started_at - interrupted_s
+        self._spent_s += seconds
         on_step_end(StepEnd(step, outcome, seconds))
 
     def _next_step(self, synthesizer: Synthesizer) -> Step | None:

@@ -66,7 +66,7 @@ GROWTH_MARGIN = 0.6
 """The part of a listener's slack in which the next window should be made: the prosody of the next sentence
 wants the rest."""
 MAX_STEP_S = 0.5
-"""What a newcomer, or the engine after a cancel, waits at most for a window in flight to be done."""
+"""How long a window in flight may hold up the other listeners. Only a newcomer's step interrupts it."""
 MAX_WHOLE_STEP_S = 1.0
 """The same, for a segment that is vocoded whole."""
 MIN_LINE_PHONEMES = 24
