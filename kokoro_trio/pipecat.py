@@ -334,6 +334,7 @@ class KokoroTrioTTSService(WebsocketTTSService):
         self._backoff = Backoff(patience_s)
         self._connection_task: asyncio.Task[None] | None = None
         self._websocket: ClientConnection | None = None
+        self._last_failure: Exception | None = None
         # Held while requests are sent, so that they keep their order when a connection is made again.
         self._sending = asyncio.Lock()
         self._outstanding: dict[str, Request] = {}
@@ -466,7 +467,8 @@ class KokoroTrioTTSService(WebsocketTTSService):
             except (OSError, WebSocketException) as failure:
                 error = failure
             await self._disconnect_websocket()
-            reason = str(error or "the server closed the connection")
+            self._last_failure = error or ConnectionError("the server closed the connection")
+            reason = str(self._last_failure)
             delay_s = self._backoff.delay_s(error, time.monotonic()) if self._reconnect_on_error else None
             if delay_s is not None:
                 level = "WARNING" if self._backoff.n_failures == 1 else "DEBUG"
@@ -501,7 +503,9 @@ class KokoroTrioTTSService(WebsocketTTSService):
             # The first is the one that may have brought the server down.
             request.n_tries += position == 0
             if request.n_tries > MAX_TRIES:
-                await self.push_error(f"gave up {request.text!r}: {MAX_TRIES} connections were lost over it")
+                error = self._last_failure
+                explanation = f"gave up {request.text!r}: {MAX_TRIES} connections were lost over it ({error})"
+                await self.push_error(explanation, exception=error)
                 await self._end_request(request)
             elif request.request_id in self._outstanding:
                 await self._send_speak(request)

@@ -316,14 +316,15 @@ async def test_a_malformed_message_is_an_error_and_costs_its_connection_only() -
     assert n_connections == 2
 
 
-async def test_a_server_that_accepts_and_says_nothing_is_an_error() -> None:
+@pytest.mark.parametrize("patience_s", [0.5, 5], ids=["patience_ends_first", "tries_end_first"])
+async def test_a_server_that_accepts_and_says_nothing_is_an_error(patience_s: float) -> None:
     async def say_nothing(peer: Peer) -> None:
         while True:
             await peer.websocket.get_message()
 
     script: Script = [["turn", "Hello there."], ["until", "error"]]
     async with serving(say_nothing) as port:
-        report = await run_bot(f"ws://127.0.0.1:{port}", script, connect_timeout_s=0.2, patience_s=2)
+        report = await run_bot(f"ws://127.0.0.1:{port}", script, connect_timeout_s=0.2, patience_s=patience_s)
     message, category = report.of("error")[0]
     assert "the server said nothing within 0.2 s" in message
     assert category == "connectivity"
