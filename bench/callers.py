@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 
 from bench.barge_in import Ends, Request
 from bench.load import CONNECTION_LOST, NEVER_ENDED
-from kokoro_trio.client import (
+from kokoro_trio.clients.session import (
     CONNECT_TIMEOUT_S,
     ClientError,
     ConnectFailed,
@@ -31,7 +31,7 @@ from kokoro_trio.client import (
     connect_with,
     open_nursery_of_plain_errors,
 )
-from kokoro_trio.server.messages import WEBSOCKET_PATH, Speak, Start, encode
+from kokoro_trio.wire.messages import WEBSOCKET_PATH, Speak, Start, encode
 
 NOT_CONNECTED = "not_connected"
 VOICES = ("female", "male")

@@ -1,7 +1,7 @@
 """The weights that the server would serve here: those of KOKORO_WEIGHTS."""
 
 from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, Config
-from kokoro_trio.model.weights import Weights, open_weights, prepared_folder
+from kokoro_trio.weights.prepared import Weights, open_weights, prepared_folder
 
 
 def open_configured_weights() -> Weights:

@@ -37,11 +37,11 @@ from kokoro_trio.model.kokoro import KokoroSynthesizer
 from kokoro_trio.model.recipes import Recipe
 from kokoro_trio.model.statistics import StatisticsPredictor, features_of
 from kokoro_trio.model.voices import blend, language_of
-from kokoro_trio.model.weights import Weights
 from kokoro_trio.speech import Line
 from kokoro_trio.text.g2p import ENGLISH as ENGLISH_ACCENTS
 from kokoro_trio.text.g2p import GraphemeToPhoneme
 from kokoro_trio.text.reading import Sentence
+from kokoro_trio.weights.prepared import Weights
 
 RANK = 64
 RIDGE = 0.3

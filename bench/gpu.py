@@ -52,14 +52,14 @@ from kokoro_trio.engine.engine import Engine
 from kokoro_trio.engine.inference import InferenceThread, OnStepEnd, StepEnd
 from kokoro_trio.engine.scheduler import Step, StepKind
 from kokoro_trio.errors import KokoroTrioError
-from kokoro_trio.metrics import HeadSilence
 from kokoro_trio.model.synthesizer import Synthesizer
 from kokoro_trio.speech import SAMPLE_RATE_HZ, Line, Prosody, Samples, Segment, Utterance, Window
+from kokoro_trio.telemetry.records import HeadSilence
 from kokoro_trio.text.reading import Sentence
 
 if TYPE_CHECKING:
     from bench.floors import Floors
-    from kokoro_trio.model.weights import Weights
+    from kokoro_trio.weights.prepared import Weights
 
 CARRIED = (
     "kokoro",
@@ -74,7 +74,7 @@ CARRIED = (
     "RapidFuzz",
 )
 PHONEMES = Path(__file__).with_name("phonemes.json")
-MODEL_CONFIG = REPOSITORY / "kokoro_trio" / "model" / "kokoro-v1_0.json"
+MODEL_CONFIG = REPOSITORY / "kokoro_trio" / "weights" / "kokoro-v1_0.json"
 WINDOWS = WindowConfig(first_max_words=2, first_boundaries=".,?!;:", trims_leading_silence=True)
 VOICES = ("af_heart", "am_michael", "bf_emma", "af_bella")
 MAX_DISTANCE_DB = {"float32": 0.5, "tf32": 0.7, "bfloat16": 0.7}
@@ -497,7 +497,7 @@ def floors_of(setting: Setting, weights: "Weights", phonemes: str) -> "Floors":
 
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Raises `KokoroTrioError`, in a group."""
-    from kokoro_trio.model.weights import open_weights
+    from kokoro_trio.weights.prepared import open_weights
 
     setting, weights, book = Setting.of(options), open_weights(options.weights), PhonemeBook.read()
     facts = setting.facts()

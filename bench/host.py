@@ -28,9 +28,9 @@ import kokoro_trio.__main__ as server
 from kokoro_trio.config import REPOSITORY, ModelConfig, VoiceConfig, WindowConfig
 from kokoro_trio.engine.phonemizing import Reader
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
-from kokoro_trio.server.messages import WEBSOCKET_PATH
 from kokoro_trio.speech import Segment
 from kokoro_trio.text.reading import Sentence, read
+from kokoro_trio.wire.messages import WEBSOCKET_PATH
 
 TEXT = "And so it went on and on until nobody knew any more how it had begun. " * 4
 SETTINGS = {

@@ -24,13 +24,13 @@ from bench.server_state import read_state
 from kokoro_trio.client import Arrival, Session, Timing, connect_with
 from kokoro_trio.config import Config
 from kokoro_trio.errors import KokoroTrioError
-from kokoro_trio.metrics import HeadSilence
 
 # Before torch, which kokoro brings: this room sets what libgomp reads when torch loads it.
 from kokoro_trio.model.voices import language_of
-from kokoro_trio.model.weights import Weights
+from kokoro_trio.telemetry.records import HeadSilence
 from kokoro_trio.text.english import load_misaki
 from kokoro_trio.text.g2p import ENGLISH
+from kokoro_trio.weights.prepared import Weights
 
 if TYPE_CHECKING:
     import torch

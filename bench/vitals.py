@@ -50,10 +50,10 @@ async def read_vitals(options: argparse.Namespace) -> Vitals:
         raise StateUnknown(options.host, options.port, reason, PATH) from error
 
 
-def vitals_in(exposition: str, at_s: float) -> Vitals:
-    """Raises ValueError for what is no exposition, KeyError with what is missing in it."""
+def vitals_in(prometheus: str, at_s: float) -> Vitals:
+    """Raises ValueError for what is no prometheus, KeyError with what is missing in it."""
     values: dict[str, float] = {}
-    for family in text_string_to_metric_families(exposition):
+    for family in text_string_to_metric_families(prometheus):
         for sample in family.samples:
             values[sample.name] = values.get(sample.name, 0.0) + sample.value  # All labels together.
     return Vitals(

@@ -1,21 +1,22 @@
 """kokoro_trio: a streaming text-to-speech server around Kokoro-82M.
 
-The rooms, from the front door inwards; imports only point downwards:
+The packages and modules, from the command line inwards; imports only point downwards:
 
-- `__main__`: command line, wiring, serving
-- `server`: the port, WebSocket sessions with their protocol (or Together's), HTTP with OpenAI's and the page
-- `client`: a client for that protocol, beside the server; `reconnecting`: the same over lost connections
-- `pipecat`: another, as a service for Pipecat's pipelines; it stands alone
-- `engine`: who is served next, the one thread that runs the model, and those that read texts
-- `model`: weights, voices, the prosody and the vocoder half of Kokoro
-- `text`: from what the client wrote to sentences, to words, to phonemes
+- `__main__`: the server's command line, wiring, serving; `metrics`: the command that sums up the metrics log
+- `client`, `reconnecting`, `pipecat`: the public names of `clients`
+- `server`: the port, WebSocket sessions and their dialects, HTTP with OpenAI's interface and the page
+- `clients`: clients of the WebSocket: the plain one, one that reconnects, a service for Pipecat
+- `engine`: the scheduler, the inference thread, and the processes that turn text into phonemes
+- `supervisor`: notifications to systemd
+- `telemetry`: records of requests, Prometheus metrics, the log
+- `model`: voices, the prosody half and the vocoder half of Kokoro, early audio
+- `weights`: where the weights come from, how they are prepared and checked
+- `text`: from the client's text to sentences, words and phonemes
 - `audio`: samples to frames, in the formats of the wire
-- `metrics`, `exposition`: what happened to each request, and what Prometheus is told of it
+- `wire`: messages and limits that the server and the clients share
 - `speech`: the nouns that all of them share
-- `watched`: files that are changed while the server runs
-- `log`: how the log looks
-- `supervisor`: what systemd is told
-- `config`, `errors`, `limits`: what is set, what can go wrong, and how large a thing may be
+- `watched`: files that change while the server runs
+- `config`, `errors`: knobs, and what can go wrong
 """
 
 __version__ = "0.1.0"

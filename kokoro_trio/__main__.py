@@ -13,7 +13,7 @@ from typing import TypeVar
 import structlog
 import trio
 
-from kokoro_trio import __version__, log
+from kokoro_trio import __version__
 from kokoro_trio.config import (
     DEFAULT_WEIGHTS_FOLDER,
     KNOWN_KEY_WARNING,
@@ -29,16 +29,17 @@ from kokoro_trio.engine.g2p_processes import PhonemizerProcesses, processes_for
 from kokoro_trio.engine.inference import InferenceThread
 from kokoro_trio.engine.phonemizing import Phonemizer, PhonemizerThread, Reader
 from kokoro_trio.errors import EngineFault, StartError
-from kokoro_trio.exposition import Exposition
-from kokoro_trio.limits import SPARE_SOCKETS
-from kokoro_trio.log_file import LogFile
-from kokoro_trio.metrics import MetricsLog, RequestRecord
 from kokoro_trio.model.synthesizer import Synthesizer
 from kokoro_trio.model.voices import VoiceCatalogue
-from kokoro_trio.server.listener import Listener, Speaker
+from kokoro_trio.server.listener import Listener, LoadedModel
 from kokoro_trio.server.metrics_port import serve_metrics
 from kokoro_trio.supervisor import READY, STOPPING, Supervisor
+from kokoro_trio.telemetry import log
+from kokoro_trio.telemetry.log_file import LogFile
+from kokoro_trio.telemetry.prometheus import PrometheusMetrics
+from kokoro_trio.telemetry.records import MetricsLog, RequestRecord
 from kokoro_trio.text.g2p import load as load_g2p
+from kokoro_trio.wire.limits import SPARE_SOCKETS
 
 E = TypeVar("E", bound=Exception)
 
@@ -116,16 +117,16 @@ async def serve(config: Config) -> None:
 
 async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestRecord], None]) -> None:
     inference = InferenceThread(partial(_load_model, config.model, config.windows))
-    exposition = Exposition()
-    engine = Engine(config.engine, inference, _phonemizer(config), exposition.step_ended)
-    listener = Listener(config.listen, config.stream, engine, on_request_end, exposition)
+    prometheus = PrometheusMetrics()
+    engine = Engine(config.engine, inference, _phonemizer(config), prometheus.step_ended)
+    listener = Listener(config.listen, config.stream, engine, on_request_end, prometheus)
     supervisor = Supervisor(config.supervisor)
     async with trio.open_nursery() as nursery:
         shut_down = partial(_shut_down_on_signal, config.listen.shutdown_grace_s, listener, supervisor)
         await nursery.start(shut_down, nursery)
         nursery.start_soon(supervisor.reassure)
         if config.listen.metrics_port:
-            await nursery.start(serve_metrics, config.listen, exposition)
+            await nursery.start(serve_metrics, config.listen, prometheus)
         port = await nursery.start(listener.serve)
         logger.info("listening", host=config.listen.host, port=port)
         if config.listen.has_known_key:
@@ -138,7 +139,7 @@ async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestR
             male=config.voices.male,
             custom_folder=config.voices.custom_folder,
         )
-        listener.open_for(Speaker(voices, config.requests, synthesizer.device, synthesizer.device_reason))
+        listener.open_for(LoadedModel(voices, config.requests, synthesizer.device, synthesizer.device_reason))
         supervisor.tell(READY)
         logger.info("ready", device=synthesizer.device, voices=len(voices.names))
 
@@ -176,7 +177,7 @@ def _load_model(config: ModelConfig, windows: WindowConfig) -> Synthesizer:
     # torch takes seconds to import; a bad knob or a port in use is reported before that.
     from kokoro_trio.model.device import choose_device
     from kokoro_trio.model.kokoro import KokoroSynthesizer
-    from kokoro_trio.model.weights import open_weights, prepared_folder
+    from kokoro_trio.weights.prepared import open_weights, prepared_folder
 
     chosen = choose_device(config)
     weights = open_weights(prepared_folder(config.weights, DEFAULT_WEIGHTS_FOLDER))

@@ -15,11 +15,12 @@ from attrs import field, frozen
 from dotenv import dotenv_values
 
 from kokoro_trio.errors import BadKnob, SettingsUnreadable
-from kokoro_trio.limits import MAX_UTTERANCE_CHARACTERS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_WEIGHTS_FOLDER = REPOSITORY / "weights"
 BYTES_PER_SAMPLE = 2
+MAX_UTTERANCE_CHARACTERS = 10_000
+"""The default: 150 words of the longest kind have 7,500, and pronunciations need room."""
 PREFIX = "KOKORO_"
 """Any knob may be set under its name with this in front, and that setting wins: other programs export
 `HOST`, `PORT` and `API_KEY` too."""

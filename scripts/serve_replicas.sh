@@ -24,7 +24,7 @@ REPLICAS_PID_FILE=logs/replicas.pid
 HAPROXY_CONFIG=logs/haproxy.cfg
 # HAProxy cannot rotate its log; what it says goes through a program that does, and that ends with it.
 # shellcheck disable=SC2016
-RUN_HAPROXY='exec haproxy -db -f "$1" > >(exec "$2" -m kokoro_trio.log_file "$3") 2>&1'
+RUN_HAPROXY='exec haproxy -db -f "$1" > >(exec "$2" -m kokoro_trio.telemetry.log_file "$3") 2>&1'
 # Debian's haproxy is where only root looks.
 PATH=$PATH:/usr/sbin:/usr/local/sbin
 

@@ -3,7 +3,7 @@
 # tests; stops at the first that fails.
 #
 #   bash scripts/test.sh                          everything
-#   bash scripts/test.sh tests/test_scripts.py    arguments go to pytest, and only pytest runs
+#   bash scripts/test.sh tests/scripts/test_scripts.py    arguments go to pytest, and only pytest runs
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=environment.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from kokoro_trio.config import WindowConfig
-from kokoro_trio.model.weights import is_prepared
 from kokoro_trio.text.g2p import GraphemeToPhoneme
+from kokoro_trio.weights.prepared import is_prepared
 from tests.support.environment import TEST_WEIGHTS, forget_settings
 from tests.support.models import ALPHABET, InLoopInference
 from tests.support.programs import lack_of, skip_or_fail
@@ -71,7 +71,7 @@ def exact_kokoro() -> "KokoroSynthesizer":
     import torch
 
     from kokoro_trio.model.kokoro import KokoroSynthesizer
-    from kokoro_trio.model.weights import open_weights
+    from kokoro_trio.weights.prepared import open_weights
 
     whole = WindowConfig(first_max_words=0, first_boundaries="", trims_leading_silence=True)
     return KokoroSynthesizer(open_weights(TEST_WEIGHTS), torch.device("cpu"), whole, predictor=None)

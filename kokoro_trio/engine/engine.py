@@ -28,7 +28,6 @@ from kokoro_trio.errors import (
     TooManyPhonemes,
     Unpronounceable,
 )
-from kokoro_trio.limits import MAX_UTTERANCE_PHONEMES
 from kokoro_trio.model.synthesizer import EarlyAudio, Synthesizer
 from kokoro_trio.speech import (
     MAX_SEGMENT_PHONEMES,
@@ -41,6 +40,7 @@ from kokoro_trio.speech import (
     WordTime,
 )
 from kokoro_trio.text.segmentation import cut_segments
+from kokoro_trio.wire.limits import MAX_UTTERANCE_PHONEMES
 
 log = structlog.get_logger()
 

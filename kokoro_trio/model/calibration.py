@@ -21,8 +21,8 @@ from kokoro_trio.model.early_audio import CALIBRATION_FILE, CalibrationRecord, c
 from kokoro_trio.model.statistics import Fit, Means, StatisticsPredictor, features_of
 from kokoro_trio.model.synthesizer import EarlyAudio
 from kokoro_trio.model.vocoder import Statistics
-from kokoro_trio.model.weights import Weights
 from kokoro_trio.speech import Line
+from kokoro_trio.weights.prepared import Weights
 
 T = TypeVar("T")
 

@@ -9,10 +9,10 @@ import structlog
 from attrs import define, frozen
 
 from kokoro_trio.errors import KokoroTrioError, MalformedRecipe, UnknownVoice
-from kokoro_trio.limits import MAX_GOT_CHARS
 from kokoro_trio.model.recipes import Recipe, check_voices, near_names
-from kokoro_trio.model.release import Release
 from kokoro_trio.watched import WatchedJson, change_json_object, read_json_object
+from kokoro_trio.weights.release import Release
+from kokoro_trio.wire.limits import MAX_GOT_CHARS
 
 FILE_NAME = "custom_voices.json"
 ALIASES = ("female", "male")

@@ -11,8 +11,8 @@ import structlog
 from attrs import frozen
 from safetensors import SafetensorError, safe_open
 
-from kokoro_trio.model.release import file_sha256
 from kokoro_trio.model.synthesizer import EarlyAudio
+from kokoro_trio.weights.release import file_sha256
 
 log = structlog.get_logger()
 

@@ -36,7 +36,6 @@ from kokoro_trio.model.statistics import Fit, StatisticsPredictor, features_of
 from kokoro_trio.model.synthesizer import EarlyAudio
 from kokoro_trio.model.vocoder import Affine, Material, Statistics, VocoderHalf, WindowBatch
 from kokoro_trio.model.voices import VoicePacks
-from kokoro_trio.model.weights import Weights
 from kokoro_trio.model.windowing import (
     CONTEXT_COST_FRAMES,
     CONTEXT_FRAMES,
@@ -56,6 +55,7 @@ from kokoro_trio.speech import (
     Window,
     Windows,
 )
+from kokoro_trio.weights.prepared import Weights
 
 log = structlog.get_logger()
 

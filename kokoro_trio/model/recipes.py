@@ -14,7 +14,7 @@ from fractions import Fraction
 from attrs import frozen
 
 from kokoro_trio.errors import MalformedRecipe, NotMixable, UnknownVoice
-from kokoro_trio.limits import MAX_GOT_CHARS, MAX_RECIPE_CHARS, MAX_RECIPE_VOICES
+from kokoro_trio.wire.limits import MAX_GOT_CHARS, MAX_RECIPE_CHARS, MAX_RECIPE_VOICES
 
 CLOSE_MATCHES = 3
 

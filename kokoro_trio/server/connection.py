@@ -13,7 +13,7 @@ import trio
 import trio_websocket
 from attrs import define
 
-from kokoro_trio.server.peer import drop_late_replies, send_ping, wait_until_silent
+from kokoro_trio.wire.peer import drop_late_replies, send_ping, wait_until_silent
 
 _LINGER_AND_RESET = struct.pack("ii", 1, 0)
 _DISCARD_BYTES = 65_536

@@ -10,11 +10,10 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from kokoro_trio.errors import Overloaded
-from kokoro_trio.exposition import Exposition
 from kokoro_trio.model.voices import Voice
+from kokoro_trio.server.dialects.together import TOGETHER_PATH
 from kokoro_trio.server.http_speech import RETRY_AFTER_S, Application, Event, Receive, Send
-from kokoro_trio.server.keys import Door
-from kokoro_trio.server.messages import WEBSOCKET_PATH
+from kokoro_trio.server.keys import ApiKeys
 from kokoro_trio.server.openai import (
     MODELS,
     MODELS_PATH,
@@ -29,8 +28,9 @@ from kokoro_trio.server.openai import (
     wrong_method,
 )
 from kokoro_trio.server.page import HEADERS, INDEX, PageFile, page_files
-from kokoro_trio.server.together import TOGETHER_PATH
+from kokoro_trio.telemetry.prometheus import PrometheusMetrics
 from kokoro_trio.text.languages import tag_of
+from kokoro_trio.wire.messages import WEBSOCKET_PATH
 
 log = structlog.get_logger()
 
@@ -71,14 +71,14 @@ def routed(app: QuartTrio, path: str, at_path: Application) -> Application:
 def make_app(
     readiness: Callable[[], Readiness],
     voices: Callable[[], Sequence[Voice] | None],
-    door: Door,
-    exposition: Exposition | None,
+    api_keys: ApiKeys,
+    prometheus: PrometheusMetrics | None,
 ) -> QuartTrio:
-    """`voices` tells none at all while the model is loading. `exposition`: where `/metrics` is served too."""
+    """`voices` returns None while the model is loading. With `prometheus`, `/metrics` is served too."""
     app = QuartTrio(__name__)
     page = page_files()
-    if exposition is not None:
-        _add_metrics(app, exposition)
+    if prometheus is not None:
+        _add_metrics(app, prometheus)
 
     @app.get("/")
     async def index() -> Response:
@@ -131,7 +131,7 @@ def make_app(
         raise websocket_only(request.path)
 
     def check_key() -> None:
-        if not door.opens_for(request.query_string.decode("latin-1"), _raw(request.headers.items())):
+        if not api_keys.opens_for(request.query_string.decode("latin-1"), _raw(request.headers.items())):
             raise wrong_key()
 
     @app.errorhandler(Refusal)
@@ -158,18 +158,18 @@ def make_app(
     return app
 
 
-def make_metrics_app(exposition: Exposition) -> Application:
+def make_metrics_app(prometheus: PrometheusMetrics) -> Application:
     """`/metrics` and nothing else."""
     app = QuartTrio(__name__)
-    _add_metrics(app, exposition)
+    _add_metrics(app, prometheus)
     return app  # type: ignore[return-value]  # typed for each kind of event
 
 
-def _add_metrics(app: QuartTrio, exposition: Exposition) -> None:
+def _add_metrics(app: QuartTrio, prometheus: PrometheusMetrics) -> None:
     # Unauthenticated, because scrapers are set up without a key. It holds no text, voice or client.
     @app.get("/metrics")
     async def metrics() -> Response:
-        text, content_type = exposition.scrape(request.headers.get("Accept", ""))
+        text, content_type = prometheus.scrape(request.headers.get("Accept", ""))
         return Response(text, content_type=content_type)
 
 

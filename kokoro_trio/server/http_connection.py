@@ -22,10 +22,10 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
 from kokoro_trio.config import ListenConfig
-from kokoro_trio.limits import MAX_HEAD_BYTES, MAX_READ_AHEAD_BYTES
 from kokoro_trio.server.connection import DeadlineStream
 from kokoro_trio.server.http_speech import Application, Event
 from kokoro_trio.server.openai import SPEECH_PATH
+from kokoro_trio.wire.limits import MAX_HEAD_BYTES, MAX_READ_AHEAD_BYTES
 
 log = structlog.get_logger()
 

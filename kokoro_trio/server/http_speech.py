@@ -22,10 +22,9 @@ from kokoro_trio.audio.frames import AudioFrame
 from kokoro_trio.config import ListenConfig, StreamConfig
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.errors import Overloaded, RequestError, SynthesisFailed
-from kokoro_trio.metrics import DISCONNECTED, HeadSilence, RequestRecord
 from kokoro_trio.model.voices import VoiceCatalogue
 from kokoro_trio.server.encoding import encode_utterance
-from kokoro_trio.server.keys import Door, Seats
+from kokoro_trio.server.keys import ApiKeys, Seats
 from kokoro_trio.server.openai import (
     Refusal,
     SpeechRequest,
@@ -39,6 +38,7 @@ from kokoro_trio.server.openai import (
     wrong_method,
 )
 from kokoro_trio.speech import SAMPLE_RATE_HZ
+from kokoro_trio.telemetry.records import DISCONNECTED, HeadSilence, RequestRecord
 
 log = structlog.get_logger()
 
@@ -159,7 +159,7 @@ class HttpSpeech:
         self,
         config: ListenConfig,
         stream_config: StreamConfig,
-        door: Door,
+        api_keys: ApiKeys,
         seats: Seats,
         engine: Engine,
         voices: Callable[[], VoiceCatalogue],
@@ -169,7 +169,7 @@ class HttpSpeech:
     ) -> None:
         self._config = config
         self._stream_config = stream_config
-        self._door = door
+        self._api_keys = api_keys
         self._seats = seats
         self._engine = engine
         self._voices = voices
@@ -208,7 +208,7 @@ class HttpSpeech:
 
         Raises `Refusal` or `RequestError`.
         """
-        key = self._door.key_for(scope["query_string"].decode("latin-1"), scope["headers"])
+        key = self._api_keys.key_for(scope["query_string"].decode("latin-1"), scope["headers"])
         if key is None:
             raise wrong_key()
         if scope["method"] != "POST":

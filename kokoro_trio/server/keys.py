@@ -1,4 +1,4 @@
-"""Who may come in: the keys that a request shows, whether one of them opens the door, and who has a seat."""
+"""The API keys that a request carries, whether one is valid, and how many connections each key has."""
 
 import hmac
 from collections import Counter
@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 
 
 @frozen
-class Door:
+class ApiKeys:
     """Opens for any of these keys; where there are none, for everybody."""
 
     _keys: tuple[str, ...] = field(repr=False)

@@ -18,22 +18,22 @@ from attrs import field, frozen
 from kokoro_trio.config import ListenConfig, RequestLimits, StreamConfig
 from kokoro_trio.engine.engine import Engine, EngineStatistics
 from kokoro_trio.errors import AddressUnavailable, Overloaded
-from kokoro_trio.exposition import Exposition
-from kokoro_trio.limits import SPARE_SOCKETS
-from kokoro_trio.metrics import RequestRecord
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
 from kokoro_trio.server.connection import Connection, ConnectionGone, DeadlineStream, WebSocket
+from kokoro_trio.server.dialects.together import TOGETHER_PATH, Together
+from kokoro_trio.server.dialects.together_connection import TogetherConnection
 from kokoro_trio.server.http import Readiness, make_app, routed
 from kokoro_trio.server.http_connection import HttpConnection, HttpServer
 from kokoro_trio.server.http_speech import RETRY_AFTER_S, HttpSpeech
-from kokoro_trio.server.keys import Door, Seats
-from kokoro_trio.server.messages import WEBSOCKET_PATH
+from kokoro_trio.server.keys import ApiKeys, Seats
 from kokoro_trio.server.openai import SPEECH_PATH
 from kokoro_trio.server.origins import CrossOrigin, Headers, Origins, text_of
 from kokoro_trio.server.protocol import Protocol
 from kokoro_trio.server.session import Session
-from kokoro_trio.server.together import TOGETHER_PATH, Together
-from kokoro_trio.server.together_connection import TogetherConnection
+from kokoro_trio.telemetry.prometheus import PrometheusMetrics
+from kokoro_trio.telemetry.records import RequestRecord
+from kokoro_trio.wire.limits import SPARE_SOCKETS
+from kokoro_trio.wire.messages import WEBSOCKET_PATH
 
 log = structlog.get_logger()
 
@@ -60,7 +60,7 @@ _REASONS = {
 
 
 @frozen
-class Speaker:
+class LoadedModel:
     """What sessions share once the model is loaded."""
 
     voices: VoiceCatalogue
@@ -70,7 +70,7 @@ class Speaker:
 
 
 class Listener:
-    """Accepts connections from the start; takes WebSockets once it was given a `Speaker`."""
+    """Accepts connections from the start; takes WebSockets once it was given a `LoadedModel`."""
 
     def __init__(
         self,
@@ -78,47 +78,47 @@ class Listener:
         stream_config: StreamConfig,
         engine: Engine,
         on_request_end: Callable[[RequestRecord], None],
-        exposition: Exposition,
+        prometheus: PrometheusMetrics,
     ) -> None:
         self._config = config
         self._stream_config = stream_config
         self._engine = engine
         self._on_request_end = on_request_end
-        self._exposition = exposition
-        exposition.watch(engine.statistics, lambda: len(self._sessions))
-        self._door = Door(config.api_keys)
+        self._prometheus = prometheus
+        prometheus.watch(engine.statistics, lambda: len(self._sessions))
+        self._api_keys = ApiKeys(config.api_keys)
         self._origins = Origins.of(config.allowed_origins, needs_local_host=not config.api_keys)
         self._seats = Seats(config.max_connections, config.max_connections_per_key)
         self._http_speech = HttpSpeech(
             config,
             stream_config,
-            self._door,
+            self._api_keys,
             self._seats,
             engine,
             voices=self._catalogue,
             why_not=self._why_not,
             on_request_end=self._request_ended,
-            on_refused=exposition.message_refused,
+            on_refused=prometheus.message_refused,
         )
-        metrics = None if config.metrics_port else exposition
-        app = make_app(self.readiness, self._voices, self._door, metrics)
+        metrics = None if config.metrics_port else prometheus
+        app = make_app(self.readiness, self._voices, self._api_keys, metrics)
         routes = CrossOrigin(routed(app, SPEECH_PATH, self._http_speech), self._origins)
-        self._http = HttpServer(routes, config, exposition.http_refused)
+        self._http = HttpServer(routes, config, prometheus.http_refused)
         self._sessions: set[Session] = set()
         self.n_sockets = 0
         self._strangers: dict[trio.CancelScope, None] = {}
         """Sockets that have shown no right key, the oldest first. To cancel a scope closes its socket."""
         self._sessions_ended = trio.lowlevel.ParkingLot()
-        self._speaker: Speaker | None = None
+        self._speaker: LoadedModel | None = None
         self._is_draining = False
         self._grace = trio.CancelScope()
 
-    def open_for(self, speaker: Speaker) -> None:
+    def open_for(self, speaker: LoadedModel) -> None:
         self._speaker = speaker
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a `Speaker`."""
+        """Whether there is a `LoadedModel`."""
         return self._speaker is not None
 
     async def serve(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
@@ -209,7 +209,7 @@ class Listener:
                     if self._make_room_for(stranger):
                         await self._serve_requests(tcp_stream, stranger)
                     else:
-                        self._exposition.http_refused(HTTPStatus.SERVICE_UNAVAILABLE)
+                        self._prometheus.http_refused(HTTPStatus.SERVICE_UNAVAILABLE)
                         await _turn_away(tcp_stream)
             finally:
                 self._strangers.pop(stranger, None)
@@ -234,7 +234,7 @@ class Listener:
         stream = DeadlineStream(tcp_stream, b"", self._config.http_send_timeout_s)
         connection = HttpConnection(self._http, stream)
         while (request := await connection.next_request()) is not None:
-            key = self._door.key_for(_query_of(request.target.decode("ascii")), request.headers)
+            key = self._api_keys.key_for(_query_of(request.target.decode("ascii")), request.headers)
             if key is not None:
                 self._strangers.pop(stranger, None)
             if _asks_for_websocket(request):
@@ -254,7 +254,7 @@ class Listener:
                 )
             # Of h11's headers: trio-websocket removes `Host`.
             if (refusal := self._refusal(request.path, list(handshake.headers), key)) is not None:
-                self._exposition.turned_away(refusal.status)
+                self._prometheus.turned_away(refusal.status)
                 headers = [*refusal.headers, (b"Connection", b"close")]
                 body = refusal.status.phrase.encode()
                 await request.reject(refusal.status, extra_headers=headers, body=body)
@@ -283,8 +283,8 @@ class Listener:
             self._engine,
             self._stream_config,
             self._request_ended,
-            self._exposition.cancel_acknowledged,
-            self._exposition.message_refused,
+            self._prometheus.cancel_acknowledged,
+            self._prometheus.message_refused,
             idle_timeout_s=self._config.idle_timeout_s,
         )
         self._sessions.add(session)
@@ -314,7 +314,7 @@ class Listener:
         return await TogetherConnection.open(websocket, dialect)
 
     def _request_ended(self, record: RequestRecord) -> None:
-        self._exposition.request_ended(record)
+        self._prometheus.request_ended(record)
         self._on_request_end(record)
 
     def _refusal(self, path: str, headers: Headers, key: int | None) -> "_Refusal | None":

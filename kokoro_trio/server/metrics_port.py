@@ -3,22 +3,22 @@
 import trio
 
 from kokoro_trio.config import ListenConfig
-from kokoro_trio.exposition import Exposition
-from kokoro_trio.limits import MAX_METRICS_SOCKETS
 from kokoro_trio.server.connection import DeadlineStream
 from kokoro_trio.server.http import make_metrics_app
 from kokoro_trio.server.http_connection import HttpConnection, HttpServer
 from kokoro_trio.server.listener import CLOSE_GENTLY_S, containing_faults, open_listeners
+from kokoro_trio.telemetry.prometheus import PrometheusMetrics
+from kokoro_trio.wire.limits import MAX_METRICS_SOCKETS
 
 
 async def serve_metrics(
     config: ListenConfig,
-    exposition: Exposition,
+    prometheus: PrometheusMetrics,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves until cancelled. Raises `AddressUnavailable`."""
-    http = HttpServer(make_metrics_app(exposition), config, exposition.http_refused)
+    http = HttpServer(make_metrics_app(prometheus), config, prometheus.http_refused)
     room = trio.CapacityLimiter(MAX_METRICS_SOCKETS)
 
     async def serve_stream(stream: trio.SocketStream) -> None:

@@ -23,12 +23,12 @@ from kokoro_trio.errors import (
     UnknownVoice,
     UnsupportedFormat,
 )
-from kokoro_trio.limits import MAX_GOT_CHARS
 from kokoro_trio.model.recipes import near_names
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
-from kokoro_trio.server.messages import decode_object, optional, optional_speed, shown, something_said
 from kokoro_trio.speech import Utterance
 from kokoro_trio.text.languages import language_named
+from kokoro_trio.wire.limits import MAX_GOT_CHARS
+from kokoro_trio.wire.messages import decode_object, optional, optional_speed, shown, something_said
 
 SPEECH_PATH = "/v1/audio/speech"
 MODELS_PATH = "/v1/models"

@@ -26,9 +26,12 @@ from kokoro_trio.errors import (
     UnsupportedFormat,
     UnsupportedSampleRate,
 )
-from kokoro_trio.limits import MAX_GOT_CHARS, REMEMBERED_REQUESTS
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
-from kokoro_trio.server.messages import (
+from kokoro_trio.speech import SAMPLE_RATE_HZ, Utterance, WordTime
+from kokoro_trio.text.languages import language_named
+from kokoro_trio.text.segmentation import word_count
+from kokoro_trio.wire.limits import MAX_GOT_CHARS, REMEMBERED_REQUESTS
+from kokoro_trio.wire.messages import (
     PLAIN,
     TAGGED,
     Cancel,
@@ -49,9 +52,6 @@ from kokoro_trio.server.messages import (
     decode_client,
     tag_of,
 )
-from kokoro_trio.speech import SAMPLE_RATE_HZ, Utterance, WordTime
-from kokoro_trio.text.languages import language_named
-from kokoro_trio.text.segmentation import word_count
 
 FORMATS = list(SAMPLE_RATES_HZ)
 FRAMINGS = [PLAIN, TAGGED]

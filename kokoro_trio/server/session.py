@@ -21,11 +21,8 @@ from kokoro_trio.audio.frames import AudioFrame
 from kokoro_trio.config import StreamConfig
 from kokoro_trio.engine.engine import Engine, UtteranceStream
 from kokoro_trio.errors import RequestError, SynthesisFailed
-from kokoro_trio.limits import MAX_UNSENT_MESSAGES
-from kokoro_trio.metrics import DISCONNECTED, HeadSilence, RequestRecord
 from kokoro_trio.server.connection import Connection, ConnectionGone
 from kokoro_trio.server.encoding import encode_utterance
-from kokoro_trio.server.messages import Canceled, Error, ServerMessage, StartedSpeak, encode
 from kokoro_trio.server.protocol import (
     CLOSE_NORMAL,
     CLOSE_RESTART,
@@ -38,6 +35,9 @@ from kokoro_trio.server.protocol import (
     Send,
     Silence,
 )
+from kokoro_trio.telemetry.records import DISCONNECTED, HeadSilence, RequestRecord
+from kokoro_trio.wire.limits import MAX_UNSENT_MESSAGES
+from kokoro_trio.wire.messages import Canceled, Error, ServerMessage, StartedSpeak, encode
 
 log = structlog.get_logger()
 

@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 
 from kokoro_trio.errors import BadLanguage
-from kokoro_trio.limits import MAX_GOT_CHARS
+from kokoro_trio.wire.limits import MAX_GOT_CHARS
 
 LANGUAGES = {
     "a": "en-us",

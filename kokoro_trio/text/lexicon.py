@@ -13,10 +13,10 @@ import structlog
 from attrs import define, field, frozen
 
 from kokoro_trio.errors import BadLanguage
-from kokoro_trio.limits import MAX_PRONOUNCED_CHARS, MAX_PRONUNCIATION_PHONEMES
 from kokoro_trio.text.languages import language_named
 from kokoro_trio.text.markup import PRONUNCIATION
 from kokoro_trio.text.traced import Change
+from kokoro_trio.wire.limits import MAX_PRONOUNCED_CHARS, MAX_PRONUNCIATION_PHONEMES
 
 LEXICON_FILE = "lexicon.json"
 

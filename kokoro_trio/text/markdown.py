@@ -6,8 +6,8 @@ from attrs import define, field, frozen
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from kokoro_trio.limits import MAX_MARKDOWN_BRACKETS, MAX_MARKDOWN_CHARS, MAX_MARKDOWN_NESTING
 from kokoro_trio.text.traced import Traced
+from kokoro_trio.wire.limits import MAX_MARKDOWN_BRACKETS, MAX_MARKDOWN_CHARS, MAX_MARKDOWN_NESTING
 
 _BULLETS = str.maketrans(dict.fromkeys("•◦‣▪●○", "-"))
 

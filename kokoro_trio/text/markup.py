@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 
 from kokoro_trio.errors import BadText
-from kokoro_trio.limits import MAX_PAUSE_S, MAX_PRONOUNCED_CHARS, MAX_PRONUNCIATION_PHONEMES
 from kokoro_trio.text.traced import Span, Traced
+from kokoro_trio.wire.limits import MAX_PAUSE_S, MAX_PRONOUNCED_CHARS, MAX_PRONUNCIATION_PHONEMES
 
 PRONUNCIATION = re.compile(
     rf"\[([^\[\]\n]{{1,{MAX_PRONOUNCED_CHARS}}})\]\(/([^/()\n]{{1,{MAX_PRONUNCIATION_PHONEMES}}})/\)"

@@ -6,10 +6,10 @@ import unicodedata
 from attrs import frozen
 
 from kokoro_trio.errors import BadText
-from kokoro_trio.limits import MAX_PAUSES_S
 from kokoro_trio.text import markdown, segmentation
 from kokoro_trio.text.markup import at_pauses, hidden
 from kokoro_trio.text.traced import Traced
+from kokoro_trio.wire.limits import MAX_PAUSES_S
 
 _SUBSTITUTES = {
     # Stops that neither misaki nor espeak takes for a pause.

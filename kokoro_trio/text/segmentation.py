@@ -12,9 +12,9 @@ from itertools import accumulate
 import sentencex  # type: ignore[import-untyped]
 from attrs import Factory, evolve, field, frozen
 
-from kokoro_trio.limits import LETTERS_PER_UNSPACED_WORD, MAX_LETTERS_PER_WORD, MAX_SENTENCE_CHARS
 from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Segment, Word
 from kokoro_trio.text.traced import Span
+from kokoro_trio.wire.limits import LETTERS_PER_UNSPACED_WORD, MAX_LETTERS_PER_WORD, MAX_SENTENCE_CHARS
 
 LIBRARY_CHARS = 2 * MAX_SENTENCE_CHARS
 """What sentencex is given at a time: its work grows with the square of a run of "!", "`" or "'"."""

@@ -11,7 +11,7 @@ from typing import Self
 import attrs
 import torch
 
-from kokoro_trio.model.progress import Progress
+from kokoro_trio.weights.progress import Progress
 
 REVISION = "0" * 40
 

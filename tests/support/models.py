@@ -18,7 +18,7 @@ from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.speech import SAMPLE_RATE_HZ, Line, Prosody, Samples, Segment, Utterance, Window, Word
 from kokoro_trio.text.reading import Sentence, read
 
-CONFIG = json.loads(files("kokoro_trio.model").joinpath("kokoro-v1_0.json").read_text(encoding="utf-8"))
+CONFIG = json.loads(files("kokoro_trio.weights").joinpath("kokoro-v1_0.json").read_text(encoding="utf-8"))
 ALPHABET = frozenset(CONFIG["vocab"])
 MB = 10**6
 

@@ -41,7 +41,7 @@ from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
-from kokoro_trio.pipecat import KokoroTrioTTSService
+from kokoro_trio.clients.pipecat import KokoroTrioTTSService
 
 
 class Player(BaseOutputTransport):

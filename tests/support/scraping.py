@@ -4,8 +4,8 @@ import attrs
 from attrs import evolve
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from kokoro_trio.metrics import RequestRecord
 from kokoro_trio.model.synthesizer import EarlyAudio
+from kokoro_trio.telemetry.records import RequestRecord
 
 
 @attrs.frozen

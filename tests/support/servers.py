@@ -14,12 +14,12 @@ from kokoro_trio.config import Config, EngineConfig, ListenConfig, RequestLimits
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.engine.inference import InferenceThread
 from kokoro_trio.engine.phonemizing import Phonemizer
-from kokoro_trio.exposition import Exposition
-from kokoro_trio.metrics import RequestRecord
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.model.voices import VoiceCatalogue
-from kokoro_trio.server.listener import Listener, Speaker
+from kokoro_trio.server.listener import Listener, LoadedModel
 from kokoro_trio.speech import Utterance
+from kokoro_trio.telemetry.prometheus import PrometheusMetrics
+from kokoro_trio.telemetry.records import RequestRecord
 from tests.support.models import Speller
 from tests.support.sessions import VOICES
 
@@ -59,14 +59,14 @@ async def running(
     engine_config: EngineConfig = EngineConfig(4, 8),  # noqa: B008
 ) -> AsyncIterator[Server]:
     records: list[RequestRecord] = []
-    exposition = Exposition()
-    engine = Engine(engine_config, InferenceThread(load), phonemizer, exposition.step_ended)
-    listener = Listener(listen, stream, engine, records.append, exposition)
+    prometheus = PrometheusMetrics()
+    engine = Engine(engine_config, InferenceThread(load), phonemizer, prometheus.step_ended)
+    listener = Listener(listen, stream, engine, records.append, prometheus)
     async with trio.open_nursery() as nursery:
         port = await nursery.start(listener.serve)
         if ready:
             await nursery.start(engine.run)
-            listener.open_for(Speaker(voices, limits, device="cpu"))
+            listener.open_for(LoadedModel(voices, limits, device="cpu"))
         yield Server(listener, engine, port, records, nursery.cancel_scope)
         nursery.cancel_scope.cancel()
 

@@ -9,10 +9,10 @@ import trio
 from attrs import evolve
 
 from kokoro_trio.config import RequestLimits
-from kokoro_trio.model.release import Release
 from kokoro_trio.model.voices import VoiceCatalogue
 from kokoro_trio.server.connection import ConnectionGone
 from kokoro_trio.server.protocol import Protocol
+from kokoro_trio.weights.release import Release
 
 KOKORO = VoiceCatalogue.of(tuple(Release.load().hub.voices), female="af_aoede", male="am_michael")
 """All voices of the model."""

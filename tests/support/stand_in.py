@@ -6,7 +6,7 @@ import torch
 from attrs import evolve
 from torch import Tensor
 
-from kokoro_trio.model.weights import Weights
+from kokoro_trio.weights.prepared import Weights
 
 MAX_STEPS = 255
 """Between the smallest and the largest value of an 8-bit tensor."""

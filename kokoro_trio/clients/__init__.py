@@ -1,0 +1,1 @@
+"""Clients of the WebSocket. They import neither torch nor PyAV."""

@@ -1,0 +1,1 @@
+"""Records of requests, the metrics log, Prometheus metrics, and the log."""

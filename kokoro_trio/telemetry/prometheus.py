@@ -1,0 +1,203 @@
+"""What the server did and how busy it is, as Prometheus scrapes it.
+
+Histograms and counters are fed as things happen; what is true at one moment is asked for at each scrape.
+Nothing here waits or reads a clock. For one thread: that of the event loop.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Protocol
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from kokoro_trio.errors import request_error_codes
+from kokoro_trio.model.synthesizer import EarlyAudio
+from kokoro_trio.telemetry.records import DISCONNECTED, RequestRecord
+
+BUCKETS_S = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+"""Of what people wait for: closest around the 0.2 s in which one speaker follows another."""
+FINE_BUCKETS_S = (0.001, 0.0025, 0.005, *BUCKETS_S)
+"""Of what the server does: a step on a GPU is a matter of milliseconds, and so is a `canceled`."""
+STEP_KINDS = ("prosody", "vocode")
+ENDS = ("done", "canceled", DISCONNECTED, *request_error_codes())
+OTHER_END = "other"
+REFUSING_STATUSES = (401, 403, 404, 503)
+HTTP_ERROR_STATUSES = (400, 401, 403, 404, 405, 408, 413, 426, 431, 500, 501, 503, 505)
+_OWN_THREADS = Path("/proc/self/task")
+"""Those that Python does not know of too: the model computes in some."""
+
+# When a series began doubles the number of series, and no query here needs it.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Load(Protocol):
+    """How busy the engine is at one moment: what the metrics read of its statistics."""
+
+    @property
+    def sessions(self) -> int: ...
+    @property
+    def active(self) -> int: ...
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def early_audio(self) -> EarlyAudio | None: ...
+    @property
+    def slacks_s(self) -> tuple[float, ...]:
+        """For each listener who hears something, the seconds until there is nothing more to hear."""
+
+
+class PrometheusMetrics:
+    """One server's metrics, in a registry of its own: several in one process do not meet."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._ttfb = self._histogram(
+            "ttfb", "From when a request could be heard to its first audio frame sent."
+        )
+        self._ttfa = self._histogram("ttfa", "TTFB and the silence at the head of the audio.")
+        self._turn_wait = self._histogram(
+            "turn_wait", "From the speak frame received until the client's earlier requests had ended."
+        )
+        self._queue_wait = self._histogram(
+            "queue_wait", "From the speak frame received until it was given a slot."
+        )
+        self._cancel_ack = self._histogram(
+            "cancel_ack",
+            "From the cancel frame received to canceled handed to the connection.",
+            buckets=FINE_BUCKETS_S,
+        )
+        self._step = self._histogram(
+            "step",
+            "Time of an engine step on the inference thread.",
+            buckets=FINE_BUCKETS_S,
+            labels=("kind",),
+        )
+        self._requests = Counter(
+            "kokoro_requests", "Ended requests, by how they ended.", ["end"], registry=self._registry
+        )
+        self._audio = Counter(
+            "kokoro_audio_seconds", "Audio sent by ended requests, in seconds.", registry=self._registry
+        )
+        self._refused = Counter(
+            "kokoro_refused",
+            "Messages answered with an error, by its code.",
+            ["code"],
+            registry=self._registry,
+        )
+        self._turned_away = Counter(
+            "kokoro_turned_away",
+            "WebSocket handshakes refused, by HTTP status.",
+            ["status"],
+            registry=self._registry,
+        )
+        self._http_refused = Counter(
+            "kokoro_http_refused",
+            "HTTP requests answered with an error, by status.",
+            ["status"],
+            registry=self._registry,
+        )
+        ProcessCollector(registry=self._registry)
+        if _OWN_THREADS.is_dir():
+            threads = Gauge("process_threads", "Threads of the process.", registry=self._registry)
+            threads.set_function(lambda: len(list(_OWN_THREADS.iterdir())))
+        # A series that is there from the start, at 0, shows its first increase.
+        for kind in STEP_KINDS:
+            self._step.labels(kind)
+        for end in (*ENDS, OTHER_END):
+            self._requests.labels(end)
+        for code in request_error_codes():
+            self._refused.labels(code)
+        for status in REFUSING_STATUSES:
+            self._turned_away.labels(str(status))
+        for status in HTTP_ERROR_STATUSES:
+            self._http_refused.labels(str(status))
+
+    def _histogram(
+        self, name: str, what: str, *, buckets: tuple[float, ...] = BUCKETS_S, labels: tuple[str, ...] = ()
+    ) -> Histogram:
+        return Histogram(f"kokoro_{name}_seconds", what, labels, buckets=buckets, registry=self._registry)
+
+    def watch(self, load: Callable[[], Load], n_connections: Callable[[], int]) -> None:
+        """Asks for both at each scrape from now on. To be called once."""
+        self._registry.register(_LoadCollector(load, n_connections))
+
+    def scrape(self, accept: str) -> tuple[bytes, str]:
+        """All of it in the format that an `Accept` header asks for, and that format's content type."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+    # What happened.
+
+    def request_ended(self, record: RequestRecord) -> None:
+        for histogram, milliseconds in (
+            (self._ttfb, record.ttfb_ms),
+            (self._ttfa, record.ttfa_ms),
+            (self._turn_wait, record.turn_wait_ms),
+            (self._queue_wait, record.queue_ms),
+        ):
+            if milliseconds is not None:
+                histogram.observe(milliseconds / 1000)
+        # A series for each word that ever ended a request would have no bound.
+        self._requests.labels(record.end if record.end in ENDS else OTHER_END).inc()
+        self._audio.inc(record.audio_s)
+
+    def cancel_acknowledged(self, seconds: float) -> None:
+        self._cancel_ack.observe(seconds)
+
+    def message_refused(self, code: str) -> None:
+        """`code` is one of the wire."""
+        self._refused.labels(code).inc()
+
+    def turned_away(self, status: int) -> None:
+        self._turned_away.labels(str(status)).inc()
+
+    def http_refused(self, status: int) -> None:
+        self._http_refused.labels(str(status)).inc()
+
+    def step_ended(self, kind: str, seconds: float) -> None:
+        self._step.labels(kind).observe(seconds)
+
+
+class _LoadCollector(Collector):
+    def __init__(self, load: Callable[[], Load], n_connections: Callable[[], int]) -> None:
+        self._load = load
+        self._n_connections = n_connections
+
+    def collect(self) -> Iterator[Metric]:
+        load = self._load()
+        slacks_s = load.slacks_s
+        yield _gauge("kokoro_connections", "WebSockets that are open.", self._n_connections())
+        yield _gauge("kokoro_sessions", "Sessions with an utterance in the engine.", load.sessions)
+        yield _gauge("kokoro_active", "Utterances that were given a slot.", load.active)
+        yield _gauge("kokoro_queued", "Utterances that wait for a slot.", load.waiting)
+        yield _gauge(
+            "kokoro_early_audio",
+            "1 where sentences are vocoded in windows, 0 where they are vocoded whole.",
+            None if load.early_audio is None else float(load.early_audio.is_on),
+        )
+        yield _gauge(
+            "kokoro_slack_min_seconds",
+            "Seconds until the first of those who hear something runs dry; below 0: has run dry.",
+            min(slacks_s, default=None),
+        )
+        yield _gauge(
+            "kokoro_slack_median_seconds",
+            "The same, in the middle of those who hear something.",
+            median(slacks_s) if slacks_s else None,
+        )
+
+
+def _gauge(name: str, what: str, value: float | None) -> Metric:
+    """Emits no sample where `value` is None: no listener is not the same as a slack of 0."""
+    return GaugeMetricFamily(name, what, value)

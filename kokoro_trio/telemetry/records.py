@@ -1,0 +1,219 @@
+"""Records of ended requests, one line each in the metrics log."""
+
+import json
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+from attrs import NOTHING, asdict, define, field, fields, frozen
+from attrs.validators import instance_of, optional
+from numpy.typing import NDArray
+
+from kokoro_trio.config import BYTES_PER_SAMPLE
+from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
+
+AUDIBLE_LEVEL = 10 ** (-40 / 20)
+"""−40 dBFS: the first sample over it is where a listener hears something."""
+INT16_FULL_SCALE = 32_768
+DISCONNECTED = "disconnected"
+"""How a request ended that was outstanding when its client went: no failure."""
+FILE_NAME = "metrics.log"
+KEPT_FILES = 5
+
+
+@define
+class HeadSilence:
+    """Finds how much silence lies at the head of a request's audio, piece by piece."""
+
+    sample_rate_hz: int = SAMPLE_RATE_HZ
+    _n_silent: int = 0
+    _is_over: bool = False
+
+    def feed(self, samples: Samples | NDArray[np.int16]) -> None:
+        """The next samples of the request, shape (n,): float32 at full scale ±1, or int16."""
+        if self._is_over:
+            return
+        level = AUDIBLE_LEVEL * (INT16_FULL_SCALE if samples.dtype.kind == "i" else 1)
+        # Not abs(): that of the lowest int16 is negative.
+        audible = np.flatnonzero((samples > level) | (samples < -level))
+        self._is_over = len(audible) > 0
+        self._n_silent += int(audible[0]) if self._is_over else len(samples)
+
+    def feed_silence(self, seconds: float) -> None:
+        """Counts a pause that is delivered as a length instead of samples."""
+        if not self._is_over:
+            self._n_silent += round(seconds * self.sample_rate_hz)
+
+    @property
+    def seconds(self) -> float | None:
+        """None until something audible came."""
+        return self._n_silent / self.sample_rate_hz if self._is_over else None
+
+
+_number = instance_of((int, float))
+
+
+@frozen
+class RequestRecord:
+    """One ended request. None where there was nothing to measure.
+
+    `ts`: its end, in UTC. `end`: done, canceled, disconnected or an error code. `turn_wait_ms`: from the
+    speak frame received until the client's earlier requests had ended, which is when this one could be
+    heard. From then on count `ttfb_ms`, to its first audio frame sent, `ttfa_ms`, that and the silence at
+    the head of the audio, and `wall_s`, to its end: 0 where it ended before. `queue_ms`: from the speak
+    frame received until it was given a slot. `rtf`: wall over audio, `xrt` the inverse, `kilobytes_per_s`
+    1000 bytes of audio a second of wall, counted as PCM at 24 kHz whatever was sent.
+    """
+
+    ts: datetime = field(validator=instance_of(datetime))
+    request_id: str = field(validator=instance_of(str))
+    voice: str = field(validator=instance_of(str))
+    end: str = field(validator=instance_of(str))
+    canceled: bool = field(validator=instance_of(bool))
+    ttfb_ms: float | None = field(validator=optional(_number))
+    ttfa_ms: float | None = field(validator=optional(_number))
+    queue_ms: float | None = field(validator=optional(_number))
+    wall_s: float = field(validator=_number)
+    audio_s: float = field(validator=_number)
+    rtf: float | None = field(validator=optional(_number))
+    xrt: float | None = field(validator=optional(_number))
+    # Lines of earlier versions lack them; there times count from the speak frame.
+    kilobytes_per_s: float | None = field(default=None, validator=optional(_number))
+    turn_wait_ms: float | None = field(default=None, validator=optional(_number))
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        request_id: str,
+        voice: str,
+        end: str,
+        received_at: float,
+        turn_at: float | None,
+        slot_at: float | None,
+        first_frame_at: float | None,
+        ended_at: float,
+        head_silence_s: float | None,
+        audio_s: float,
+    ) -> "RequestRecord":
+        """From times in seconds, all on one monotonic clock; the request has just ended.
+
+        `turn_at`: when the client's earlier requests had ended, None where they have not.
+        """
+        hearable_at = ended_at if turn_at is None else max(received_at, turn_at)
+        wall_s = ended_at - hearable_at
+        audible_at = None
+        if first_frame_at is not None and head_silence_s is not None:
+            audible_at = first_frame_at + head_silence_s
+        audio_kb = audio_s * SAMPLE_RATE_HZ * BYTES_PER_SAMPLE / 1000
+        is_measurable = audio_s > 0 and wall_s > 0
+        return cls(
+            ts=datetime.now(UTC),
+            request_id=request_id,
+            voice=voice,
+            end=end,
+            canceled=end == "canceled",
+            ttfb_ms=_ms(hearable_at, first_frame_at),
+            ttfa_ms=_ms(hearable_at, audible_at),
+            queue_ms=_ms(received_at, slot_at),
+            wall_s=round(wall_s, 4),
+            audio_s=round(audio_s, 4),
+            # Six digits: a GPU needs less than a thousandth of the time.
+            rtf=round(wall_s / audio_s, 6) if is_measurable else None,
+            xrt=round(audio_s / wall_s, 3) if is_measurable else None,
+            kilobytes_per_s=round(audio_kb / wall_s, 1) if is_measurable else None,
+            turn_wait_ms=None if turn_at is None else _ms(received_at, hearable_at),
+        )
+
+    def to_line(self) -> str:
+        return json.dumps(asdict(self) | {"ts": self.ts.isoformat(timespec="milliseconds")})
+
+    @classmethod
+    def from_line(cls, line: str) -> "RequestRecord":
+        """Fields that it does not know are ignored. Raises `DamagedLine`."""
+        try:
+            values = json.loads(line, parse_constant=_refuse_constant)
+            ts = datetime.fromisoformat(values["ts"]).astimezone(UTC)
+            given = {
+                each.name: values[each.name]
+                for each in fields(cls)
+                if each.default is NOTHING or each.name in values
+            }
+            return cls(**given | {"ts": ts})
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+            raise DamagedLine from error
+
+
+class DamagedLine(Exception):
+    """A line of the log that is no record."""
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _ms(start: float, end: float | None) -> float | None:
+    return None if end is None else round(1000 * (end - start), 1)
+
+
+class MetricsLog:
+    """Appends records to `folder/metrics.log`, and rotates it at `max_bytes`.
+
+    The file is opened with the first record. Called from one thread at a time.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._path = folder / FILE_NAME
+        self._max_bytes = max_bytes
+        self._handler: _RaisingHandler | None = None
+
+    def write(self, record: RequestRecord) -> None:
+        """Raises OSError where the file cannot be written; the next record tries again."""
+        if self._handler is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._handler = _RaisingHandler(
+                self._path, maxBytes=self._max_bytes, backupCount=KEPT_FILES, encoding="utf-8"
+            )
+        line = record.to_line()
+        self._handler.emit(logging.LogRecord("metrics", logging.INFO, "", 0, line, None, None))
+
+    def close(self) -> None:
+        if self._handler is not None:
+            self._handler.close()
+
+
+class _RaisingHandler(RotatingFileHandler):
+    """logging prints its own faults and goes on; here the caller decides."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        raise  # It is called from where the fault was caught.
+
+
+# Reading it back.
+
+
+@define
+class LogReader:
+    """Reads a metrics log with its rotated files; `n_damaged` counts the lines that are no record."""
+
+    path: Path
+    n_damaged: int = 0
+
+    def records(self) -> Iterator[RequestRecord]:
+        """All of them, oldest first. Raises OSError."""
+        rotated = [Path(f"{self.path}.{n}") for n in range(KEPT_FILES, 0, -1)]
+        for path in [*rotated, self.path]:
+            if path.exists():
+                yield from self._records(path)
+
+    def _records(self, path: Path) -> Iterator[RequestRecord]:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                try:
+                    yield RequestRecord.from_line(line)
+                except DamagedLine:
+                    self.n_damaged += 1

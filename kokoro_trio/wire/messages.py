@@ -1,0 +1,378 @@
+"""The messages of the wire, typed; the only place that knows how they look as JSON.
+
+And how binary frames are tagged with the request they are of, in tagged framing.
+
+Both ends use this module: the server decodes `ClientMessage`s and encodes `ServerMessage`s, the
+client the other way round. Unknown fields are ignored, unknown types are an error.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from attrs import asdict, define, field, fields, frozen
+
+from kokoro_trio.errors import (
+    BadJson,
+    BadMessage,
+    BadSpeed,
+    BadText,
+    EmptyText,
+    Fact,
+    RequestError,
+    UnknownType,
+)
+from kokoro_trio.wire.limits import (
+    MAX_GOT_CHARS,
+    MAX_REQUEST_ID_CHARS,
+    MAX_SPEED,
+    MAX_TAG_BYTES,
+    MAX_WHOLE,
+    MIN_SPEED,
+)
+
+WEBSOCKET_PATH = "/v1/audio/speech/stream/ws"
+PLAIN, TAGGED = "plain", "tagged"
+"""The framings."""
+
+
+# Client to server. A field that is None was left out; the session's defaults then hold.
+
+
+@frozen
+class Start:
+    voice: str | None = None
+    format: str | None = None
+    sample_rate: int | None = None
+    timestamps: bool | None = None
+    framing: str | None = None
+    language: str | None = None
+
+
+@frozen
+class Speak:
+    text: str
+    request_id: str | None = None
+    voice: str | None = None
+    speed: float | None = None
+    language: str | None = None
+
+
+@frozen
+class Cancel:
+    """Ends one request, or every outstanding one where `request_id` is None.
+
+    `played_s`: of the request that is spoken, how many seconds the listener really heard.
+    """
+
+    request_id: str | None = None
+    played_s: float | None = None
+
+
+@frozen
+class Stop:
+    """No more requests; what is outstanding finishes, then the connection closes."""
+
+
+ClientMessage = Start | Speak | Cancel | Stop
+
+
+# Server to client.
+
+
+@frozen
+class Started:
+    voice: str
+    format: str
+    sample_rate: int
+    timestamps: bool
+    # Older servers of this protocol say neither.
+    framing: str = PLAIN
+    session_id: str = ""
+
+
+@frozen
+class StartedSpeak:
+    request_id: str
+
+
+@frozen
+class SpokenWord:
+    """`text` stands at `start_char` to `end_char` (exclusive) of what the client sent.
+
+    Seconds count from the first sample of the request.
+    """
+
+    text: str
+    start_s: float
+    end_s: float
+    start_char: int
+    end_char: int
+
+
+@frozen
+class Meta:
+    """`total_samples`: sent so far. `words`: of `segment`, whose audio is still to come."""
+
+    request_id: str
+    segment: int
+    total_samples: int
+    words: Sequence[SpokenWord] | None = None
+
+
+@frozen
+class Queue:
+    """The request is accepted, but every slot is busy."""
+
+    request_id: str
+
+
+@frozen
+class Done:
+    request_id: str
+    duration_s: float
+
+
+@frozen
+class Canceled:
+    """`text_spoken` and `text_remaining` together are the text of the request."""
+
+    request_id: str
+    duration_s: float = 0.0
+    # Older servers of this protocol say neither.
+    text_spoken: str | None = None
+    text_remaining: str | None = None
+
+
+@frozen
+class Error:
+    code: str
+    message: str
+    request_id: str | None = None
+    facts: Mapping[str, Fact] = field(factory=dict)
+
+    @classmethod
+    def of(cls, error: RequestError, request_id: str | None = None) -> "Error":
+        return cls(error.code, str(error), request_id, error.facts())
+
+
+ServerMessage = Started | StartedSpeak | Meta | Queue | Done | Canceled | Error
+
+_CLIENT_TYPES: dict[str, type[Any]] = {"start": Start, "speak": Speak, "cancel": Cancel, "stop": Stop}
+_SERVER_TYPES: dict[str, type[Any]] = {
+    "started": Started,
+    "started_speak": StartedSpeak,
+    "meta": Meta,
+    "queue": Queue,
+    "done": Done,
+    "canceled": Canceled,
+    "error": Error,
+}
+_TYPE_NAMES = {kind: name for name, kind in (_CLIENT_TYPES | _SERVER_TYPES).items()}
+
+
+def encode(message: ClientMessage | ServerMessage) -> str:
+    """A text frame. Fields that are None are left out; an error's facts stand beside its code."""
+    values = asdict(message)
+    facts = values.pop("facts", {})
+    known = {name: value for name, value in values.items() if value is not None}
+    # ASCII escapes: a refused value may hold a lone surrogate, which has no UTF-8.
+    return json.dumps({"type": _TYPE_NAMES[type(message)], **facts, **known})
+
+
+@define
+class Refused(Exception):
+    """A frame that is not a usable message, and the request it meant, where that could be read."""
+
+    error: RequestError
+    request_id: str | None = None
+
+
+def decode_client(frame: str) -> ClientMessage:
+    """The message in a text frame from a client. Raises `Refused`."""
+    try:
+        values = decode_object(frame)
+    except RequestError as error:
+        raise Refused(error) from error
+    request_id: str | None = None
+    try:
+        request_id = _request_id(values)
+        return _decode_fields(values, request_id)
+    except RequestError as error:
+        raise Refused(error, request_id) from error
+
+
+def _decode_fields(values: Mapping[str, Any], request_id: str | None) -> ClientMessage:
+    match values.get("type"):
+        case "start":
+            return Start(
+                voice=optional(values, "voice", str),
+                format=optional(values, "format", str),
+                sample_rate=optional(values, "sample_rate", int),
+                timestamps=optional(values, "timestamps", bool),
+                framing=optional(values, "framing", str),
+                language=optional(values, "language", str),
+            )
+        case "speak":
+            return Speak(
+                text=_text(values),
+                request_id=request_id,
+                voice=optional(values, "voice", str),
+                speed=optional_speed(values),
+                language=optional(values, "language", str),
+            )
+        case "cancel":
+            return Cancel(request_id, _played_s(values))
+        case "stop":
+            return Stop()
+        case kind:
+            raise UnknownType(got=shown(kind), allowed=list(_CLIENT_TYPES))
+
+
+def decode_server(frame: str) -> ServerMessage:
+    """The message in a text frame from a server. Raises `BadJson`, `UnknownType` or `BadMessage`."""
+    values = decode_object(frame)
+    kind = values.pop("type", None)
+    message_class = _SERVER_TYPES.get(kind) if isinstance(kind, str) else None
+    if message_class is None:
+        raise UnknownType(got=shown(kind), allowed=list(_SERVER_TYPES))
+    known = {f.name for f in fields(message_class)} - {"facts"}
+    arguments = {name: value for name, value in values.items() if name in known}
+    if message_class is Meta and arguments.get("words") is not None:
+        arguments["words"] = _spoken_words(arguments["words"])
+    if message_class is Error:
+        arguments["facts"] = {name: value for name, value in values.items() if name not in known}
+    try:
+        message: ServerMessage = message_class(**arguments)
+    except TypeError as error:
+        raise BadMessage(field=str(kind), expected="complete", got=str(error)) from error
+    return message
+
+
+def tag_of(request_id: str) -> bytes:
+    """What stands before the audio of a request in each of its frames. Raises `BadMessage`."""
+    name = request_id.encode()
+    if len(name) > MAX_TAG_BYTES:
+        expected = f"at most {MAX_TAG_BYTES} bytes of UTF-8 in tagged framing"
+        raise BadMessage(field="request_id", expected=expected, got=f"{len(name)} bytes")
+    return bytes([len(name)]) + name
+
+
+def untag(frame: bytes) -> tuple[str, bytes]:
+    """The request id of a tagged frame and its audio; the primer has an empty id. Raises `BadMessage`."""
+    audio_at = 1 + frame[0] if frame else 1
+    if audio_at > len(frame):
+        raise BadMessage(field="audio", expected="a tag and audio", got=f"{len(frame)} bytes")
+    try:
+        return frame[1:audio_at].decode(), frame[audio_at:]
+    except UnicodeDecodeError as error:
+        raise BadMessage(field="audio", expected="a tag in UTF-8", got=str(error)) from error
+
+
+def _spoken_words(values: object) -> list[SpokenWord]:
+    known = [field.name for field in fields(SpokenWord)]
+    try:
+        return [SpokenWord(*(value[name] for name in known)) for value in values]  # type: ignore[attr-defined]
+    except (KeyError, TypeError) as error:
+        raise BadMessage(field="words", expected="a list of words", got=str(error)) from error
+
+
+def decode_object(frame: str | bytes) -> dict[str, Any]:
+    """The JSON object that a text holds. Raises `BadJson`."""
+    try:
+        values = json.loads(frame, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise BadJson(reason="it is nested too deeply") from error
+    except ValueError as error:
+        raise BadJson(reason=str(error)) from error
+    if not isinstance(values, dict):
+        raise BadJson(reason=f"it holds {shown(values)}")
+    return values
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    # NaN and Infinity are Python's extension of JSON, not JSON.
+    raise ValueError(f"{constant} is not JSON")
+
+
+def optional(values: Mapping[str, Any], name: str, kind: type[Any]) -> Any:  # noqa: ANN401
+    """The field, None where it was left out. Raises `BadMessage` where it is of another kind."""
+    value = values.get(name)
+    is_vast = kind is int and number_within(value, -MAX_WHOLE, MAX_WHOLE) is None
+    if value is None or (type(value) is kind and not is_vast):
+        return value
+    raise BadMessage(field=name, expected=_KIND_NAMES[kind], got=shown(value))
+
+
+def number_within(value: object, minimum: float, maximum: float) -> float | None:
+    """`value` as a float, None where it is no number of this range.
+
+    For every number of a client: Python reads thousands of digits, of which it makes no float, and 1e400 as
+    infinity.
+    """
+    # bool is a subclass of int.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not minimum <= value <= maximum:
+        return None
+    return float(value)
+
+
+_KIND_NAMES: dict[type[Any], str] = {str: "a string", int: "a whole number", bool: "true or false"}
+
+
+def _request_id(values: Mapping[str, Any]) -> str | None:
+    request_id: str | None = optional(values, "request_id", str)
+    if request_id is None or (1 <= len(request_id) <= MAX_REQUEST_ID_CHARS and _is_unicode(request_id)):
+        return request_id
+    raise BadMessage(
+        field="request_id", expected=f"1 to {MAX_REQUEST_ID_CHARS} characters", got=shown(request_id)
+    )
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    text = values.get("text")
+    if not isinstance(text, str):
+        raise BadText(reason=f"field 'text' must be a string, got {shown(text)}")
+    return something_said(text)
+
+
+def something_said(text: str) -> str:
+    """The text, which can be read. Raises `BadText` and `EmptyText`."""
+    if not _is_unicode(text):
+        raise BadText(reason="it holds half a surrogate pair")
+    if not text.strip():
+        raise EmptyText()
+    return text
+
+
+def optional_speed(values: Mapping[str, Any]) -> float | None:
+    value = values.get("speed")
+    speed = number_within(value, MIN_SPEED, MAX_SPEED)
+    if value is None or speed is not None:
+        return speed
+    raise BadSpeed(got=shown(value), minimum=MIN_SPEED, maximum=MAX_SPEED)
+
+
+def _played_s(values: Mapping[str, Any]) -> float | None:
+    value = values.get("played_s")
+    played_s = number_within(value, 0, MAX_WHOLE)
+    if value is None or played_s is not None:
+        return played_s
+    raise BadMessage(field="played_s", expected="seconds, 0 or more", got=shown(value))
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown(value: object) -> str:
+    """A refused value as it stands in an error: as JSON, not all of a long one, nothing nested."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    written = json.dumps(value[: MAX_GOT_CHARS + 1] if isinstance(value, str) else value)
+    return written if len(written) <= MAX_GOT_CHARS else written[:MAX_GOT_CHARS] + "…"

@@ -1,0 +1,828 @@
+"""Pure: Together's dialect, with events of the client and messages of the server fed by hand."""
+
+import base64
+import json
+from collections.abc import Mapping
+from itertools import count
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kokoro_trio.config import Config
+from kokoro_trio.errors import SynthesisFailed, UnknownVoice, Unpronounceable
+from kokoro_trio.model.voices import VoiceCatalogue
+from kokoro_trio.server.dialects.together import (
+    CANCELLED,
+    CREATED,
+    DELTA,
+    DONE,
+    FAILED,
+    RECEIVED,
+    UPDATED,
+    WORDS,
+    Event,
+    Pronunciations,
+    Together,
+    _ends_sentence,
+)
+from kokoro_trio.text.segmentation import word_count
+from kokoro_trio.wire.limits import (
+    MAX_BUFFERED_CHARS,
+    MAX_CONTEXTS,
+    MAX_PARAMETER_CHARS,
+    MAX_PRONUNCIATION_CHARS,
+    MAX_PRONUNCIATIONS,
+    MAX_REQUEST_ID_CHARS,
+)
+from kokoro_trio.wire.messages import (
+    Cancel,
+    Canceled,
+    Done,
+    Error,
+    Meta,
+    Speak,
+    SpokenWord,
+    Start,
+    StartedSpeak,
+)
+
+VOICES = VoiceCatalogue.of(("af_heart", "am_michael", "bf_emma"), female="af_heart", male="am_michael")
+LIMITS = Config.of({"API_KEY": "k"}).requests
+PCM = b"\x01\x02\x03\x04"
+
+
+class Client:
+    """Says the events of a client, and keeps what they lead to."""
+
+    def __init__(
+        self,
+        asked: Mapping[str, str] | None = None,
+        *,
+        max_words: int = 150,
+        max_characters: int = 10_000,
+        **query: str,
+    ) -> None:
+        names = (f"id-{n}" for n in count())
+        limits = evolve(LIMITS, max_words=max_words, max_utterance_characters=max_characters)
+        self.together = Together("session-1", {**(asked or {}), **query}, VOICES, limits, lambda: next(names))
+        self.heard: list[Any] = self.together.open()
+        self.asked: list[Any] = []
+        self.ended: set[str] = set()
+
+    def say(self, kind: str, **fields: object) -> list[Speak]:
+        return self.say_raw(json.dumps({"type": kind, **fields}))
+
+    def say_raw(self, frame: str | bytes) -> list[Speak]:
+        """What is to be spoken because of it."""
+        outcomes = self.together.receive(frame)
+        self.heard += [outcome for outcome in outcomes if isinstance(outcome, dict)]
+        asked = [outcome for outcome in outcomes if not isinstance(outcome, dict)]
+        self.asked += asked
+        return [message for message in asked if isinstance(message, Speak)]
+
+    def append(self, text: str, **fields: object) -> list[str]:
+        return [speak.text for speak in self.say("input_text_buffer.append", text=text, **fields)]
+
+    def commit(self, **fields: object) -> list[str]:
+        return [speak.text for speak in self.say("input_text_buffer.commit", **fields)]
+
+    def speak(self, text: str, **fields: object) -> str:
+        """The id of the one request that a text becomes."""
+        self.append(text, **fields)
+        self.commit(**fields)
+        [*_, last] = (message for message in self.asked if isinstance(message, Speak))
+        assert last.request_id is not None
+        return last.request_id
+
+    def audio(self, request_id: str, data: bytes = PCM) -> None:
+        self.heard += self.together.tell(StartedSpeak(request_id))
+        self.heard += self.together.tell_audio(data)
+
+    def done(self, request_id: str, duration_s: float = 1.0) -> None:
+        self.ended.add(request_id)
+        self.heard += self.together.tell(Done(request_id, duration_s))
+
+    def fails(self, error: Error) -> None:
+        self.ended.add(error.request_id or "")
+        self.heard += self.together.tell(error)
+
+    @property
+    def outstanding(self) -> list[str]:
+        """The requests that have not ended, in their order."""
+        spoken = [each.request_id for each in self.asked if isinstance(each, Speak)]
+        canceled = {each.request_id for each in self.asked if isinstance(each, Cancel)}
+        return [each for each in spoken if each and each not in canceled | self.ended]
+
+    def new(self, *kinds: str) -> list[Event]:
+        """What was heard since the last time, of these types or of all."""
+        heard, self.heard = self.heard, []
+        return [event for event in heard if not kinds or event["type"] in kinds]
+
+    def kinds(self) -> list[str]:
+        return [str(event["type"]) for event in self.new()]
+
+
+def error_of(event: Event) -> Mapping[str, Any]:
+    error = event["error"]
+    assert isinstance(error, dict)
+    return error
+
+
+def test_a_session_begins_with_what_was_asked_for_in_the_address() -> None:
+    client = Client(model="hexgrad/Kokoro-82M", voice="af_heart", language="en")
+    [created] = client.new()
+    assert created["type"] == CREATED
+    assert created["session"] == {
+        "id": "session-1",
+        "object": "realtime.tts.session",
+        "modalities": ["text", "audio"],
+        "model": "hexgrad/Kokoro-82M",
+        "voice": "af_heart",
+    }
+    client.speak("Hello there.")
+    assert client.asked[0] == Start(format="pcm", sample_rate=24000, timestamps=False)
+    assert client.asked[1] == Speak("Hello there.", request_id="id-1", voice="af_heart")
+
+
+def test_text_audio_and_end_of_an_item() -> None:
+    client = Client()
+    request_id = client.speak("Hello there.")
+    client.audio(request_id)
+    client.done(request_id)
+    _, received, delta, done = client.new()
+    assert received == {"type": RECEIVED, "text": "Hello there."}
+    assert (delta["type"], delta["item_id"]) == (DELTA, "tts_1")
+    assert base64.b64decode(str(delta["delta"])) == PCM
+    assert done == {"type": DONE, "item_id": "tts_1"}
+    client.audio(client.speak("Bye."))
+    assert [event["item_id"] for event in client.new(DELTA)] == ["tts_2"]
+
+
+def test_bytes_outside_of_a_request_are_no_audio() -> None:
+    client = Client()
+    client.speak("Hello there.")
+    client.new()
+    assert client.together.tell_audio(bytes(512)) == []
+
+
+def test_commits_that_follow_each_other_share_one_done() -> None:
+    client = Client()
+    first, second = client.speak("One more thing."), client.speak("And another one.")
+    client.audio(first)
+    client.done(first)
+    assert DONE not in client.kinds()
+    client.audio(second)
+    client.done(second)
+    assert [event["item_id"] for event in client.new(DELTA, DONE)] == ["tts_1", "tts_1"]
+
+
+def test_a_client_that_ends_its_turns_with_an_empty_commit_gets_done_only_there() -> None:
+    client = Client()
+    request_id = client.speak("Hello there.")
+    client.commit()
+    client.done(request_id)
+    assert client.kinds()[-1] == DONE
+    request_id = client.speak("It is me.")
+    client.done(request_id)
+    assert DONE not in client.kinds(), "there may be more to this turn"
+    request_id = client.speak("I am back.")
+    client.commit()
+    assert DONE not in client.kinds(), "it is not spoken yet"
+    client.done(request_id)
+    assert client.kinds() == [DONE]
+    client.done(client.speak("The turn after that."))
+    assert DONE not in client.kinds()
+    client.commit()
+    assert client.kinds() == [DONE]
+
+
+def test_a_client_that_begins_like_pipecat_is_expected_to_end_its_turns() -> None:
+    client = Client(voice="af_heart")
+    client.say("tts_session.updated", session={"voice": "af_heart"})
+    client.done(client.speak("Hello there."))
+    assert DONE not in client.kinds()
+    assert client.together.waits_for_end
+    client.commit()
+    assert client.kinds() == [DONE]
+    assert not client.together.waits_for_end
+
+
+def test_who_does_not_end_his_turns_after_all_gets_done_as_others_do() -> None:
+    client = Client(voice="af_heart")
+    client.say("tts_session.updated", session={"voice": "af_heart"})
+    client.done(client.speak("Hello there."))
+    client.new()
+    assert [event["type"] for event in client.together.give_up_waiting()] == [DONE]
+    client.done(client.speak("It is me."))
+    assert client.kinds() == [RECEIVED, DONE]
+    assert client.together.give_up_waiting() == []
+
+
+def test_another_voice_says_nothing_of_how_turns_end() -> None:
+    client = Client(voice="af_heart")
+    client.say("tts_session.updated", session={"voice": "am_michael"})
+    client.done(client.speak("Hello there."))
+    assert client.kinds()[-1] == DONE
+
+
+def test_a_commit_of_nothing_at_all_is_nothing() -> None:
+    client = Client()
+    client.new()
+    assert client.commit() == []
+    assert client.append("  ") == []
+    assert client.commit() == []
+    assert client.kinds() == [RECEIVED]
+    client.done(client.speak("Hello there."))
+    assert client.kinds()[-1] == DONE, "no turn was ended by it"
+
+
+def test_whole_sentences_are_spoken_before_the_commit() -> None:
+    client = Client()
+    tokens = [
+        "It",
+        " is",
+        " Dr.",
+        " Smith",
+        ",",
+        " who",
+        " has",
+        " 3",
+        ".",
+        "5",
+        " cats",
+        ".",
+        " They",
+        " purr",
+    ]
+    assert [text for token in tokens for text in client.append(token)] == [
+        "It is Dr. Smith, who has 3.5 cats."
+    ]
+    assert client.append(".") == []
+    assert client.commit() == ["They purr."]
+
+
+def test_a_sentence_that_is_appended_whole_does_not_wait() -> None:
+    client = Client()
+    assert client.append("Hello, this is a test.") == ["Hello, this is a test."]
+    assert client.append("I have seen Dr.") == []
+    assert client.append("Smith. And you") == ["I have seen Dr. Smith."]
+
+
+def test_done_waits_for_the_commit_of_what_is_spoken_already() -> None:
+    client = Client()
+    client.append("Hello, this is a test.")
+    client.done("id-1")
+    assert DONE not in client.kinds()
+    assert client.commit() == []
+    assert client.kinds() == [DONE]
+
+
+def test_sentences_appended_without_a_space_between_them_are_two() -> None:
+    client = Client(segment="never")
+    client.append("This is one.")
+    client.append("This is another.")
+    assert client.commit() == ["This is one. This is another."]
+
+
+def test_segments() -> None:
+    at_once = Client(segment="immediate")
+    assert at_once.append("Hello") == ["Hello"]
+    late = Client(segment="never")
+    assert late.append("One sentence. Two sentences. ") == []
+    assert late.commit() == ["One sentence. Two sentences."]
+
+
+def test_a_partial_sentence_may_only_get_so_long() -> None:
+    client = Client(max_partial_length="30")
+    text = "when the sun goes down, and the moon comes up behind the hills"
+    assert client.append(text) == ["when the sun goes down, and the moon comes up behind"]
+    assert client.commit() == ["the hills"]
+
+
+@pytest.mark.parametrize("text", ["😀" * 1_000 + ". Hi. " + "😀" * 300 + " you", "Hi. " + "- " * 700])
+def test_a_text_of_few_words_and_many_characters_is_cut_too(text: str) -> None:
+    client = Client(max_characters=100, segment="never")
+    client.append(text)
+    pieces = client.commit()
+    assert max(map(len, pieces)) <= 100
+    assert "".join("".join(pieces).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "One two three. Four five. Six seven eight nine. Ten.",
+        "One. Two three four five six seven. Eight.",
+        "one two three four five six seven eight nine ten eleven",
+        "昨日は天気がよかったので公園まで散歩に行きました",
+    ],
+)
+def test_a_long_text_is_cut_into_requests_that_are_allowed(text: str) -> None:
+    client = Client(max_words=5, segment="never")
+    client.append(text)
+    pieces = client.commit()
+    assert len(pieces) > 1
+    assert all(1 <= word_count(piece) <= 5 for piece in pieces)
+    assert "".join(pieces).replace(" ", "") == text.replace(" ", "")
+
+
+def test_the_words_of_an_item_are_timed_from_its_first_sample() -> None:
+    client = Client(alignment="word")
+    first, second = client.speak("Hello there."), client.speak("It is me.")
+    assert client.asked[0].timestamps is True
+    told = [SpokenWord("Hello", 0.1, 0.4, 0, 5), SpokenWord("there.", 0.4, 0.9, 6, 12)]
+    client.heard += client.together.tell(Meta(first, 0, 0, told))
+    client.done(first, duration_s=1.5)
+    client.heard += client.together.tell(Meta(second, 0, 0, [SpokenWord("It", 0.1, 0.2, 0, 2)]))
+    client.heard += client.together.tell(Meta(second, 0, 4800))
+    assert client.new(WORDS) == [
+        {
+            "type": WORDS,
+            "item_id": "tts_1",
+            "words": ["Hello", "there."],
+            "start_seconds": [0.1, 0.4],
+            "end_seconds": [0.4, 0.9],
+        },
+        {"type": WORDS, "item_id": "tts_1", "words": ["It"], "start_seconds": [1.6], "end_seconds": [1.7]},
+    ]
+
+
+def test_nothing_follows_a_clear() -> None:
+    client = Client()
+    speaking, waiting = client.speak("Hello there."), client.speak("It is me.")
+    client.append("And I am")
+    client.audio(speaking)
+    client.new()
+    client.asked.clear()
+    client.say("input_text_buffer.clear")
+    assert client.asked == [Cancel(speaking), Cancel(waiting)]
+    assert client.together.tell_audio(PCM) == []
+    for message in (StartedSpeak(waiting), Done(speaking, 1.0), Canceled(waiting), Error("x", "x", waiting)):
+        assert client.together.tell(message) == []
+    assert client.commit() == []
+    assert client.new() == []
+    client.done(client.speak("Something else."))
+    assert [event["item_id"] for event in client.new(DONE)] == ["tts_2"]
+
+
+def test_a_part_with_nothing_to_pronounce_is_left_out() -> None:
+    client = Client()
+    words, emoji = client.speak("Great!"), client.speak("😊")
+    client.audio(words)
+    client.done(words)
+    client.fails(Error.of(Unpronounceable(), emoji))
+    assert client.kinds() == [CREATED, RECEIVED, RECEIVED, DELTA, DONE]
+
+
+def test_an_item_with_nothing_to_pronounce_fails_and_ends() -> None:
+    client = Client()
+    client.fails(Error.of(Unpronounceable(), client.speak("😊")))
+    failed, done = client.new(FAILED, DONE)
+    assert error_of(failed)["code"] == "unpronounceable"
+    assert (failed["type"], failed["item_id"], done["item_id"]) == (FAILED, "tts_1", "tts_1")
+
+
+def test_a_fault_of_the_server_costs_its_part_only() -> None:
+    client = Client()
+    first, second = client.speak("Hello there."), client.speak("It is me.")
+    client.fails(Error.of(SynthesisFailed(), first))
+    client.audio(second)
+    client.done(second)
+    failed, delta, done = client.new(FAILED, DELTA, DONE)
+    assert error_of(failed)["type"] == "server_error"
+    assert (delta["type"], done["type"]) == (DELTA, DONE)
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "param"),
+    [
+        ({"voice": "tara"}, "unknown_voice", None),
+        ({"model": "canopylabs/orpheus-3b-0.1-ft"}, "model_not_available", "model"),
+        ({"response_format": "aac"}, "unsupported_format", None),
+        ({"response_encoding": "pcm_f32le"}, "unsupported_format", None),
+        ({"response_format": "wav", "response_encoding": "pcm_mulaw"}, "unsupported_format", None),
+        ({"sample_rate": "11025"}, "unsupported_sample_rate", None),
+        ({"sample_rate": "fast"}, "bad_message", "sample_rate"),
+        ({"language": "xx"}, "bad_language", None),
+        ({"speed": "9"}, "bad_speed", None),
+        ({"speed": "fast"}, "bad_speed", None),
+        ({"segment": "word"}, "bad_message", "segment"),
+        ({"alignment": "char"}, "bad_message", "alignment"),
+        ({"max_partial_length": "0"}, "bad_message", "max_partial_length"),
+        ({"extra_params": "["}, "bad_json", None),
+        ({"extra_params": '{"pronunciation_dict":["omg"]}'}, "bad_message", "pronunciation_dict"),
+    ],
+)
+def test_a_parameter_that_cannot_be_used_is_told_and_nothing_is_spoken(
+    query: dict[str, str], code: str, param: str | None
+) -> None:
+    client = Client(query)
+    created, failed = client.new()
+    assert (created["type"], failed["type"]) == (CREATED, FAILED)
+    assert (error_of(failed)["code"], error_of(failed)["param"]) == (code, param)
+    assert error_of(failed)["type"] == "invalid_request_error"
+    assert client.append("Hello, this is a test.") == []
+    assert client.commit() == []
+    assert client.kinds() == [RECEIVED, FAILED, DONE]
+
+
+def test_a_session_that_began_badly_can_be_mended() -> None:
+    client = Client(voice="tara")
+    client.say("tts_session.updated", session={"voice": "af_heart"})
+    assert client.kinds() == [CREATED, FAILED, UPDATED]
+    client.speak("Hello there.")
+    assert client.asked[-1].voice == "af_heart"
+
+
+class TestRefusedParameterOfTheAddress:
+    REFUSED = {"voice": "am_michael", "sample_rate": "16000", "extra_params": "["}  # noqa: RUF012
+    MENDED = {"extra_params": {"pronunciation_dict": ["omg/oh my god"]}}  # noqa: RUF012
+
+    def test_is_refused_for_another_context_too(self) -> None:
+        client = Client(self.REFUSED)
+        client.new()
+        assert client.append("Hello, this is a test.", context_id="c") == []
+        assert client.commit(context_id="c") == []
+        assert client.kinds() == [RECEIVED, FAILED, DONE]
+
+    def test_is_not_forgotten_when_another_one_is_updated(self) -> None:
+        client = Client(self.REFUSED)
+        client.new()
+        client.say("tts_session.updated", session={"speed": 1.5})
+        client.say("tts_session.updated", session={})
+        assert [error_of(event)["code"] for event in client.new()] == ["bad_json"] * 2
+        assert client.append("Hello, this is a test.") == []
+
+    def test_leaves_the_others_as_they_were(self) -> None:
+        client = Client(self.REFUSED)
+        client.append("omg", context_id="before")
+        client.say("tts_session.updated", session=self.MENDED)
+        for context_id in ("default", "before", "after"):
+            client.speak("omg", context_id=context_id)
+        start, *spoken = client.asked
+        assert start == Start(format="pcm", sample_rate=16000, timestamps=False)
+        assert [(each.text, each.voice) for each in spoken] == [
+            ("oh my god", "am_michael"),
+            ("omgomg", "am_michael"),
+            ("oh my god", "am_michael"),
+        ]
+
+
+def test_update_compiles_its_rules_once_for_all_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client()
+    for n in range(5):
+        client.append("omg", context_id=str(n))
+    compiled: list[Mapping[str, str]] = []
+    of = Pronunciations.of
+
+    def counted(replacements: Mapping[str, str]) -> Pronunciations:
+        compiled.append(replacements)
+        return of(replacements)
+
+    monkeypatch.setattr(Pronunciations, "of", counted)
+    client.say("tts_session.updated", session={"extra_params": {"pronunciation_dict": ["omg/oh my god"]}})
+    client.say("tts_session.updated", session={"speed": 1.5})
+    client.commit(context_id="0")
+    assert compiled == [{"omg": "oh my god"}]
+
+
+def test_update_of_nothing_known_keeps_the_settings() -> None:
+    client = Client(voice="af_heart")
+    [context] = client.together._contexts.values()
+    settings = context.settings
+    client.say("tts_session.updated", session={"foo": 1})
+    assert client.kinds() == [CREATED, UPDATED]
+    assert context.settings is settings
+
+
+def test_an_update_holds_from_the_next_text_on() -> None:
+    client = Client(voice="af_heart")
+    session = {
+        "voice": "am_michael",
+        "speed": 1.5,
+        "language": "en-GB",
+        "sample_rate": 16000,
+        "alignment": "word",
+    }
+    client.say("tts_session.updated", session=session)
+    assert client.new(UPDATED)[0]["session"]["voice"] == "am_michael"  # type: ignore[index]
+    request_id = client.speak("Hello there.")
+    assert client.asked == [
+        Start(format="pcm", sample_rate=16000, timestamps=True),
+        Speak("Hello there.", request_id=request_id, voice="am_michael", speed=1.5, language="b"),
+    ]
+    client.speak("It is me.")
+    assert client.asked[2:] == [Speak("It is me.", "id-2", "am_michael", 1.5, "b")], "one start is enough"
+
+
+def test_a_bad_update_leaves_the_session_as_it_was() -> None:
+    client = Client(voice="af_heart")
+    client.say("tts_session.updated", session={"voice": "nobody", "speed": 1.5})
+    assert [error_of(event)["code"] for event in client.new(FAILED)] == [UnknownVoice.code]
+    client.speak("Hello there.")
+    assert client.asked[-1] == Speak("Hello there.", request_id="id-1", voice="af_heart")
+
+
+def test_a_language_that_the_voice_speaks_anyway_does_not_change_its_accent() -> None:
+    british = Client(voice="bf_emma", language="en")
+    british.speak("Hello there.")
+    assert british.asked[-1].language is None
+    french = Client(voice="af_heart", language="fr")
+    french.speak("Bonjour.")
+    assert french.asked[-1].language == "f"
+
+
+def test_words_are_pronounced_as_the_client_says() -> None:
+    client = Client()
+    rules = ["omg/oh my god", "AC/DC/ay see dee see", "Kokoro/[Kokoro](/kˈOkəɹO/)"]
+    client.say("tts_session.updated", session={"extra_params": {"pronunciation_dict": rules}})
+    client.append("omg, Kokoro is no omgosh")
+    assert client.commit() == ["oh my god, [Kokoro](/kˈOkəɹO/) is no omgosh"]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        ["a/b"] * (MAX_PRONUNCIATIONS + 1),
+        ["a/" + "x" * (MAX_PRONUNCIATION_CHARS + 1)],
+        ["x" * (MAX_PRONUNCIATION_CHARS + 1) + "/b"],
+        ["!" * (MAX_PRONUNCIATION_CHARS - 1) + chr(0x100 + n) + "/x" for n in range(199)] + ["zz/x"],
+    ],
+    ids=["rules", "replacement", "source", "sources together"],
+)
+def test_pronunciations_that_are_too_many_or_too_long_are_refused(rules: list[str]) -> None:
+    client = Client()
+    client.new()
+    client.say("tts_session.updated", session={"extra_params": {"pronunciation_dict": rules}})
+    [failed] = client.new()
+    assert (error_of(failed)["code"], error_of(failed)["param"]) == ("bad_message", "pronunciation_dict")
+
+
+@pytest.mark.parametrize("speed", [10**400, -(10**400), "1e400", "nan", "-0", True, [1], "fast"])
+def test_invalid_speed_is_refused(speed: object) -> None:
+    client = Client()
+    client.new()
+    client.say("tts_session.updated", session={"speed": speed})
+    [failed] = client.new()
+    assert error_of(failed)["code"] in ("bad_speed", "bad_message")
+
+
+@pytest.mark.parametrize("name", ["sample_rate", "max_partial_length"])
+@pytest.mark.parametrize("number", [10**400, 0, -1, 1.5, "9" * 400, "²"])
+def test_invalid_whole_number_is_refused(name: str, number: object) -> None:
+    client = Client()
+    client.new()
+    client.say("tts_session.updated", session={name: number})
+    [failed] = client.new()
+    assert (error_of(failed)["code"], error_of(failed)["param"]) == ("bad_message", name)
+
+
+@pytest.mark.parametrize("name", ["model", "voice", "context_id", "type", "session"])
+def test_nothing_is_nested_too_deeply_to_be_refused(name: str) -> None:
+    client = Client()
+    client.new()
+    nested = "[" * 900 + "]" * 900
+    fields = {"type": '"tts_session.updated"', "session": "{}"}
+    if name in ("model", "voice"):
+        fields["session"] = f'{{"{name}": {nested}}}'
+    else:
+        fields[name] = nested
+    client.say_raw("{" + ",".join(f'"{key}": {value}' for key, value in fields.items()) + "}")
+    [failed] = client.new()
+    assert error_of(failed)["code"] in ("bad_message", "unknown_type", "model_not_available")
+
+
+class TestWhatAContextKeeps:
+    def test_is_what_is_known(self) -> None:
+        client = Client()
+        rules = ["omg/oh my god"]
+        client.say(
+            "tts_session.updated",
+            session={"voice": "bf_emma", "a": "x", "extra_params": {"pronunciation_dict": rules, "b": "x"}},
+        )
+        [context] = client.together._contexts.values()
+        assert context.asked.keys() == {"voice", "extra_params"}
+        assert context.settings is not None
+        assert context.settings.pronunciations.replacements == {"omg": "oh my god"}
+
+    def test_of_the_address_too(self) -> None:
+        [context] = Client(voice="bf_emma", a="x").together._contexts.values()
+        assert context.asked == {"voice": "bf_emma"}
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("language", "es-" + "x" * MAX_PARAMETER_CHARS),
+            ("response_encoding", "x" * (MAX_PARAMETER_CHARS + 1)),
+            ("response_encoding", ["x"]),
+            ("response_encoding", {"x": 1}),
+        ],
+    )
+    def test_is_small(self, name: str, value: object) -> None:
+        client = Client(response_format="opus")
+        client.new()
+        client.say("tts_session.updated", session={name: value})
+        [failed] = client.new()
+        assert (error_of(failed)["code"], error_of(failed)["param"]) == ("bad_message", name)
+        [context] = client.together._contexts.values()
+        assert name not in context.asked
+
+    def test_has_a_short_name(self) -> None:
+        client = Client()
+        client.new()
+        client.append("Hello", context_id="x" * (MAX_REQUEST_ID_CHARS + 1))
+        [failed] = client.new()
+        assert (error_of(failed)["code"], error_of(failed)["param"]) == ("bad_message", "context_id")
+        assert len(client.together._contexts) == 1
+
+
+def test_pronunciations_that_blow_a_text_up_fail_its_item() -> None:
+    client = Client(segment="never")
+    rules = ["a/" + "x" * MAX_PRONUNCIATION_CHARS]
+    client.say("tts_session.updated", session={"extra_params": {"pronunciation_dict": rules}})
+    client.new()
+    client.append("a " * 1_000)
+    assert client.commit() == []
+    received, failed, done = client.new()
+    assert [each["type"] for each in (received, failed, done)] == [RECEIVED, FAILED, DONE]
+    assert error_of(failed)["code"] == "bad_text"
+    client.append("b")
+    assert client.commit() == ["b"]
+
+
+def test_a_failing_part_of_what_is_heard_is_told() -> None:
+    client = Client(segment="immediate")
+    rules = ["a/" + "x" * MAX_PRONUNCIATION_CHARS]
+    client.say("tts_session.updated", session={"extra_params": {"pronunciation_dict": rules}})
+    client.append("b")
+    client.new()
+    assert client.append("a " * 1_000) == []
+    assert [each["type"] for each in client.new()] == [RECEIVED, FAILED]
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        ("It ends.", True),
+        ("It ends!” ", True),
+        ("(It ends?)\n", True),
+        ("Version 3.", False),
+        ("Version 3..", True),
+        ("終わり。", True),
+        ("It goes on", False),
+        ("It goes, ", False),
+        ("", False),
+        (".", True),
+    ],
+)
+def test_where_a_sentence_ends(text: str, ends: bool) -> None:
+    assert _ends_sentence(text) is ends
+
+
+@pytest.mark.parametrize(
+    ("query", "start"),
+    [
+        ({"response_format": "mulaw"}, Start(format="mulaw", sample_rate=8000, timestamps=False)),
+        ({"response_encoding": "pcm_mulaw"}, Start(format="mulaw", sample_rate=8000, timestamps=False)),
+        ({"response_format": "raw"}, Start(format="pcm", sample_rate=24000, timestamps=False)),
+        (
+            {"response_format": "opus", "sample_rate": "48000"},
+            Start(format="opus", sample_rate=48000, timestamps=False),
+        ),
+    ],
+)
+def test_formats(query: dict[str, str], start: Start) -> None:
+    client = Client(query)
+    client.speak("Hello there.")
+    assert client.asked[0] == start
+
+
+def test_a_wav_begins_with_its_header() -> None:
+    client = Client(response_format="wav", sample_rate="16000")
+    request_id = client.speak("Hello there.")
+    client.audio(request_id)
+    client.heard += client.together.tell_audio(PCM)
+    first, second = (base64.b64decode(str(event["delta"])) for event in client.new(DELTA))
+    assert (first[:4], first[8:16], first[36:40], first[44:]) == (b"RIFF", b"WAVEfmt ", b"data", PCM)
+    assert int.from_bytes(first[24:28], "little") == 16000
+    assert second == PCM
+
+
+def test_contexts_have_buffers_voices_and_ends_of_their_own() -> None:
+    client = Client(voice="af_heart")
+    client.say("tts_session.updated", session={"voice": "am_michael"}, context_id="b")
+    client.append("This is", context_id="a")
+    in_b = client.speak("Hello there.", context_id="b")
+    assert client.asked[-1].voice == "am_michael"
+    assert client.commit(context_id="a") == ["This is"]
+    assert client.asked[-1].voice == "af_heart"
+    client.audio(in_b)
+    client.done(in_b)
+    assert [event["context_id"] for event in client.new(DELTA, DONE)] == ["b", "b"]
+    client.say("context.cancel", context_id="a")
+    assert client.asked[-1] == Cancel("id-2")
+    assert client.new() == [{"type": CANCELLED, "context_id": "a"}]
+
+
+def test_there_are_not_more_contexts_than_documented() -> None:
+    client = Client()
+    for n in range(MAX_CONTEXTS - 1):
+        client.append("Hi", context_id=f"c{n}")
+    client.new()
+    client.append("Hi", context_id="one too many")
+    [failed] = client.new()
+    assert error_of(failed)["param"] == "context_id"
+    client.say("context.cancel", context_id="c0")
+    client.append("Hi", context_id="one too many")
+    assert client.kinds() == [CANCELLED, RECEIVED]
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (b"audio", "unexpected_binary"),
+        ("{", "bad_json"),
+        ('{"type":"response.create"}', "unknown_type"),
+        ('{"type":["input_text_buffer.commit"]}', "unknown_type"),
+        ('{"type":"input_text_buffer.append"}', "bad_text"),
+        ('{"type":"input_text_buffer.append","text":3}', "bad_text"),
+        (
+            json.dumps({"type": "input_text_buffer.append", "text": "a" * (MAX_BUFFERED_CHARS + 1)}),
+            "bad_text",
+        ),
+        ('{"type":"input_text_buffer.commit","context_id":3}', "bad_message"),
+        ('{"type":"tts_session.updated"}', "bad_message"),
+        ('{"type":"tts_session.updated","session":{"voice":3}}', "bad_message"),
+        ('{"type":"tts_session.updated","session":{"max_partial_length":true}}', "bad_message"),
+    ],
+)
+def test_what_cannot_be_understood_costs_nothing_else(frame: str | bytes, code: str) -> None:
+    client = Client()
+    client.append("Hello")
+    client.new()
+    assert client.say_raw(frame) == []
+    [failed] = client.new()
+    assert (failed["type"], error_of(failed)["code"]) == (FAILED, code)
+    assert client.commit() == ["Hello"]
+
+
+@st.composite
+def _doings(draw: st.DrawFn) -> list[tuple[str, str, str]]:
+    """What happens: kind, context, text."""
+    kinds = st.sampled_from(["append", "append", "commit", "commit", "clear", "cancel", "voice", *_ENDS])
+    texts = st.sampled_from(
+        ["Hello there. ", "One, two", " and three.", "😊", "  ", "It is me, he said. Yes."]
+    )
+    return draw(st.lists(st.tuples(kinds, st.sampled_from(["default", "b"]), texts), max_size=40))
+
+
+_ENDS = ["speaks", "speaks", "ends", "ends", "fails", "cannot"]
+
+
+@given(_doings(), st.booleans())
+def test_every_item_ends_once_or_is_cleared(doings: list[tuple[str, str, str]], is_pipecat: bool) -> None:
+    client = Client(voice="af_heart", max_words=2)
+    if is_pipecat:
+        client.say("tts_session.updated", session={"voice": "af_heart"})
+    for kind, context, text in doings:
+        _do(client, kind, context, text)
+    for context in ("default", "b"):
+        client.commit(context_id=context)
+    while client.outstanding:
+        _do(client, "ends", "", "")
+    client.heard += client.together.give_up_waiting()
+    told = [(event["type"], event["item_id"]) for event in client.heard if "item_id" in event]
+    for item_id in {item_id for _, item_id in told}:
+        kinds = [kind for kind, of in told if of == item_id]
+        assert DONE not in kinds[:-1], "something followed the end"
+        assert kinds[-1] == DONE or any(kind in ("clear", "cancel") for kind, _, _ in doings)
+
+
+def _do(client: Client, kind: str, context: str, text: str) -> None:
+    match kind:
+        case "append":
+            client.append(text, context_id=context)
+        case "commit":
+            client.commit(context_id=context)
+        case "clear" | "cancel":
+            kinds = {"clear": "input_text_buffer.clear", "cancel": "context.cancel"}
+            client.say(kinds[kind], context_id=context)
+        case "voice":
+            client.say("tts_session.updated", session={"voice": "am_michael"}, context_id=context)
+        case _ if client.outstanding:
+            _end(client, kind, client.outstanding[0])
+
+
+def _end(client: Client, kind: str, request_id: str) -> None:
+    match kind:
+        case "speaks":
+            client.audio(request_id)
+        case "ends":
+            client.done(request_id)
+        case "fails":
+            client.fails(Error.of(SynthesisFailed(), request_id))
+        case "cannot":
+            client.fails(Error.of(Unpronounceable(), request_id))

@@ -1,0 +1,516 @@
+"""Session: one connection over memory channels, on virtual time, with tones in the loop."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from typing import NoReturn
+
+import attrs
+import pytest
+import structlog
+import trio
+import trio.testing
+from attrs import evolve
+
+from kokoro_trio.audio.codecs import encoder_for
+from kokoro_trio.audio.frames import AudioFrame, Encoder
+from kokoro_trio.config import Config, EngineConfig, StreamConfig
+from kokoro_trio.engine.engine import Engine
+from kokoro_trio.server import session as session_module
+from kokoro_trio.server.session import Session
+from kokoro_trio.speech import Samples
+from kokoro_trio.telemetry.records import RequestRecord
+from kokoro_trio.wire.messages import untag
+from tests.support.models import InLoopInference, Speller, StumblingSynthesizer
+from tests.support.sessions import MemoryConnection, Message, make_protocol
+
+STREAM = evolve(Config.of({"API_KEY": "k"}).stream, prime_bytes=0)
+
+
+class BurstConnection(MemoryConnection):
+    """Hands over at once what has come already, without letting another task run."""
+
+    async def receive(self) -> str | bytes:
+        try:
+            return self._to_server[1].receive_nowait()
+        except (trio.WouldBlock, trio.EndOfChannel):
+            return await super().receive()
+
+
+class StubbornConnection(MemoryConnection):
+    """Hands over a message even to a reader that was cancelled while the message came."""
+
+    async def receive(self) -> str | bytes:
+        with trio.CancelScope(shield=True):
+            message = await super().receive()
+        return message
+
+
+@attrs.define
+class Stage:
+    connection: MemoryConnection
+    engine: Engine
+    session: Session
+    records: list[RequestRecord]
+    cancels_took_s: list[float]
+
+
+@asynccontextmanager
+async def stage(
+    inference: InLoopInference | None = None,
+    engine_config: EngineConfig = EngineConfig(4, 8),  # noqa: B008  (frozen)
+    stream: StreamConfig = STREAM,
+    send_seconds: float = 0.0,
+    connection: MemoryConnection | None = None,
+) -> AsyncIterator[Stage]:
+    records: list[RequestRecord] = []
+    cancels_took_s: list[float] = []
+    connection = connection or MemoryConnection(send_seconds=send_seconds)
+    engine = Engine(engine_config, inference or InLoopInference(), Speller())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(engine.run)
+        protocol = make_protocol(max_words=10)
+        session = Session(connection, protocol, engine, stream, records.append, cancels_took_s.append)
+        nursery.start_soon(session.run)
+        yield Stage(connection, engine, session, records, cancels_took_s)
+        connection.hang_up()
+        await trio.testing.wait_all_tasks_blocked()
+        statistics = engine.statistics()
+        assert (statistics.sessions, statistics.active, statistics.waiting) == (0, 0, 0)
+        nursery.cancel_scope.cancel()
+
+
+def kinds(heard: list[Message | bytes]) -> list[str]:
+    """The types of the messages, runs of audio folded into one word."""
+    names: list[str] = []
+    for each in heard:
+        name = "audio" if isinstance(each, bytes) else str(each["type"])
+        if not (name == "audio" and names[-1:] == ["audio"]) and name != "meta":
+            names.append(name)
+    return names
+
+
+def audio_seconds(heard: list[Message | bytes]) -> float:
+    return sum(len(each) for each in heard if isinstance(each, bytes)) / 48_000
+
+
+class TestSpeaking:
+    async def test_the_example_of_the_protocol(self, autojump_clock: None) -> None:
+        async with stage() as it:
+            it.connection.say("start", voice="female", format="pcm", sample_rate=24000)
+            it.connection.say("speak", request_id="uuid-1", text="Okay, let's go.")
+            it.connection.say("stop")
+            heard = await it.connection.hear_until("done")
+            await trio.testing.wait_all_tasks_blocked()
+            assert it.connection.closed_with == 1000
+        assert kinds(heard) == ["started", "started_speak", "audio", "done"]
+        done = heard[-1]
+        assert isinstance(done, dict)
+        assert done["duration_s"] == pytest.approx(audio_seconds(heard))
+        frames = [len(each) for each in heard if isinstance(each, bytes)]
+        assert set(frames[:-1]) == {960}
+
+    async def test_meta_counts_samples(self, autojump_clock: None) -> None:
+        async with stage() as it:
+            it.connection.say("speak", request_id="r", text="Okay, let's go.")
+            heard = await it.connection.hear_until("done")
+        metas = [each for each in heard if isinstance(each, dict) and each["type"] == "meta"]
+        assert [meta["total_samples"] for meta in metas] == [4800 * (n + 1) for n in range(len(metas))]
+        assert len(metas) == sum(isinstance(each, bytes) for each in heard) // 10
+
+    async def test_requests_are_spoken_in_order_one_at_a_time(self, autojump_clock: None) -> None:
+        async with stage() as it:
+            for request_id in ("r1", "r2", "r3"):
+                it.connection.say("speak", request_id=request_id, text="Hello there.")
+            heard = await it.connection.hear_until("done", request_id="r3")
+        messages = [each for each in heard if isinstance(each, dict) and each["type"] != "meta"]
+        assert [(each["type"], each["request_id"]) for each in messages] == [
+            (kind, request_id) for request_id in ("r1", "r2", "r3") for kind in ("started_speak", "done")
+        ]
+
+    async def test_the_next_request_is_made_while_the_first_is_sent(self, autojump_clock: None) -> None:
+        inference = InLoopInference()
+        async with stage(inference, send_seconds=0.1) as it:
+            it.connection.say("speak", request_id="r1", text="Hello there.")
+            it.connection.say("speak", request_id="r2", text="Hello there.")
+            await it.connection.hear_until("done", request_id="r1")
+            assert len(inference.steps) == 6
+
+    async def test_the_primer_comes_once_and_before_any_request_speaks(self, autojump_clock: None) -> None:
+        async with stage(stream=evolve(STREAM, prime_bytes=512)) as it:
+            for request_id in ("r1", "r2"):
+                it.connection.say("speak", request_id=request_id, text="Hello.")
+            heard = await it.connection.hear_until("done", request_id="r2")
+        assert heard[0] == bytes(512)
+        assert kinds(heard[1:]) == ["started_speak", "audio", "done"] * 2
+
+    async def test_waiting_for_a_slot_is_said(self, autojump_clock: None) -> None:
+        async with stage(engine_config=EngineConfig(1, 8)) as it:
+            it.connection.say("speak", request_id="r1", text="Hello.")
+            it.connection.say("speak", request_id="r2", text="Hello.")
+            heard = await it.connection.hear_until("done", request_id="r2")
+        queued = [each["request_id"] for each in heard if isinstance(each, dict) and each["type"] == "queue"]
+        assert queued == ["r2"]
+
+    async def test_a_full_queue_holds_up_neither_a_cancel_nor_the_order(self, autojump_clock: None) -> None:
+        async with stage(engine_config=EngineConfig(1, 1)) as it:
+            for n in range(9):
+                it.connection.say("speak", request_id=f"r{n}", text="Hello.")
+            it.connection.say("cancel", request_id="r7")
+            heard = await it.connection.hear_until("canceled", request_id="r7")
+            assert it.engine.statistics().waiting == 7
+            heard += await it.connection.hear_until("done", request_id="r8")
+        messages = [each for each in heard if isinstance(each, dict)]
+        queued = [str(each["request_id"]) for each in messages if each["type"] == "queue"]
+        assert sorted(queued) == [f"r{n}" for n in range(1, 9)]
+        done = [each["request_id"] for each in messages if each["type"] == "done"]
+        assert done == ["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r8"]
+
+    async def test_a_full_engine_is_entered_in_the_order_of_speaking(self, autojump_clock: None) -> None:
+        inference = InLoopInference()
+        async with stage(inference, engine_config=EngineConfig(1, 1)) as it:
+            names = [chr(ord("a") + n) * 3 for n in range(12)]
+            for name in names:
+                it.connection.say("speak", request_id=name, text=name)
+            await it.connection.hear_until("done", request_id=names[-1])
+        assert [line.phonemes for step in inference.steps for line in step.lines] == names
+
+    async def test_requests_that_come_in_one_burst_are_made_in_their_order(
+        self, autojump_clock: None
+    ) -> None:
+        for _ in range(20):  # Trio runs tasks that start together in an order drawn by chance.
+            inference = InLoopInference()
+            async with stage(inference, connection=BurstConnection()) as it:
+                names = ["aaa", "bbb", "ccc"]
+                for name in names:
+                    it.connection.say("speak", request_id=name, text=name)
+                heard = await it.connection.hear_until("done", request_id="ccc")
+            assert [line.phonemes for step in inference.steps for line in step.lines] == names
+            assert "queue" not in kinds(heard)
+
+    async def test_each_request_leaves_one_record(self, autojump_clock: None) -> None:
+        async with stage() as it:
+            it.connection.say("speak", request_id="r1", text="Hello.")
+            it.connection.say("speak", request_id="r2", text="...")
+            it.connection.say("speak", request_id="r3", text="Hello.")
+            await it.connection.hear_until("error", request_id="r2")
+            it.connection.say("cancel", request_id="r3")
+            await it.connection.hear_until("canceled")
+            await trio.testing.wait_all_tasks_blocked()
+        assert {record.request_id: record.end for record in it.records} == {
+            "r1": "done",
+            "r2": "unpronounceable",
+            "r3": "canceled",
+        }
+        done = it.records[0]
+        assert done.ttfb_ms == pytest.approx(200)
+        assert done.ttfa_ms == pytest.approx(200 + 250, abs=5)
+
+    async def test_times_count_from_the_end_of_what_was_asked_for_before(self, autojump_clock: None) -> None:
+        async with stage(send_seconds=0.05) as it:
+            for request_id in ("r1", "r2"):
+                it.connection.say("speak", request_id=request_id, text="Hello there.")
+            await it.connection.hear_until("done", request_id="r2")
+            await trio.testing.wait_all_tasks_blocked()
+        first, second = it.records
+        assert first.turn_wait_ms == pytest.approx(0)
+        assert second.turn_wait_ms == pytest.approx(1000 * first.wall_s)
+        # It was made meanwhile: only `done`, `started_speak` and the first frame are to be sent.
+        assert second.ttfb_ms == pytest.approx(150)
+        assert second.wall_s < first.wall_s
+
+    async def test_side_by_side_nobody_waits_for_a_turn(self, autojump_clock: None) -> None:
+        async with stage() as it:
+            it.connection.say("start", framing="tagged")
+            for request_id in ("r1", "r2"):
+                it.connection.say("speak", request_id=request_id, text="Hello.")
+            for _ in range(2):
+                await it.connection.hear_until("done")
+            await trio.testing.wait_all_tasks_blocked()
+        assert [record.turn_wait_ms for record in it.records] == [0.0, 0.0]
+
+
+class TestTagged:
+    async def test_requests_are_spoken_side_by_side_a_frame_each_in_turn(self, autojump_clock: None) -> None:
+        names = ["r1", "r2", "r3"]
+        async with stage(send_seconds=0.02) as it:
+            it.connection.say("start", framing="tagged")
+            for name in names:
+                it.connection.say("speak", request_id=name, text="Hello there. And so on.")
+            heard: list[Message | bytes] = []
+            for _ in names:
+                heard += await it.connection.hear_until("done")
+        tagged = [untag(each) for each in heard if isinstance(each, bytes)]
+        speakers = [name for name, _ in tagged]
+        assert set(speakers) == set(names)
+        together = speakers[speakers.index("r3") : -speakers[::-1].index("r1")]
+        counts = Counter(together)
+        assert len(together) > 60
+        assert max(counts.values()) - min(counts.values()) < 0.2 * counts.total() / 3
+        assert all(one != other for one, other in pairwise(together))
+        seconds = {name: sum(len(audio) for n, audio in tagged if n == name) / 48_000 for name in names}
+        done = {
+            str(m["request_id"]): m["duration_s"]
+            for m in heard
+            if isinstance(m, dict) and m["type"] == "done"
+        }
+        assert done == pytest.approx(seconds)
+
+    async def test_a_short_request_does_not_wait_for_a_long_one(self, autojump_clock: None) -> None:
+        inference = InLoopInference(step_seconds=0.4)
+        long = " ".join(10 * ["a" * 40])
+        async with stage(inference) as it:
+            it.connection.say("start", framing="tagged")
+            it.connection.say("speak", request_id="long", text=long)
+            it.connection.say("speak", request_id="short", text="Hello.")
+            await it.connection.hear_until("started_speak", request_id="short")
+            await it.connection.hear_until("done", request_id="short")
+            assert len(inference.steps) <= 5, "two for the first sound of each request"
+
+    async def test_a_cancel_silences_its_own_request_only(self, autojump_clock: None) -> None:
+        async with stage(send_seconds=0.02) as it:
+            it.connection.say("start", framing="tagged")
+            for name in ("r1", "r2"):
+                it.connection.say("speak", request_id=name, text="Hello there. And so on.")
+            await trio.sleep(1.5)
+            it.connection.say("cancel", request_id="r1")
+            before = await it.connection.hear_until("canceled")
+            after = await it.connection.hear_until("done", request_id="r2")
+        speakers = [
+            [untag(each)[0] for each in heard if isinstance(each, bytes)] for heard in (before, after)
+        ]
+        assert set(speakers[0]) == {"r1", "r2"}
+        assert set(speakers[1]) == {"r2"}
+
+
+class TestCancelling:
+    @pytest.mark.parametrize("after_s", [0.0, 0.05, 0.15, 0.2, 0.25, 0.35, 0.45])
+    async def test_at_each_moment_of_a_request(self, autojump_clock: None, after_s: float) -> None:
+        async with stage(send_seconds=0.001) as it:
+            it.connection.say("speak", request_id="r", text="This is quite a long sentence. Another.")
+            await trio.sleep(after_s)
+            it.connection.say("cancel", request_id="r")
+            heard = await it.connection.hear_until("canceled")
+            await trio.sleep(5)
+            assert it.connection.hear_rest() == []
+            canceled = heard[-1]
+            assert isinstance(canceled, dict)
+            assert canceled["duration_s"] == pytest.approx(audio_seconds(heard))
+            it.connection.say("speak", request_id="next", text="Hello.")
+            assert kinds(await it.connection.hear_until("done")) == ["started_speak", "audio", "done"]
+
+    async def test_is_answered_while_the_engine_is_inside_a_step(self, autojump_clock: None) -> None:
+        async with stage(InLoopInference(step_seconds=10.0)) as it:
+            it.connection.say("speak", request_id="r", text="Hello.")
+            await trio.sleep(1)
+            it.connection.say("cancel", request_id="r")
+            before = trio.current_time()
+            await it.connection.hear_until("canceled")
+            assert trio.current_time() == before
+
+    async def test_everything(self, autojump_clock: None) -> None:
+        async with stage() as it:
+            for n in range(3):
+                it.connection.say("speak", request_id=f"r{n}", text="Hello there.")
+            await trio.sleep(0.15)
+            it.connection.say("cancel")
+            for n in range(3):
+                await it.connection.hear_until("canceled", request_id=f"r{n}")
+            await trio.sleep(5)
+            assert it.connection.hear_rest() == []
+
+    async def test_how_long_each_answer_took_is_told(self, autojump_clock: None) -> None:
+        async with stage(InLoopInference(step_seconds=10.0), send_seconds=0.25) as it:
+            for n in range(3):
+                it.connection.say("speak", request_id=f"r{n}", text="Hello there.")
+            await trio.sleep(1)
+            assert it.cancels_took_s == []
+            it.connection.say("cancel")
+            await it.connection.hear_until("canceled", request_id="r2")
+            it.connection.say("cancel", request_id="r2")  # It has ended: there is nothing to answer.
+            await trio.sleep(1)
+        assert it.cancels_took_s == pytest.approx([0.25, 0.5, 0.75])
+
+    async def test_no_frame_follows_canceled_even_when_sends_are_slow(self, autojump_clock: None) -> None:
+        async with stage(send_seconds=0.5) as it:
+            it.connection.say("speak", request_id="r", text="Hello there.")
+            await trio.sleep(3.2)
+            it.connection.say("cancel", request_id="r")
+            heard = await it.connection.hear_until("canceled")
+            assert any(isinstance(each, bytes) for each in heard)
+            await trio.sleep(20)
+            assert it.connection.hear_rest() == []
+
+
+@attrs.define
+class FailingEncoder:
+    """Fails in the call that is named, as PyAV or soxr might."""
+
+    fails_in: str
+    blocks: bool = False
+
+    def push(self, samples: Samples) -> list[AudioFrame]:
+        self._may_fail("push")
+        return [AudioFrame(bytes(2 * len(samples)), len(samples))]
+
+    def flush(self) -> list[AudioFrame]:
+        self._may_fail("flush")
+        return []
+
+    def close(self) -> None:
+        self._may_fail("close")
+
+    def _may_fail(self, call: str) -> None:
+        if call == self.fails_in:
+            raise RuntimeError(f"{call} failed")
+
+
+@pytest.mark.parametrize("call", ["make", "push", "flush", "close"])
+async def test_a_fault_of_an_encoder_costs_its_own_request(
+    call: str, autojump_clock: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing_opus(audio_format: str, sample_rate_hz: int, config: StreamConfig) -> Encoder:
+        if audio_format != "opus":
+            return encoder_for(audio_format, sample_rate_hz, config)
+        if call == "make":
+            raise RuntimeError("make failed")
+        return FailingEncoder(call)
+
+    monkeypatch.setattr(session_module, "encoder_for", failing_opus)
+    with structlog.testing.capture_logs() as logged:
+        async with stage() as it:
+            it.connection.say("start", format="opus")
+            it.connection.say("speak", request_id="r1", text="Hello.")
+            it.connection.say("start", format="pcm")
+            it.connection.say("speak", request_id="r2", text="Hello.")
+            heard = await it.connection.hear_until("error", request_id="r1", code="synthesis_failed")
+            heard += await it.connection.hear_until("done", request_id="r2")
+            assert it.connection.closed_with is None
+    assert {record.request_id: record.end for record in it.records} == {
+        "r1": "synthesis_failed",
+        "r2": "done",
+    }
+    assert [entry["event"] for entry in logged] == ["speak_failed"]
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("frame", "code"),
+        [
+            ("{", "bad_json"),
+            ('{"type":"speak","text":"Hi","request_id":3}', "bad_message"),
+            ('{"type":"sing"}', "unknown_type"),
+            (b"\x00", "unexpected_binary"),
+            ('{"type":"speak","text":7}', "bad_text"),
+            ('{"type":"speak","text":""}', "empty_text"),
+            ('{"type":"speak","text":"a b c d e f g h i j k"}', "too_long"),
+            ('{"type":"speak","text":"?!"}', "unpronounceable"),
+            ('{"type":"speak","text":"Hi","voice":"nobody"}', "unknown_voice"),
+            ('{"type":"speak","text":"Hi","speed":7}', "bad_speed"),
+            ('{"type":"start","format":"flac"}', "unsupported_format"),
+            ('{"type":"start","sample_rate":1}', "unsupported_sample_rate"),
+            ('{"type":"cancel","request_id":"never"}', "unknown_request"),
+        ],
+    )
+    async def test_is_answered_and_the_connection_lives(
+        self, autojump_clock: None, frame: str | bytes, code: str
+    ) -> None:
+        async with stage() as it:
+            it.connection.say_raw(frame)
+            error = (await it.connection.hear_until("error"))[-1]
+            assert isinstance(error, dict)
+            assert error["code"] == code
+            it.connection.say("speak", text="Hello.")
+            assert kinds(await it.connection.hear_until("done"))[-1] == "done"
+
+    async def test_a_failing_step_costs_its_own_request(self, autojump_clock: None) -> None:
+        async with stage(InLoopInference(StumblingSynthesizer())) as it:
+            it.connection.say("speak", request_id="bad", text="Xylophone.")
+            it.connection.say("speak", request_id="good", text="Hello.")
+            error = (await it.connection.hear_until("error"))[-1]
+            assert isinstance(error, dict)
+            assert (error["code"], error["request_id"]) == ("synthesis_failed", "bad")
+            await it.connection.hear_until("done", request_id="good")
+
+    async def test_a_flood_of_bad_messages_stops_being_read_when_replies_pile_up(
+        self, autojump_clock: None
+    ) -> None:
+        async with stage(send_seconds=10.0) as it:
+            for _ in range(500):
+                it.connection.say_raw("{")
+            await trio.sleep(1)
+            assert it.connection._to_server[1].statistics().current_buffer_used > 400
+
+
+class TestEnding:
+    async def test_a_client_that_hangs_up_frees_everything(self, autojump_clock: None) -> None:
+        async with stage() as it:
+            it.connection.say("speak", request_id="r", text="Hello there.")
+            await trio.sleep(0.15)
+            it.connection.hang_up()
+            await trio.testing.wait_all_tasks_blocked()
+            assert it.engine.statistics().sessions == 0
+        assert [record.end for record in it.records] == ["disconnected"]
+
+    async def test_a_cancel_that_comes_meanwhile_does_no_harm(self, autojump_clock: None) -> None:
+        async with stage(connection=StubbornConnection()) as it:
+            for request_id in ("r1", "r2"):
+                it.connection.say("speak", request_id=request_id, text="Hello there.")
+            await trio.sleep(0.15)
+            it.session.hang_up()
+            await trio.testing.wait_all_tasks_blocked()
+            assert [record.end for record in it.records] == ["disconnected"] * 2
+            it.connection.say("cancel", request_id="r1")
+
+    async def test_fault_of_the_session_is_recorded_as_synthesis_failed(self, autojump_clock: None) -> None:
+        class Faulty(MemoryConnection):
+            async def send(self, message: str | bytes) -> None:
+                raise ValueError("the framing has a hole")
+
+        with pytest.RaisesGroup(ValueError, flatten_subgroups=True):
+            async with stage(connection=Faulty()) as it:
+                for request_id in ("r1", "r2"):
+                    it.connection.say("speak", request_id=request_id, text="Hello there.")
+                await trio.sleep(60)
+        assert [record.end for record in it.records] == ["synthesis_failed"] * 2
+
+    async def test_fault_of_an_encoder_is_recorded_as_synthesis_failed(
+        self, autojump_clock: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def raise_fault(*arguments: object) -> NoReturn:
+            raise ValueError("the encoder has a hole")
+
+        monkeypatch.setattr("kokoro_trio.server.session.encoder_for", raise_fault)
+        async with stage() as it:
+            it.connection.say("speak", request_id="r1", text="Hello there.")
+            await it.connection.hear_until("error")
+            await trio.testing.wait_all_tasks_blocked()
+        assert [record.end for record in it.records] == ["synthesis_failed"]
+
+    async def test_draining_finishes_then_closes(self, autojump_clock: None) -> None:
+        async with stage() as it:
+            it.connection.say("speak", request_id="r", text="Hello there.")
+            await trio.sleep(0.15)
+            it.session.drain()
+            it.connection.say("speak", request_id="late", text="Hello.")
+            heard = await it.connection.hear_until("done", request_id="r")
+            assert "error" in kinds(heard)
+            await trio.testing.wait_all_tasks_blocked()
+            assert it.connection.closed_with == 1012
+
+    async def test_draining_before_the_session_runs_closes_it(self, autojump_clock: None) -> None:
+        connection = MemoryConnection()
+        engine = Engine(EngineConfig(4, 8), InLoopInference(), Speller())
+        session = Session(connection, make_protocol(), engine, STREAM, lambda record: None)
+        session.drain()
+        await session.run()
+        assert connection.closed_with == 1012
+
+    async def test_hanging_up_closes_at_once(self, autojump_clock: None) -> None:
+        async with stage(InLoopInference(step_seconds=100)) as it:
+            it.connection.say("speak", request_id="r", text="Hello there.")
+            await trio.sleep(0.15)
+            it.session.hang_up()
+            await trio.testing.wait_all_tasks_blocked()
+            assert it.connection.closed_with == 1012

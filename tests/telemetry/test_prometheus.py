@@ -1,0 +1,186 @@
+"""Pure: what a scrape reads, of records that are made up."""
+
+import resource
+import threading
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
+
+from kokoro_trio.telemetry.prometheus import BUCKETS_S, FINE_BUCKETS_S, PrometheusMetrics
+from tests.support.scraping import Load, record, scraped
+
+
+def nobody() -> int:
+    return 0
+
+
+def of(prometheus: PrometheusMetrics) -> dict[str, float]:
+    return scraped(prometheus.scrape("")[0].decode())
+
+
+def buckets(values: dict[str, float], histogram: str) -> dict[float, float]:
+    """Its own counts, not summed up, of the buckets that have any, by their upper end."""
+    start = f"{histogram}_bucket{{le="
+    upper_ends = sorted(float(each.removeprefix(start)[:-1]) for each in values if each.startswith(start))
+    sums = [values[f"{start}{'+Inf' if end == float('inf') else end}}}"] for end in upper_ends]
+    counts = [after - before for before, after in zip([0.0, *sums], sums, strict=False)]
+    return {end: count for end, count in zip(upper_ends, counts, strict=True) if count}
+
+
+class TestRequests:
+    def test_times_go_into_their_buckets_in_seconds(self) -> None:
+        prometheus = PrometheusMetrics()
+        prometheus.request_ended(record(ttfb_ms=200.0, ttfa_ms=450.0, queue_ms=0.0, turn_wait_ms=4000.0))
+        prometheus.request_ended(record(ttfb_ms=200.1, ttfa_ms=12_000.0, queue_ms=10.0))
+        values = of(prometheus)
+        assert buckets(values, "ttfb_seconds") == {0.2: 1, 0.3: 1}
+        assert buckets(values, "ttfa_seconds") == {0.5: 1, float("inf"): 1}
+        assert buckets(values, "queue_wait_seconds") == {0.01: 2}
+        assert buckets(values, "turn_wait_seconds") == {0.01: 1, 5.0: 1}
+        assert values["ttfa_seconds_sum"] == pytest.approx(12.45)
+
+    def test_what_was_not_measured_is_not_observed(self) -> None:
+        prometheus = PrometheusMetrics()
+        prometheus.request_ended(
+            record(end="canceled", ttfb_ms=None, ttfa_ms=None, queue_ms=40.0, turn_wait_ms=None)
+        )
+        values = of(prometheus)
+        counts = [values[f"{name}_seconds_count"] for name in ("ttfb", "ttfa", "turn_wait", "queue_wait")]
+        assert counts == [0, 0, 0, 1]
+
+    def test_are_counted_by_their_end(self) -> None:
+        prometheus = PrometheusMetrics()
+        for end in ("done", "done", "canceled", "disconnected", "synthesis_failed"):
+            prometheus.request_ended(record(end=end, audio_s=0.5))
+        values = of(prometheus)
+        counted = {series: value for series, value in values.items() if "requests_total" in series and value}
+        assert counted == {
+            "requests_total{end=done}": 2,
+            "requests_total{end=canceled}": 1,
+            "requests_total{end=disconnected}": 1,
+            "requests_total{end=synthesis_failed}": 1,
+        }
+        assert values["audio_seconds_total"] == 2.5
+
+    def test_series_are_there_from_the_start_and_get_no_more(self) -> None:
+        prometheus = PrometheusMetrics()
+        before = of(prometheus)
+        assert before["requests_total{end=unpronounceable}"] == 0
+        for number in range(100):
+            prometheus.request_ended(record(end=f"made up {number}"))
+        after = of(prometheus)
+        assert after.keys() == before.keys()
+        assert after["requests_total{end=other}"] == 100
+
+
+def test_what_was_refused_is_counted_by_its_code() -> None:
+    prometheus = PrometheusMetrics()
+    for code in ("too_long", "overloaded", "overloaded"):
+        prometheus.message_refused(code)
+    prometheus.turned_away(HTTPStatus.UNAUTHORIZED)
+    prometheus.http_refused(HTTPStatus.NOT_FOUND)
+    values = of(prometheus)
+    refusals = ("refused_total", "turned_away_total", "http_refused_total")
+    assert {series: value for series, value in values.items() if series.startswith(refusals) and value} == {
+        "refused_total{code=too_long}": 1,
+        "refused_total{code=overloaded}": 2,
+        "turned_away_total{status=401}": 1,
+        "http_refused_total{status=404}": 1,
+    }
+    assert values.keys() == of(PrometheusMetrics()).keys()
+
+
+class TestSteps:
+    def test_have_buckets_of_their_kind(self) -> None:
+        prometheus = PrometheusMetrics()
+        for kind, seconds in (("prosody", 0.004), ("vocode", 0.0005), ("vocode", 0.25)):
+            prometheus.step_ended(kind, seconds)
+        values = of(prometheus)
+        assert values["step_seconds_count{kind=prosody}"] == 1
+        assert values["step_seconds_sum{kind=vocode}"] == 0.2505
+        assert values["step_seconds_bucket{kind=vocode,le=0.001}"] == 1
+        assert values["step_seconds_bucket{kind=vocode,le=0.2}"] == 1
+        assert values["step_seconds_bucket{kind=vocode,le=0.3}"] == 2
+
+
+def test_cancels_are_told_apart_below_ten_milliseconds() -> None:
+    prometheus = PrometheusMetrics()
+    for seconds in (0.0008, 0.002, 0.004, 0.02):
+        prometheus.cancel_acknowledged(seconds)
+    assert buckets(of(prometheus), "cancel_ack_seconds") == {0.001: 1, 0.0025: 1, 0.005: 1, 0.02: 1}
+
+
+@pytest.mark.parametrize("bounds", [BUCKETS_S, FINE_BUCKETS_S])
+def test_buckets_reach_from_ten_milliseconds_to_ten_seconds(bounds: tuple[float, ...]) -> None:
+    assert list(bounds) == sorted(set(bounds))
+    assert {0.01, 10.0} <= set(bounds)
+
+
+class TestLoad:
+    def test_is_that_of_the_moment(self) -> None:
+        now = [Load(sessions=3, active=4, waiting=2, slacks_s=(2.0, -0.5, 1.0, 8.0))]
+        prometheus = PrometheusMetrics()
+        prometheus.watch(lambda: now[0], nobody)
+        values = of(prometheus)
+        assert (values["sessions"], values["active"], values["queued"]) == (3, 4, 2)
+        assert (values["slack_min_seconds"], values["slack_median_seconds"]) == (-0.5, 1.5)
+        now[0] = Load()
+        values = of(prometheus)
+        assert (values["sessions"], values["active"], values["queued"]) == (0, 0, 0)
+
+    def test_connections_are_counted_apart(self) -> None:
+        prometheus = PrometheusMetrics()
+        prometheus.watch(lambda: Load(sessions=1), lambda: 5)
+        values = of(prometheus)
+        assert (values["connections"], values["sessions"]) == (5, 1)
+
+    def test_where_nobody_hears_anything_there_is_no_slack(self) -> None:
+        prometheus = PrometheusMetrics()
+        prometheus.watch(Load, nobody)
+        assert not [series for series in of(prometheus) if "slack" in series]
+
+
+class TestProcess:
+    def test_a_file_that_is_opened_shows(self) -> None:
+        prometheus = PrometheusMetrics()
+        before = of(prometheus)["process_open_fds"]
+        with Path("/dev/null").open():
+            assert of(prometheus)["process_open_fds"] == before + 1
+        assert of(prometheus)["process_open_fds"] == before
+
+    def test_so_does_a_thread(self) -> None:
+        prometheus = PrometheusMetrics()
+        before = of(prometheus)["process_threads"]
+        done = threading.Event()
+        thread = threading.Thread(target=done.wait)
+        thread.start()
+        assert of(prometheus)["process_threads"] == before + 1
+        done.set()
+        thread.join()
+
+    def test_memory_is_in_bytes(self) -> None:
+        told = of(PrometheusMetrics())["process_resident_memory_bytes"]
+        n_pages = int(Path("/proc/self/statm").read_text().split()[1])
+        assert told == pytest.approx(n_pages * resource.getpagesize(), rel=0.05)
+
+
+def test_several_in_one_process_do_not_meet() -> None:
+    first, second = PrometheusMetrics(), PrometheusMetrics()
+    first.watch(lambda: Load(active=1), nobody)
+    second.watch(lambda: Load(active=2), nobody)
+    first.request_ended(record())
+    assert (of(first)["active"], of(first)["requests_total{end=done}"]) == (1, 1)
+    assert (of(second)["active"], of(second)["requests_total{end=done}"]) == (2, 0)
+
+
+def test_who_asks_for_openmetrics_gets_it() -> None:
+    prometheus = PrometheusMetrics()
+    prometheus.watch(lambda: Load(slacks_s=(1.0,)), nobody)
+    prometheus.request_ended(record())
+    text, content_type = prometheus.scrape("application/openmetrics-text; version=1.0.0, text/plain;q=0.5")
+    assert content_type.startswith("application/openmetrics-text")
+    families = {family.name for family in read_openmetrics(text.decode())}  # type: ignore[no-untyped-call]
+    assert {"kokoro_requests", "kokoro_ttfa_seconds", "kokoro_slack_min_seconds"} <= families
+    assert prometheus.scrape("")[1].startswith("text/plain")

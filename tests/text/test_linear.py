@@ -1,0 +1,177 @@
+"""Pure: neither a pattern nor what the event loop calls takes time that grows faster than its text."""
+
+import json
+import pkgutil
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib import import_module
+from itertools import count
+from typing import Any
+
+import pytest
+import regex
+from attrs import evolve
+
+import kokoro_trio
+from kokoro_trio.config import Config
+from kokoro_trio.errors import BadLanguage, UnknownVoice
+from kokoro_trio.model.voices import VoiceCatalogue
+from kokoro_trio.server.dialects.together import Together
+from kokoro_trio.server.protocol import Protocol
+from kokoro_trio.text.languages import language_named
+from kokoro_trio.text.normalization import _kinds
+from kokoro_trio.text.normalization.languages import VOCABULARIES
+from kokoro_trio.text.reading import read
+from kokoro_trio.text.segmentation import sentence_spans, word_count
+from kokoro_trio.wire.limits import MAX_BUFFERED_CHARS
+
+Pattern = re.Pattern[str] | re.Pattern[bytes] | regex.Pattern[str]
+Work = Callable[[str], object]
+
+LIMITS = Config.of({"API_KEY": "k"}).requests
+VOICES = VoiceCatalogue.of(("af_heart", "am_michael"), female="af_heart", male="am_michael")
+
+ROOMS = ("server", "wire", "text", "audio", "clients.session", "model.recipes", "model.voices")
+"""Whose patterns meet what a client wrote."""
+WINDOWED = {"text.normalization.english_words._CAPITALISED_BEFORE"}
+"""Searched in 40 characters only."""
+
+SUSPECT_CHARS, SIZES = 4_000, (10_000, 20_000)
+UNITS = (
+    *(".", "!", "?", ",", ":", "-", "—", "…", "。", " ", "\n", "\n ", "\r\n", " \u3000", "\x00", "\ud800"),
+    *("(", ")", "[", "]", "![", "[a](/", "[a](/b/)", "[pause:", "<", "<?", "<!--", "&", "*", "`", "~", "|"),
+    *('"', "'", "”", "#", "@", "/", "\\", "_", "$", "+", "%", "^", "°", "½", "€"),
+    *("a", "A", "é", "aA", "Aa", "a\u0301", "\u0301", "你", "か", "क", "千", "😀", "\u200d"),
+    *("1", "١", "１", "1,", "1.", "1-", "1:", "1/", "1 ", "1e", "x1", "1x", "12,345", "$1 ", "'1"),
+    *("a.", "A.", "a-", "a'", "é'", "a@", "a/", "a,", "x ", "x(", "(A", "A)", ".py", "~/", "//", ".."),
+    *("Dr. ", "St. ", "Jan ", "per ", "I. ", "V1", "1st ", "10 a.m. ", "Mon–", "http://", "¥1千x", "and "),
+)
+END = "\x00"
+"""Is neither a letter nor a mark nor a space, so that what was found up to here is given up."""
+
+
+def repeated(unit: str, n_chars: int) -> str:
+    return unit * (n_chars // len(unit)) + END
+
+
+def patterns() -> dict[str, Pattern]:
+    found: dict[Pattern, str] = {}
+    for module in pkgutil.walk_packages(kokoro_trio.__path__, "kokoro_trio."):
+        name = module.name.removeprefix("kokoro_trio.")
+        if name.startswith(ROOMS):
+            for attribute, value in vars(import_module(module.name)).items():
+                for pattern in _patterns_in(value):
+                    found.setdefault(pattern, f"{name}.{attribute}")
+    for language in VOCABULARIES:
+        for number, kind in enumerate(_kinds(language)):
+            found.setdefault(kind.pattern, f"readings.{language}{number}")
+    numbers = count()
+    return {f"{name}-{next(numbers)}": pattern for pattern, name in found.items() if name not in WINDOWED}
+
+
+def _patterns_in(value: object) -> Iterator[Pattern]:
+    if isinstance(value, re.Pattern | regex.Pattern):
+        yield value
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _patterns_in(each)
+    elif isinstance(value, dict):
+        yield from _patterns_in(tuple(value.values()))
+
+
+PATTERNS = patterns()
+
+
+def processor_s(work: Work, text: str) -> float:
+    began_at = time.process_time()
+    work(text)
+    return time.process_time() - began_at
+
+
+def check_is_linear(work: Work, suspect_s: float = 0.01) -> None:
+    """`suspect_s`: what the square of `SUSPECT_CHARS` takes at least. Nothing faster is measured further."""
+    for unit in UNITS:
+        # A tenth first: what grows with the cube would take hours.
+        if any(
+            processor_s(work, repeated(unit, SUSPECT_CHARS // part)) > suspect_s / part for part in (10, 1)
+        ):
+            half_s, whole_s = (
+                min(processor_s(work, repeated(unit, n_chars)) for _ in range(3)) for n_chars in SIZES
+            )
+            assert whole_s < 3 * half_s, f"{unit!r} takes {half_s:.3f} s and {whole_s:.3f} s"
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_pattern(name: str) -> None:
+    pattern = PATTERNS[name]
+
+    def search(text: str) -> int:
+        # Bytes come from the head of a request.
+        searched: Any = text.encode(errors="surrogatepass") if isinstance(pattern.pattern, bytes) else text
+        return sum(1 for _ in pattern.finditer(searched))
+
+    check_is_linear(search)
+
+
+RULES = [f"{'a' * n}/b" for n in range(1, 45)] + ["zz/b"]
+"""As long as all rules may be together. They begin alike, but `re` cannot factor that out because of "zz"."""
+RULES += [f"{'!' * 98}{chr(0x100 + n)}/b" for n in range(10)]
+
+
+def together(text: str, n_chars: int = MAX_BUFFERED_CHARS, segment: str = "never") -> None:
+    """Appends `n_chars` at a time, commits each, and pronounces words otherwise."""
+    query = {"segment": segment, "extra_params": json.dumps({"pronunciation_dict": RULES})}
+    ids = count()
+    dialect = Together("session", query, VOICES, LIMITS, lambda: str(next(ids)))
+    [_] = dialect.open()  # The rules are not refused.
+    for start in range(0, len(text), n_chars):
+        piece = text[start : start + n_chars]
+        dialect.receive(json.dumps({"type": "input_text_buffer.append", "text": piece}))
+        if segment == "never":
+            dialect.receive('{"type": "input_text_buffer.commit"}')
+
+
+def together_ahead(text: str) -> None:
+    together(text, 1_000, "sentence")
+
+
+def together_at_once(text: str) -> None:
+    together(text, MAX_BUFFERED_CHARS, "sentence")
+
+
+def session(text: str) -> None:
+    limits = evolve(LIMITS, max_utterance_characters=10**6, max_words=10**6)
+    protocol = Protocol("session", VOICES, limits, new_request_id=lambda: "r")
+    protocol.receive(json.dumps({"type": "speak", "text": text}))
+    protocol.receive(json.dumps({"type": "cancel"}))
+
+
+def language(text: str) -> None:
+    with suppress(BadLanguage):
+        language_named(text)
+
+
+def voice(text: str) -> None:
+    with suppress(UnknownVoice):
+        VOICES.resolve(text)
+
+
+WORK = (word_count, sentence_spans, session, together, together_ahead, together_at_once, language, voice)
+
+
+@pytest.mark.parametrize("work", WORK)
+def test_work_on_the_event_loop(work: Work) -> None:
+    check_is_linear(work, suspect_s=0.02)
+
+
+@pytest.mark.parametrize("unit", ["a", '") ', "word, "])
+@pytest.mark.parametrize("work", [word_count, lambda text: sentence_spans(text, "a")], ids=["words", "spans"])
+def test_a_long_run_of_one_kind(work: Work, unit: str) -> None:
+    assert processor_s(work, repeated(unit, 200_000)) < 1
+
+
+@pytest.mark.parametrize("code", ["a", "j"])
+def test_reading(code: str) -> None:
+    check_is_linear(lambda text: read(text, code), suspect_s=0.06)
