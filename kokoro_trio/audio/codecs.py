@@ -1,4 +1,4 @@
-"""The audio formats of the wire: which there are, at which rates, and what makes and reads them."""
+"""The encoders and decoders of the audio formats of the wire."""
 
 from collections.abc import Callable
 
@@ -7,19 +7,11 @@ from numpy.typing import NDArray
 
 from kokoro_trio.audio.frames import AudioFrame, Encoder
 from kokoro_trio.audio.mulaw import from_mulaw, to_mulaw
-from kokoro_trio.audio.opus import GRANULE_HZ, OpusDecoder, OpusEncoder
+from kokoro_trio.audio.opus import OpusDecoder, OpusEncoder
 from kokoro_trio.audio.pcm import PcmFramer, from_pcm16, to_pcm16
 from kokoro_trio.audio.resampling import Resampler
 from kokoro_trio.config import BYTES_PER_SAMPLE, StreamConfig
 from kokoro_trio.speech import Samples
-
-SAMPLE_RATES_HZ = {
-    "pcm": (8000, 16_000, 22_050, 24_000, 44_100, 48_000),
-    "mulaw": (8000,),
-    # Of those, the ones that Opus knows.
-    "opus": (8000, 16_000, 24_000, 48_000),
-}
-"""By format."""
 
 Decode = Callable[[bytes], NDArray[np.int16]]
 
@@ -46,11 +38,6 @@ def decoder_for(audio_format: str) -> Decode:
         case "opus":
             return OpusDecoder().decode
     raise ValueError(f"there is no format {audio_format!r}")
-
-
-def decoded_rate_hz(audio_format: str, sample_rate_hz: int) -> int:
-    """Opus is decoded to 48 kHz whatever it was made from."""
-    return GRANULE_HZ if audio_format == "opus" else sample_rate_hz
 
 
 class SampleEncoder:

@@ -19,8 +19,8 @@ from kokoro_trio.audio.pcm import to_pcm16
 from kokoro_trio.audio.resampling import Resampler
 from kokoro_trio.errors import BadMessage
 from kokoro_trio.speech import Samples
+from kokoro_trio.wire.formats import OPUS_RATE_HZ
 
-GRANULE_HZ = 48_000
 PAGE_US = 20_000
 BIT_RATE = 48_000
 """About what libopus makes in the mean; it varies with the sound."""
@@ -141,7 +141,7 @@ class OpusEncoder:
             if page.granule <= 0:
                 self._headers += page.data
                 continue
-            n_samples = max(0, page.granule - self._pre_skip) * self._rate_hz // GRANULE_HZ
+            n_samples = max(0, page.granule - self._pre_skip) * self._rate_hz // OPUS_RATE_HZ
             frames.append(AudioFrame(self._headers + page.data, n_samples - self._n_framed))
             self._headers = b""
             self._n_framed = n_samples

@@ -30,14 +30,16 @@ import wsproto
 from attrs import define, field, frozen
 from numpy.typing import NDArray
 
-from kokoro_trio.audio.codecs import decoded_rate_hz, decoder_for
+from kokoro_trio.audio.codecs import decoder_for
 from kokoro_trio.config import BYTES_PER_SAMPLE, ClientConfig
 from kokoro_trio.errors import BadJson, BadMessage, Fact, KokoroTrioError, UnknownType
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 from kokoro_trio.telemetry.records import HeadSilence
+from kokoro_trio.wire.formats import decoded_rate_hz
+from kokoro_trio.wire.framing import PLAIN, TAGGED, untag
 from kokoro_trio.wire.messages import (
-    PLAIN,
-    TAGGED,
+    CLOSE_ABNORMAL,
+    CLOSE_PROTOCOL_ERROR,
     WEBSOCKET_PATH,
     Cancel,
     Canceled,
@@ -54,7 +56,6 @@ from kokoro_trio.wire.messages import (
     StartedSpeak,
     decode_server,
     encode,
-    untag,
 )
 from kokoro_trio.wire.peer import drop_late_replies, send_ping, wait_until_silent
 
@@ -67,7 +68,6 @@ MAX_MESSAGE_BYTES = 2**24
 """Above the largest binary frame that a server can be set to send (`WS_BUFFER_BYTES`, 10 MB)."""
 RECEIVE_BYTES = 2**16
 """A second and more of audio for each read; trio-websocket's 4 KiB would be 80 ms."""
-CLOSE_PROTOCOL_ERROR, CLOSE_ABNORMAL = 1002, 1006
 URL_CHARACTERS = "%/:?#[]@!$&'()*+,;=~"
 """Those of a path and its query that stay as they are; letters and digits do anyhow."""
 KEPT_STRAYS = 100

@@ -33,11 +33,10 @@ from kokoro_trio.server.session import Session
 from kokoro_trio.telemetry.prometheus import PrometheusMetrics
 from kokoro_trio.telemetry.records import RequestRecord
 from kokoro_trio.wire.limits import SPARE_SOCKETS
-from kokoro_trio.wire.messages import WEBSOCKET_PATH
+from kokoro_trio.wire.messages import CLOSE_FAULT, WEBSOCKET_PATH
 
 log = structlog.get_logger()
 
-CLOSE_FAULT = 1011
 HANG_UP_S = 2.0
 CLOSE_GENTLY_S = 1.0
 _NO_ROOM = (

@@ -29,6 +29,7 @@ from kokoro_trio.speech import Utterance
 from kokoro_trio.text.languages import language_named
 from kokoro_trio.wire.limits import MAX_GOT_CHARS
 from kokoro_trio.wire.messages import decode_object, optional, optional_speed, shown, something_said
+from kokoro_trio.wire.settings import DEFAULT_SPEED, DEFAULT_VOICE
 
 SPEECH_PATH = "/v1/audio/speech"
 MODELS_PATH = "/v1/models"
@@ -39,7 +40,6 @@ MODELS = ("kokoro", "hexgrad/Kokoro-82M", "tts-1", "tts-1-hd", "gpt-4o-mini-tts"
 MODELS_CREATED = 1_735_257_600
 """27 December 2024, when Kokoro-82M was published."""
 
-DEFAULT_VOICE = "female"
 DEFAULT_FORMAT = "mp3"
 STREAM_FORMATS = ("audio", "sse")
 
@@ -100,7 +100,7 @@ def speech_request(body: bytes, voices: VoiceCatalogue, max_characters: int) -> 
         Utterance(
             _input(values, max_characters),
             voice=str(voice.recipe),
-            speed=optional_speed(values) or 1.0,
+            speed=optional_speed(values) or DEFAULT_SPEED,
             language=voice.language if language is None else language_named(language),
         ),
         voice.name,

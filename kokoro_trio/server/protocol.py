@@ -5,13 +5,11 @@ accepted request gets exactly one of `done`, `canceled`, `error` and nothing aft
 carries out the effects, in order. Nothing here waits, sends, or reads a clock.
 """
 
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from attrs import asdict, define, evolve, field, frozen
+from attrs import define, field, frozen
 
-from kokoro_trio.audio.codecs import SAMPLE_RATES_HZ
 from kokoro_trio.config import RequestLimits
 from kokoro_trio.errors import (
     BadMessage,
@@ -23,17 +21,17 @@ from kokoro_trio.errors import (
     TooManyCharacters,
     UnexpectedBinary,
     UnknownRequest,
-    UnsupportedFormat,
-    UnsupportedSampleRate,
 )
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
-from kokoro_trio.speech import SAMPLE_RATE_HZ, Utterance, WordTime
+from kokoro_trio.speech import Utterance, WordTime
 from kokoro_trio.text.languages import language_named
 from kokoro_trio.text.segmentation import word_count
+from kokoro_trio.wire.framing import tag_of
+from kokoro_trio.wire.heard import split_at_heard
 from kokoro_trio.wire.limits import MAX_GOT_CHARS, REMEMBERED_REQUESTS
 from kokoro_trio.wire.messages import (
-    PLAIN,
-    TAGGED,
+    CLOSE_NORMAL,
+    CLOSE_RESTART,
     Cancel,
     Canceled,
     ClientMessage,
@@ -50,37 +48,10 @@ from kokoro_trio.wire.messages import (
     StartedSpeak,
     Stop,
     decode_client,
-    tag_of,
 )
+from kokoro_trio.wire.settings import DEFAULT_SPEED, Settings
 
-FORMATS = list(SAMPLE_RATES_HZ)
-FRAMINGS = [PLAIN, TAGGED]
-DEFAULT_SPEED = 1.0
 FRAMES_PER_META = 10
-
-TIME_TOLERANCE_S = 1e-6
-"""Times are sums of frames of 25 ms, which no binary fraction is."""
-
-CLOSE_NORMAL, CLOSE_RESTART = 1000, 1012
-
-_NOT_SPACE = re.compile(r"\S*")
-
-
-@frozen
-class Settings:
-    """What holds for the requests of a session until a `start` changes it."""
-
-    voice: str = "female"
-    format: str = "pcm"
-    sample_rate: int = SAMPLE_RATE_HZ
-    timestamps: bool = False
-    framing: str = PLAIN
-    language: str | None = None
-    """None: that of the voice."""
-
-    @property
-    def is_tagged(self) -> bool:
-        return self.framing == TAGGED
 
 
 @define(eq=False)
@@ -108,19 +79,6 @@ class Request:
     def duration_s(self) -> float:
         """Audio sent, in seconds."""
         return self.n_samples_sent / self.settings.sample_rate
-
-    def spoken_chars(self, played_s: float | None) -> int:
-        """How much of the text was heard: up to the last word that ended within what was sent, or played.
-
-        With what is written right behind the word.
-        """
-        heard_s = self.duration_s if played_s is None else min(played_s, self.duration_s)
-        heard = [word.end_char for word in self.words if word.end_s <= heard_s + TIME_TOLERANCE_S]
-        if not heard:
-            return 0
-        following = self.words[len(heard)].start_char if len(heard) < len(self.words) else None
-        behind = _NOT_SPACE.match(self.utterance.text, heard[-1])
-        return min(behind.end() if behind else heard[-1], following or len(self.utterance.text))
 
 
 # Effects: what the session is to do, in order.
@@ -209,10 +167,8 @@ class Protocol:
                 return self._close_if_idle()
 
     def _start(self, message: Start) -> list[Effect]:
-        given = {name: value for name, value in asdict(message).items() if value is not None}
-        chosen = evolve(self._defaults, **given)
+        chosen = self._defaults.changed_by(message)
         voice = self.voices.resolve(chosen.voice)
-        _check_format(chosen)
         if chosen.framing != self._defaults.framing and self._outstanding:
             expected = f"{self._defaults.framing} as long as requests are outstanding"
             raise BadMessage(field="framing", expected=expected, got=chosen.framing[:MAX_GOT_CHARS])
@@ -376,15 +332,7 @@ def _told(request: Request, words: Sequence[WordTime]) -> list[Effect]:
 
 
 def _canceled(request: Request, played_s: float | None) -> Canceled:
-    text, end = request.utterance.text, request.spoken_chars(played_s)
-    return Canceled(request.request_id, request.duration_s, text[:end], text[end:])
-
-
-def _check_format(chosen: Settings) -> None:
-    if chosen.format not in FORMATS:
-        raise UnsupportedFormat(got=chosen.format[:MAX_GOT_CHARS], allowed=FORMATS)
-    rates_hz = SAMPLE_RATES_HZ[chosen.format]
-    if chosen.sample_rate not in rates_hz:
-        raise UnsupportedSampleRate(got=chosen.sample_rate, allowed=[str(rate) for rate in rates_hz])
-    if chosen.framing not in FRAMINGS:
-        raise BadMessage(field="framing", expected=" or ".join(FRAMINGS), got=chosen.framing[:MAX_GOT_CHARS])
+    sent_s = request.duration_s
+    heard_s = sent_s if played_s is None else min(played_s, sent_s)
+    spoken, remaining = split_at_heard(request.utterance.text, request.words, heard_s)
+    return Canceled(request.request_id, sent_s, spoken, remaining)

@@ -24,8 +24,6 @@ from kokoro_trio.errors import RequestError, SynthesisFailed
 from kokoro_trio.server.connection import Connection, ConnectionGone
 from kokoro_trio.server.encoding import encode_utterance
 from kokoro_trio.server.protocol import (
-    CLOSE_NORMAL,
-    CLOSE_RESTART,
     Begin,
     Close,
     Effect,
@@ -37,7 +35,15 @@ from kokoro_trio.server.protocol import (
 )
 from kokoro_trio.telemetry.records import DISCONNECTED, HeadSilence, RequestRecord
 from kokoro_trio.wire.limits import MAX_UNSENT_MESSAGES
-from kokoro_trio.wire.messages import Canceled, Error, ServerMessage, StartedSpeak, encode
+from kokoro_trio.wire.messages import (
+    CLOSE_NORMAL,
+    CLOSE_RESTART,
+    Canceled,
+    Error,
+    ServerMessage,
+    StartedSpeak,
+    encode,
+)
 
 log = structlog.get_logger()
 

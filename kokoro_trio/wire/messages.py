@@ -1,7 +1,5 @@
 """The messages of the wire, typed; the only place that knows how they look as JSON.
 
-And how binary frames are tagged with the request they are of, in tagged framing.
-
 Both ends use this module: the server decodes `ClientMessage`s and encodes `ServerMessage`s, the
 client the other way round. Unknown fields are ignored, unknown types are an error.
 """
@@ -22,18 +20,21 @@ from kokoro_trio.errors import (
     RequestError,
     UnknownType,
 )
+from kokoro_trio.wire.framing import PLAIN
 from kokoro_trio.wire.limits import (
     MAX_GOT_CHARS,
     MAX_REQUEST_ID_CHARS,
     MAX_SPEED,
-    MAX_TAG_BYTES,
     MAX_WHOLE,
     MIN_SPEED,
 )
 
 WEBSOCKET_PATH = "/v1/audio/speech/stream/ws"
-PLAIN, TAGGED = "plain", "tagged"
-"""The framings."""
+
+# Close codes (RFC 6455, section 7.4).
+CLOSE_NORMAL, CLOSE_PROTOCOL_ERROR, CLOSE_FAULT, CLOSE_RESTART = 1000, 1002, 1011, 1012
+CLOSE_ABNORMAL = 1006
+"""Never sent: the connection ended without a close frame."""
 
 
 # Client to server. A field that is None was left out; the session's defaults then hold.
@@ -247,26 +248,6 @@ def decode_server(frame: str) -> ServerMessage:
     except TypeError as error:
         raise BadMessage(field=str(kind), expected="complete", got=str(error)) from error
     return message
-
-
-def tag_of(request_id: str) -> bytes:
-    """What stands before the audio of a request in each of its frames. Raises `BadMessage`."""
-    name = request_id.encode()
-    if len(name) > MAX_TAG_BYTES:
-        expected = f"at most {MAX_TAG_BYTES} bytes of UTF-8 in tagged framing"
-        raise BadMessage(field="request_id", expected=expected, got=f"{len(name)} bytes")
-    return bytes([len(name)]) + name
-
-
-def untag(frame: bytes) -> tuple[str, bytes]:
-    """The request id of a tagged frame and its audio; the primer has an empty id. Raises `BadMessage`."""
-    audio_at = 1 + frame[0] if frame else 1
-    if audio_at > len(frame):
-        raise BadMessage(field="audio", expected="a tag and audio", got=f"{len(frame)} bytes")
-    try:
-        return frame[1:audio_at].decode(), frame[audio_at:]
-    except UnicodeDecodeError as error:
-        raise BadMessage(field="audio", expected="a tag in UTF-8", got=str(error)) from error
 
 
 def _spoken_words(values: object) -> list[SpokenWord]:

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kokoro_trio.audio.codecs import SAMPLE_RATES_HZ, decoded_rate_hz, decoder_for, encoder_for
+from kokoro_trio.audio.codecs import decoder_for, encoder_for
 from kokoro_trio.audio.frames import AudioFrame
 from kokoro_trio.audio.mulaw import LARGEST, from_mulaw, to_mulaw
-from kokoro_trio.audio.opus import GRANULE_HZ, OpusDecoder, OpusEncoder, pages
+from kokoro_trio.audio.opus import OpusDecoder, OpusEncoder, pages
 from kokoro_trio.audio.pcm import from_pcm16
 from kokoro_trio.errors import BadMessage
 from kokoro_trio.speech import SAMPLE_RATE_HZ
+from kokoro_trio.wire.formats import OPUS_RATE_HZ, SAMPLE_RATES_HZ, decoded_rate_hz
 from tests.support.sounds import STREAM, assert_closing_leaves_nothing_open, chirp, encoded, likeness
 
 ALL = [(name, rate) for name, rates in SAMPLE_RATES_HZ.items() for rate in rates]
@@ -92,7 +93,7 @@ class TestOpus:
             assert file.format.name == "ogg"
             assert file.streams.audio[0].codec_context.name in ("opus", "libopus")
             heard = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
-        expected = chirp(1.23, GRANULE_HZ)
+        expected = chirp(1.23, OPUS_RATE_HZ)
         assert len(heard) == len(expected)
         assert likeness(heard, expected) > 0.995
 
@@ -104,7 +105,7 @@ class TestOpus:
         assert per_frame[0][0].body.startswith(b"OpusHead")
         assert [page.is_last for page in per_frame[-1]] == [True]
         steps = np.diff([its_pages[-1].granule for its_pages in per_frame[:-1]])
-        assert set(steps.tolist()) == {GRANULE_HZ // 50}
+        assert set(steps.tolist()) == {OPUS_RATE_HZ // 50}
 
     def test_nothing_was_said(self) -> None:
         assert OpusEncoder(48_000).flush() == []

@@ -13,12 +13,12 @@ from attrs import evolve
 from numpy.typing import NDArray
 from websockets.sync.client import connect as connect_plainly
 
-from kokoro_trio.audio.codecs import SAMPLE_RATES_HZ, decoded_rate_hz
 from kokoro_trio.audio.opus import OpusDecoder, pages
 from kokoro_trio.audio.resampling import Resampler
 from kokoro_trio.clients.session import RequestFailed, Session, Speech, connect
 from kokoro_trio.engine.engine import EngineStatistics
-from kokoro_trio.wire.messages import untag
+from kokoro_trio.wire.formats import SAMPLE_RATES_HZ, decoded_rate_hz
+from kokoro_trio.wire.framing import untag
 from tests.support.clients import HELLO, hear, talk
 from tests.support.servers import Server, in_thread, running, until, until_all_are_gone
 from tests.support.sounds import descriptors, likeness

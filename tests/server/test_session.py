@@ -21,7 +21,7 @@ from kokoro_trio.server import session as session_module
 from kokoro_trio.server.session import Session
 from kokoro_trio.speech import Samples
 from kokoro_trio.telemetry.records import RequestRecord
-from kokoro_trio.wire.messages import untag
+from kokoro_trio.wire.framing import untag
 from tests.support.models import InLoopInference, Speller, StumblingSynthesizer
 from tests.support.sessions import MemoryConnection, Message, make_protocol
 

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kokoro_trio.errors import BadMessage, RequestError, TooLong, UnknownVoice
-from kokoro_trio.wire.limits import MAX_REQUEST_ID_CHARS
 from kokoro_trio.wire.messages import (
     Cancel,
     Canceled,
@@ -28,28 +27,7 @@ from kokoro_trio.wire.messages import (
     decode_client,
     decode_server,
     encode,
-    tag_of,
-    untag,
 )
-
-
-@given(st.text(min_size=1, max_size=MAX_REQUEST_ID_CHARS), st.binary())
-def test_tagged_audio_is_found_again(request_id: str, audio: bytes) -> None:
-    if len(request_id.encode()) > 255:
-        with pytest.raises(BadMessage, match="255 bytes"):
-            tag_of(request_id)
-    else:
-        assert untag(tag_of(request_id) + audio) == (request_id, audio)
-
-
-def test_the_primer_is_tagged_with_no_id() -> None:
-    assert untag(bytes(512)) == ("", bytes(511))
-
-
-@pytest.mark.parametrize("frame", [b"", b"\x05four", b"\x02\xff\xff.."])
-def test_frames_without_a_tag(frame: bytes) -> None:
-    with pytest.raises(BadMessage):
-        untag(frame)
 
 
 @pytest.mark.parametrize(

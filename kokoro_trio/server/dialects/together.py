@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from attrs import define, field, frozen
 
-from kokoro_trio.audio.codecs import SAMPLE_RATES_HZ
 from kokoro_trio.audio.files import wav_head
 from kokoro_trio.config import RequestLimits
 from kokoro_trio.errors import (
@@ -38,6 +37,7 @@ from kokoro_trio.model.voices import Voice, VoiceCatalogue
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 from kokoro_trio.text.languages import language_named, tag_of
 from kokoro_trio.text.segmentation import sentence_spans, word_count
+from kokoro_trio.wire.formats import SAMPLE_RATES_HZ
 from kokoro_trio.wire.limits import (
     DEFAULT_PARTIAL_CHARS,
     MAX_BUFFERED_CHARS,
@@ -68,11 +68,11 @@ from kokoro_trio.wire.messages import (
     number_within,
     shown,
 )
+from kokoro_trio.wire.settings import DEFAULT_VOICE
 
 TOGETHER_PATH = "/v1/audio/speech/websocket"
 MODEL = "hexgrad/Kokoro-82M"
 DEFAULT_CONTEXT = "default"
-DEFAULT_VOICE = "female"
 PARAMETERS = frozenset(
     (
         *("model", "voice", "language", "speed", "response_format", "response_encoding", "sample_rate"),
