@@ -7,6 +7,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import TypeVar
 
@@ -19,7 +20,6 @@ from kokoro_trio.config import (
     KNOWN_KEY_WARNING,
     NVIDIA_DEVICE,
     Config,
-    LogConfig,
     ModelConfig,
     VoiceConfig,
     WindowConfig,
@@ -36,8 +36,8 @@ from kokoro_trio.server.metrics_port import serve_metrics
 from kokoro_trio.supervisor import READY, STOPPING, Supervisor
 from kokoro_trio.telemetry import log
 from kokoro_trio.telemetry.log_file import LogFile
-from kokoro_trio.telemetry.prometheus import PrometheusMetrics
-from kokoro_trio.telemetry.records import MetricsLog, RequestRecord
+from kokoro_trio.telemetry.records import MetricsLog
+from kokoro_trio.telemetry.server_telemetry import ServerTelemetry
 from kokoro_trio.text.g2p import load as load_g2p
 from kokoro_trio.wire.limits import SPARE_SOCKETS
 
@@ -50,7 +50,6 @@ EXIT_BROKEN = 70
 PROOFS_OF_LIFE = 10
 """While the event loop may be held up."""
 OTHER_FILES = 64
-MAX_UNWRITTEN_RECORDS = 10_000
 SWITCH_INTERVAL_S = 0.0005
 """Python's default of 5 ms is what a busy inference thread may hold the event loop up for, each time;
 at this setting the delay was 0.74 ms."""
@@ -107,26 +106,24 @@ def _first(kind: type[E], group: BaseExceptionGroup[BaseException]) -> E | None:
 
 async def serve(config: Config) -> None:
     """Serves until SIGTERM or SIGINT has been carried out."""
-    send, receive = trio.open_memory_channel[RequestRecord](MAX_UNWRITTEN_RECORDS)
+    telemetry = ServerTelemetry(MetricsLog(config.log.folder, config.log.metrics_max_bytes))
     async with trio.open_nursery() as outlasting:
-        # The writer of the metrics ends last, when nothing can send to it any more.
-        outlasting.start_soon(_write_records, config.log, receive)
-        async with send:
-            await _serve_until_signal(config, partial(_record, send))
+        outlasting.start_soon(telemetry.write_log)
+        with closing(telemetry):
+            await _serve_until_signal(config, telemetry)
 
 
-async def _serve_until_signal(config: Config, on_request_end: Callable[[RequestRecord], None]) -> None:
+async def _serve_until_signal(config: Config, telemetry: ServerTelemetry) -> None:
     inference = InferenceThread(partial(_load_model, config.model, config.windows))
-    prometheus = PrometheusMetrics()
-    engine = Engine(config.engine, inference, _phonemizer(config), prometheus.step_ended)
-    listener = Listener(config.listen, config.stream, engine, on_request_end, prometheus)
+    engine = Engine(config.engine, inference, _phonemizer(config), telemetry)
+    listener = Listener(config.listen, config.stream, engine, telemetry)
     supervisor = Supervisor(config.supervisor)
     async with trio.open_nursery() as nursery:
         shut_down = partial(_shut_down_on_signal, config.listen.shutdown_grace_s, listener, supervisor)
         await nursery.start(shut_down, nursery)
         nursery.start_soon(supervisor.reassure)
         if config.listen.metrics_port:
-            await nursery.start(serve_metrics, config.listen, prometheus)
+            await nursery.start(serve_metrics, config.listen, telemetry)
         port = await nursery.start(listener.serve)
         logger.info("listening", host=config.listen.host, port=port)
         if config.listen.has_known_key:
@@ -233,23 +230,6 @@ async def _drain(listener: Listener, grace_s: float, everything: trio.CancelScop
         # The thread that loads the model cannot be interrupted, and may take a minute; nobody was served.
         os._exit(0)
     everything.cancel()
-
-
-def _record(send: trio.MemorySendChannel[RequestRecord], record: RequestRecord) -> None:
-    try:
-        send.send_nowait(record)
-    except trio.WouldBlock:
-        logger.warning("metrics_record_dropped", request_id=record.request_id)
-
-
-async def _write_records(config: LogConfig, receive: trio.MemoryReceiveChannel[RequestRecord]) -> None:
-    metrics = MetricsLog(config.folder, config.metrics_max_bytes)
-    async for record in receive:
-        try:
-            await trio.to_thread.run_sync(metrics.write, record)
-        except OSError as error:
-            # A full disk must not silence anybody.
-            logger.warning("metrics_not_written", reason=str(error))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ taken makes its utterance eligible again, and leaving `open` makes the scheduler
 
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 
 import numpy as np
@@ -39,6 +39,7 @@ from kokoro_trio.speech import (
     Windows,
     WordTime,
 )
+from kokoro_trio.telemetry.telemetry import Telemetry
 from kokoro_trio.text.segmentation import cut_segments
 from kokoro_trio.wire.limits import MAX_UTTERANCE_PHONEMES
 
@@ -219,21 +220,18 @@ class UtteranceStream:
 
 
 class Engine:
-    """`run` it in a nursery; then `open` utterances from any number of tasks.
-
-    `on_step_end` is told of every step: its kind, and the seconds it took.
-    """
+    """`run` it in a nursery; then `open` utterances from any number of tasks."""
 
     def __init__(
         self,
         config: EngineConfig,
         inference: Inference,
         phonemizer: Phonemizer,
-        on_step_end: Callable[[str, float], None] = lambda kind, seconds: None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._inference = inference
         self._phonemizer = phonemizer
-        self._on_step_end = on_step_end
+        self._telemetry = telemetry or Telemetry()
         self.max_concurrent_jobs = config.max_concurrent_jobs
         self._scheduler = Scheduler(max_active=config.max_concurrent_jobs, queue_maxsize=config.queue_maxsize)
         self._streams: dict[Job, UtteranceStream] = {}
@@ -453,7 +451,7 @@ class Engine:
         step = step_end.step
         self._in_flight = [each for each in self._in_flight if each.step is not step]
         self._n_steps += 1
-        self._on_step_end(step.kind.value, step_end.seconds)
+        self._telemetry.step_ended(step.kind.value, step_end.seconds)
         assert self._synthesizer is not None
         # It may have run out of memory, or have been calibrated.
         self._scheduler.max_batch = self._synthesizer.max_batch

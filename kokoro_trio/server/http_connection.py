@@ -7,7 +7,7 @@ HTTP/2. Here `receive` reads from the socket, and there is no queue.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 
@@ -25,6 +25,7 @@ from kokoro_trio.config import ListenConfig
 from kokoro_trio.server.connection import DeadlineStream
 from kokoro_trio.server.http_speech import Application, Event
 from kokoro_trio.server.openai import SPEECH_PATH
+from kokoro_trio.telemetry.telemetry import Telemetry
 from kokoro_trio.wire.limits import MAX_HEAD_BYTES, MAX_READ_AHEAD_BYTES
 
 log = structlog.get_logger()
@@ -41,11 +42,11 @@ _HYPERCORN.errorlog = None
 
 @define(eq=False)
 class HttpServer:
-    """What the connections of a port share. `on_error` is told the status of each answer from 400 on."""
+    """What the connections of a port share."""
 
     app: Application
     config: ListenConfig
-    on_error: Callable[[int], None]
+    telemetry: Telemetry
     is_draining: bool = False
     """From then on clients are told to connect anew for their next request."""
     _n_outstanding: int = 0
@@ -216,7 +217,7 @@ class HttpConnection:
 
     async def _respond(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         if status >= 400 and not self._is_gone:
-            self._server.on_error(status)
+            self._server.telemetry.http_refused(status)
         if self._server.is_draining:
             headers.append((b"connection", b"close"))
         await self._write(h11.Response(status_code=status, headers=headers))
@@ -225,7 +226,7 @@ class HttpConnection:
         """Ends the connection for a malformed request; answers it unless the application has begun to."""
         data = b""
         if self._parser.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self._server.on_error(status)
+            self._server.telemetry.http_refused(status)
             headers = [(b"content-length", b"0"), (b"connection", b"close")]
             data = self._parser.send(h11.Response(status_code=status, headers=headers)) or b""
         # Before the write, as the application may begin its answer meanwhile.

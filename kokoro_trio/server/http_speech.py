@@ -39,6 +39,7 @@ from kokoro_trio.server.openai import (
 )
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 from kokoro_trio.telemetry.records import DISCONNECTED, HeadSilence, RequestRecord
+from kokoro_trio.telemetry.telemetry import Telemetry
 
 log = structlog.get_logger()
 
@@ -150,10 +151,7 @@ class _Speech:
 
 
 class HttpSpeech:
-    """An ASGI application. `why_not` tells where nothing new can be spoken; `voices` is asked where it can.
-
-    `on_refused` is told the code of what is refused before it is spoken.
-    """
+    """An ASGI application. `why_not` says why no request is accepted now; `voices` needs a loaded model."""
 
     def __init__(
         self,
@@ -164,8 +162,7 @@ class HttpSpeech:
         engine: Engine,
         voices: Callable[[], VoiceCatalogue],
         why_not: Callable[[], Overloaded | None],
-        on_request_end: Callable[[RequestRecord], None],
-        on_refused: Callable[[str], None],
+        telemetry: Telemetry,
     ) -> None:
         self._config = config
         self._stream_config = stream_config
@@ -174,8 +171,7 @@ class HttpSpeech:
         self._engine = engine
         self._voices = voices
         self._why_not = why_not
-        self._on_request_end = on_request_end
-        self._on_refused = on_refused
+        self._telemetry = telemetry
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         """Whatever goes wrong here costs this request only."""
@@ -198,7 +194,7 @@ class HttpSpeech:
         except Refusal as refusal:
             await answer.refuse(refusal)
         except RequestError as error:
-            self._on_refused(error.code)
+            self._telemetry.message_refused(error.code)
             await answer.refuse(Refusal.of(error, RETRY_AFTER_S))
         except ClientLeft:
             pass
@@ -250,7 +246,7 @@ class HttpSpeech:
         finally:
             if self._engine.has_failed and speech.end == DISCONNECTED:
                 speech.end = SynthesisFailed.code
-            self._on_request_end(speech.record(trio.current_time()))
+            self._telemetry.request_ended(speech.record(trio.current_time()))
 
     async def _sound(self, speech: _Speech) -> None:
         try:

@@ -4,7 +4,7 @@ trio-websocket serves WebSockets, HttpConnection everything else.
 """
 
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from urllib.parse import parse_qsl
@@ -31,7 +31,6 @@ from kokoro_trio.server.origins import CrossOrigin, Headers, Origins, text_of
 from kokoro_trio.server.protocol import Protocol
 from kokoro_trio.server.session import Session
 from kokoro_trio.telemetry.prometheus import PrometheusMetrics
-from kokoro_trio.telemetry.records import RequestRecord
 from kokoro_trio.wire.limits import SPARE_SOCKETS
 from kokoro_trio.wire.messages import CLOSE_FAULT, WEBSOCKET_PATH
 
@@ -76,15 +75,13 @@ class Listener:
         config: ListenConfig,
         stream_config: StreamConfig,
         engine: Engine,
-        on_request_end: Callable[[RequestRecord], None],
-        prometheus: PrometheusMetrics,
+        telemetry: PrometheusMetrics,
     ) -> None:
         self._config = config
         self._stream_config = stream_config
         self._engine = engine
-        self._on_request_end = on_request_end
-        self._prometheus = prometheus
-        prometheus.watch(engine.statistics, lambda: len(self._sessions))
+        self._telemetry = telemetry
+        telemetry.watch(engine.statistics, lambda: len(self._sessions))
         self._api_keys = ApiKeys(config.api_keys)
         self._origins = Origins.of(config.allowed_origins, needs_local_host=not config.api_keys)
         self._seats = Seats(config.max_connections, config.max_connections_per_key)
@@ -96,13 +93,12 @@ class Listener:
             engine,
             voices=self._catalogue,
             why_not=self._why_not,
-            on_request_end=self._request_ended,
-            on_refused=prometheus.message_refused,
+            telemetry=telemetry,
         )
-        metrics = None if config.metrics_port else prometheus
-        app = make_app(self.readiness, self._voices, self._api_keys, metrics)
+        served = None if config.metrics_port else telemetry
+        app = make_app(self.readiness, self._voices, self._api_keys, served)
         routes = CrossOrigin(routed(app, SPEECH_PATH, self._http_speech), self._origins)
-        self._http = HttpServer(routes, config, prometheus.http_refused)
+        self._http = HttpServer(routes, config, telemetry)
         self._sessions: set[Session] = set()
         self.n_sockets = 0
         self._strangers: dict[trio.CancelScope, None] = {}
@@ -208,7 +204,7 @@ class Listener:
                     if self._make_room_for(stranger):
                         await self._serve_requests(tcp_stream, stranger)
                     else:
-                        self._prometheus.http_refused(HTTPStatus.SERVICE_UNAVAILABLE)
+                        self._telemetry.http_refused(HTTPStatus.SERVICE_UNAVAILABLE)
                         await _turn_away(tcp_stream)
             finally:
                 self._strangers.pop(stranger, None)
@@ -253,7 +249,7 @@ class Listener:
                 )
             # Of h11's headers: trio-websocket removes `Host`.
             if (refusal := self._refusal(request.path, list(handshake.headers), key)) is not None:
-                self._prometheus.turned_away(refusal.status)
+                self._telemetry.handshake_refused(refusal.status)
                 headers = [*refusal.headers, (b"Connection", b"close")]
                 body = refusal.status.phrase.encode()
                 await request.reject(refusal.status, extra_headers=headers, body=body)
@@ -281,9 +277,7 @@ class Listener:
             protocol,
             self._engine,
             self._stream_config,
-            self._request_ended,
-            self._prometheus.cancel_acknowledged,
-            self._prometheus.message_refused,
+            self._telemetry,
             idle_timeout_s=self._config.idle_timeout_s,
         )
         self._sessions.add(session)
@@ -311,10 +305,6 @@ class Listener:
             new_id=lambda: uuid.uuid4().hex,
         )
         return await TogetherConnection.open(websocket, dialect)
-
-    def _request_ended(self, record: RequestRecord) -> None:
-        self._prometheus.request_ended(record)
-        self._on_request_end(record)
 
     def _refusal(self, path: str, headers: Headers, key: int | None) -> "_Refusal | None":
         """Why a handshake is refused; a key is asked for before anything is told."""

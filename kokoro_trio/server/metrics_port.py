@@ -13,12 +13,12 @@ from kokoro_trio.wire.limits import MAX_METRICS_SOCKETS
 
 async def serve_metrics(
     config: ListenConfig,
-    prometheus: PrometheusMetrics,
+    telemetry: PrometheusMetrics,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serves until cancelled. Raises `AddressUnavailable`."""
-    http = HttpServer(make_metrics_app(prometheus), config, prometheus.http_refused)
+    http = HttpServer(make_metrics_app(telemetry), config, telemetry)
     room = trio.CapacityLimiter(MAX_METRICS_SOCKETS)
 
     async def serve_stream(stream: trio.SocketStream) -> None:

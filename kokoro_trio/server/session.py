@@ -34,6 +34,7 @@ from kokoro_trio.server.protocol import (
     Silence,
 )
 from kokoro_trio.telemetry.records import DISCONNECTED, HeadSilence, RequestRecord
+from kokoro_trio.telemetry.telemetry import Telemetry
 from kokoro_trio.wire.limits import MAX_UNSENT_MESSAGES
 from kokoro_trio.wire.messages import (
     CLOSE_NORMAL,
@@ -83,18 +84,14 @@ class Session:
         protocol: Protocol,
         engine: Engine,
         config: StreamConfig,
-        on_request_end: Callable[[RequestRecord], None],
-        on_cancel_acknowledged: Callable[[float], None] = lambda seconds: None,
-        on_refused: Callable[[str], None] = lambda code: None,
+        telemetry: Telemetry,
         idle_timeout_s: float = math.inf,
     ) -> None:
         self._connection = connection
         self._protocol = protocol
         self._engine = engine
         self._config = config
-        self._on_request_end = on_request_end
-        self._on_cancel_acknowledged = on_cancel_acknowledged
-        self._on_refused = on_refused
+        self._telemetry = telemetry
         self._idle_timeout_s = idle_timeout_s
         self._last_busy_at = 0.0
         self._cancels_received_at: deque[float] = deque()
@@ -154,7 +151,7 @@ class Session:
                 if isinstance(message, Canceled):
                     self._cancels_received_at.append(trio.current_time())
                 elif isinstance(message, Error):
-                    self._on_refused(message.code)
+                    self._telemetry.message_refused(message.code)
             for request in (effect.request for effect in effects if isinstance(effect, Begin)):
                 # Before anything is awaited: its turn, or its end, may come at any time.
                 self._speeches[request] = _Speech(request, trio.current_time(), self._opening(request))
@@ -208,7 +205,7 @@ class Session:
         finally:
             del self._speeches[request]
             self._last_busy_at = trio.current_time()
-            self._on_request_end(_record(speech, trio.current_time(), self._end_if_cut_off()))
+            self._telemetry.request_ended(_record(speech, trio.current_time(), self._end_if_cut_off()))
 
     def _end_if_cut_off(self) -> str:
         is_our_fault = self._has_failed or self._engine.has_failed
@@ -261,7 +258,7 @@ class Session:
             await self._connection.send(primer)
         await self._connection.send(encode(message))
         if isinstance(message, Canceled):
-            self._on_cancel_acknowledged(trio.current_time() - self._cancels_received_at.popleft())
+            self._telemetry.cancel_acknowledged(trio.current_time() - self._cancels_received_at.popleft())
 
     async def _send_audio(self, audio: _Audio) -> None:
         """Sends what is next of `audio`, unless its request has ended meanwhile; the others' come next."""

@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 from kokoro_trio.errors import request_error_codes
 from kokoro_trio.model.synthesizer import EarlyAudio
 from kokoro_trio.telemetry.records import DISCONNECTED, RequestRecord
+from kokoro_trio.telemetry.telemetry import Telemetry
 
 BUCKETS_S = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 """Of what people wait for: closest around the 0.2 s in which one speaker follows another."""
@@ -57,7 +58,7 @@ class Load(Protocol):
         """For each listener who hears something, the seconds until there is nothing more to hear."""
 
 
-class PrometheusMetrics:
+class PrometheusMetrics(Telemetry):
     """One server's metrics, in a registry of its own: several in one process do not meet."""
 
     def __init__(self) -> None:
@@ -95,7 +96,7 @@ class PrometheusMetrics:
             ["code"],
             registry=self._registry,
         )
-        self._turned_away = Counter(
+        self._handshakes_refused = Counter(
             "kokoro_turned_away",
             "WebSocket handshakes refused, by HTTP status.",
             ["status"],
@@ -119,7 +120,7 @@ class PrometheusMetrics:
         for code in request_error_codes():
             self._refused.labels(code)
         for status in REFUSING_STATUSES:
-            self._turned_away.labels(str(status))
+            self._handshakes_refused.labels(str(status))
         for status in HTTP_ERROR_STATUSES:
             self._http_refused.labels(str(status))
 
@@ -159,8 +160,8 @@ class PrometheusMetrics:
         """`code` is one of the wire."""
         self._refused.labels(code).inc()
 
-    def turned_away(self, status: int) -> None:
-        self._turned_away.labels(str(status)).inc()
+    def handshake_refused(self, status: int) -> None:
+        self._handshakes_refused.labels(str(status)).inc()
 
     def http_refused(self, status: int) -> None:
         self._http_refused.labels(str(status)).inc()

@@ -60,6 +60,7 @@ from tests.support.models import (
     spell,
 )
 from tests.support.servers import until
+from tests.support.telemetry import RecordingTelemetry
 
 CONFIG = EngineConfig(max_concurrent_jobs=4, queue_maxsize=8)
 IDLE = EngineStatistics(is_ready=True, sessions=0, active=0, waiting=0, in_step=0, streams=0, steps_run=0)
@@ -92,14 +93,14 @@ async def test_pieces_say_which_segment_they_are_of(in_loop: InLoopInference, au
     assert set(segments) == {0, 1, 2}
 
 
-async def test_each_step_and_its_time_are_told(autojump_clock: None) -> None:
-    told: list[tuple[str, float]] = []
-    engine = Engine(CONFIG, InLoopInference(step_seconds=0.3), Speller(), lambda *step: told.append(step))
+async def test_each_step_reports_its_kind_and_duration(autojump_clock: None) -> None:
+    telemetry = RecordingTelemetry()
+    engine = Engine(CONFIG, InLoopInference(step_seconds=0.3), Speller(), telemetry)
     async with trio.open_nursery() as nursery:
         await nursery.start(engine.run)
         await speak(engine)
         nursery.cancel_scope.cancel()
-    assert told == [("prosody", 0.3), ("vocode", 0.3), ("vocode", 0.3)]
+    assert telemetry.steps == [("prosody", 0.3), ("vocode", 0.3), ("vocode", 0.3)]
 
 
 async def test_slack_is_there_as_long_as_there_is_more_to_hear(autojump_clock: None) -> None:
@@ -781,7 +782,7 @@ class Interruptible(ToneSynthesizer):
 class TestInterruptions:
     @asynccontextmanager
     async def held_at_a(
-        self, monkeypatch: pytest.MonkeyPatch, tones: Interruptible, seconds: list[tuple[str, float]]
+        self, monkeypatch: pytest.MonkeyPatch, tones: Interruptible, telemetry: RecordingTelemetry
     ) -> AsyncIterator[Engine]:
         """While a second window is being made for a listener, until a newcomer with a b was heard."""
         monkeypatch.setattr("kokoro_trio.engine.inference.time.perf_counter", lambda: tones.now_s[0])
@@ -789,7 +790,7 @@ class TestInterruptions:
             CONFIG,
             InferenceThread(lambda: tones),
             PhonemizerThread(lambda alphabet: SpellingReader()),
-            lambda kind, step_s: seconds.append((kind, step_s)),
+            telemetry,
         )
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
@@ -801,13 +802,15 @@ class TestInterruptions:
                 nursery.cancel_scope.cancel()
 
     async def test_newcomer_is_heard_in_the_midst_of_a_window(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        tones, seconds = Interruptible(), list[tuple[str, float]]()
-        async with self.held_at_a(monkeypatch, tones, seconds) as engine:
+        tones, telemetry = Interruptible(), RecordingTelemetry()
+        async with self.held_at_a(monkeypatch, tones, telemetry) as engine:
             async with engine.open(Utterance("b" * 30, "af_aoede"), "newcomer") as stream:
                 assert (await anext(stream)).segment == 0
         middle = tones.diary[tones.diary.index("begin of a at 40") :]
         assert middle[:4] == ["begin of a at 40", "prosody b", "b at 0", "a at 40"]
-        assert seconds[2:5] == [("prosody", 1), ("vocode", 1), ("vocode", 2)], "each without the others"
+        assert telemetry.steps[2:5] == [("prosody", 1), ("vocode", 1), ("vocode", 2)], (
+            "each without the others"
+        )
 
     async def test_the_end_comes_after_the_step_in_flight(self, monkeypatch: pytest.MonkeyPatch) -> None:
         tones = Interruptible()

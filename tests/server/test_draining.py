@@ -18,6 +18,7 @@ from kokoro_trio.server.connection import DeadlineStream
 from kokoro_trio.server.http_connection import HttpConnection, HttpServer
 from tests.support.processes import Server, running, start
 from tests.support.servers import CONFIG
+from tests.support.telemetry import RecordingTelemetry
 
 if TYPE_CHECKING:
     from kokoro_trio.server.http_speech import Application
@@ -114,8 +115,8 @@ async def test_http_requests_are_outstanding_until_they_are_answered() -> None:
         await may_answer.wait()
         return "answered"
 
-    statuses: list[int] = []
-    http = HttpServer(cast("Application", app), CONFIG.listen, statuses.append)
+    telemetry = RecordingTelemetry()
+    http = HttpServer(cast("Application", app), CONFIG.listen, telemetry)
     idle = trio.Event()
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -142,7 +143,7 @@ async def test_http_requests_are_outstanding_until_they_are_answered() -> None:
             with trio.fail_after(20):
                 answer = b"".join([piece async for piece in client])
         assert answer.endswith(b"answered")
-        assert statuses == []
+        assert telemetry.http_statuses == []
         with trio.fail_after(1):
             await idle.wait()
         nursery.cancel_scope.cancel()

@@ -24,6 +24,7 @@ from kokoro_trio.telemetry.records import RequestRecord
 from kokoro_trio.wire.framing import untag
 from tests.support.models import InLoopInference, Speller, StumblingSynthesizer
 from tests.support.sessions import MemoryConnection, Message, make_protocol
+from tests.support.telemetry import RecordingTelemetry
 
 STREAM = evolve(Config.of({"API_KEY": "k"}).stream, prime_bytes=0)
 
@@ -64,16 +65,15 @@ async def stage(
     send_seconds: float = 0.0,
     connection: MemoryConnection | None = None,
 ) -> AsyncIterator[Stage]:
-    records: list[RequestRecord] = []
-    cancels_took_s: list[float] = []
+    telemetry = RecordingTelemetry()
     connection = connection or MemoryConnection(send_seconds=send_seconds)
     engine = Engine(engine_config, inference or InLoopInference(), Speller())
     async with trio.open_nursery() as nursery:
         await nursery.start(engine.run)
         protocol = make_protocol(max_words=10)
-        session = Session(connection, protocol, engine, stream, records.append, cancels_took_s.append)
+        session = Session(connection, protocol, engine, stream, telemetry)
         nursery.start_soon(session.run)
-        yield Stage(connection, engine, session, records, cancels_took_s)
+        yield Stage(connection, engine, session, telemetry.records, telemetry.cancels_took_s)
         connection.hang_up()
         await trio.testing.wait_all_tasks_blocked()
         statistics = engine.statistics()
@@ -502,7 +502,7 @@ class TestEnding:
     async def test_draining_before_the_session_runs_closes_it(self, autojump_clock: None) -> None:
         connection = MemoryConnection()
         engine = Engine(EngineConfig(4, 8), InLoopInference(), Speller())
-        session = Session(connection, make_protocol(), engine, STREAM, lambda record: None)
+        session = Session(connection, make_protocol(), engine, STREAM, RecordingTelemetry())
         session.drain()
         await session.run()
         assert connection.closed_with == 1012

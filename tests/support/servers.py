@@ -18,10 +18,10 @@ from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.model.voices import VoiceCatalogue
 from kokoro_trio.server.listener import Listener, LoadedModel
 from kokoro_trio.speech import Utterance
-from kokoro_trio.telemetry.prometheus import PrometheusMetrics
 from kokoro_trio.telemetry.records import RequestRecord
 from tests.support.models import Speller
 from tests.support.sessions import VOICES
+from tests.support.telemetry import RecordingTelemetry
 
 T = TypeVar("T")
 CONFIG = Config.of({"HOST": "127.0.0.1", "PORT": "0", "API_KEY": "first, second"})
@@ -58,16 +58,15 @@ async def running(
     limits: RequestLimits = LIMITS,
     engine_config: EngineConfig = EngineConfig(4, 8),  # noqa: B008
 ) -> AsyncIterator[Server]:
-    records: list[RequestRecord] = []
-    prometheus = PrometheusMetrics()
-    engine = Engine(engine_config, InferenceThread(load), phonemizer, prometheus.step_ended)
-    listener = Listener(listen, stream, engine, records.append, prometheus)
+    telemetry = RecordingTelemetry()
+    engine = Engine(engine_config, InferenceThread(load), phonemizer, telemetry)
+    listener = Listener(listen, stream, engine, telemetry)
     async with trio.open_nursery() as nursery:
         port = await nursery.start(listener.serve)
         if ready:
             await nursery.start(engine.run)
             listener.open_for(LoadedModel(voices, limits, device="cpu"))
-        yield Server(listener, engine, port, records, nursery.cancel_scope)
+        yield Server(listener, engine, port, telemetry.records, nursery.cancel_scope)
         nursery.cancel_scope.cancel()
 
 

@@ -79,7 +79,7 @@ def test_what_was_refused_is_counted_by_its_code() -> None:
     prometheus = PrometheusMetrics()
     for code in ("too_long", "overloaded", "overloaded"):
         prometheus.message_refused(code)
-    prometheus.turned_away(HTTPStatus.UNAUTHORIZED)
+    prometheus.handshake_refused(HTTPStatus.UNAUTHORIZED)
     prometheus.http_refused(HTTPStatus.NOT_FOUND)
     values = of(prometheus)
     refusals = ("refused_total", "turned_away_total", "http_refused_total")
