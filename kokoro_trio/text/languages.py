@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 
 from kokoro_trio.errors import BadLanguage
+from kokoro_trio.installation import install_command
 from kokoro_trio.wire.limits import MAX_GOT_CHARS
 
 LANGUAGES = {
@@ -62,7 +63,7 @@ def tag_of(code: str) -> str:
 def check_installed(code: str) -> None:
     """Raises `BadLanguage`, with the command that mends it, where an extra is missing."""
     if code not in LANGUAGES or not is_installed(code):
-        mend = f"bash scripts/setup.sh --{EXTRAS[code][0]}" if code in EXTRAS else None
+        mend = install_command(EXTRAS[code][0]) if code in EXTRAS else None
         allowed = [tag for known, tag in LANGUAGES.items() if is_installed(known)]
         raise BadLanguage(got=tag_of(code), allowed=allowed, mend=mend)
 

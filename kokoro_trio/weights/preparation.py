@@ -14,6 +14,7 @@ from pathlib import Path
 from attrs import define, evolve, field, frozen
 
 from kokoro_trio.errors import StartError, WeightsUnusable
+from kokoro_trio.installation import PREPARE_WEIGHTS
 from kokoro_trio.weights.prepared import (
     CONFIG_FILE,
     MANIFEST_FILE,
@@ -129,7 +130,7 @@ def _check_foreign(folder: Path) -> Manifest:
     try:
         return check_weights(folder)
     except WeightsUnusable as unusable:
-        raise evolve(unusable, mend="KOKORO_WEIGHTS=auto bash scripts/setup.sh") from None
+        raise evolve(unusable, mend=f"KOKORO_WEIGHTS=auto {PREPARE_WEIGHTS}") from None
 
 
 def _is_enough(manifest: Manifest, folder: Path, source: str, keep_source: bool) -> bool:

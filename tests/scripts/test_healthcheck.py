@@ -80,9 +80,11 @@ def script(tmp_path: Path) -> Path:
     checkout = tmp_path / "check out"
     for name in (
         "scripts/healthcheck.py",
+        "scripts/setup.sh",
         "kokoro_trio/__init__.py",
         "kokoro_trio/config.py",
         "kokoro_trio/errors.py",
+        "kokoro_trio/installation.py",
     ):
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPOSITORY / name, checkout / name)

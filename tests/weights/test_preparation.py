@@ -636,6 +636,14 @@ def test_check_says_one_line_and_changes_nothing(prepared: Path, capsys: pytest.
     assert said.err.count("\n") == 1
 
 
+def test_without_arguments_the_servers_weights_are_checked(
+    prepared: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KOKORO_WEIGHTS", str(prepared))
+    assert main(["--check"]) == 0
+    assert str(prepared) in capsys.readouterr().out
+
+
 def test_the_hub_is_the_one_in_the_environment_and_failure_is_a_line(
     stand_in: StandInHub, tmp_path: Path
 ) -> None:
