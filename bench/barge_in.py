@@ -11,11 +11,12 @@ import trio
 from attrs import astuple, define, field, frozen
 from tqdm import tqdm
 
-from bench.load import CONNECTION_LOST, Failed, Run, Spread, connections, speak, warm_up
-from bench.server_state import ServerState, read_state, wait_until_idle
 from kokoro_trio.client import Session, Speech, connect_with
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 from kokoro_trio.wire.messages import Canceled, Done, Error
+
+from .load import CONNECTION_LOST, Failed, Run, Spread, connections, speak, warm_up
+from .server_state import ServerState, read_state, wait_until_idle
 
 MAX_DELAY_S = 1.5
 REPLY = "Of course, go ahead."

@@ -24,16 +24,16 @@ from typing import Protocol
 import trio
 from attrs import AttrsInstance, asdict
 
-if __name__ == "__main__":
-    # A script's imports are looked for beside it first, where `bench` would be this very file. With this
-    # line it runs from any folder without PYTHONPATH; `python -m bench.bench`, which runs from the
-    # repository only, changes nothing by it.
+if __name__ == "__main__" and not __package__:
+    # Run as a script: relative imports need the package's name and its parent folder (PEP 366).
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    __package__ = "bench"
 
-from bench import barge_in, fairness, ladder, load, pipeline, plot, target
-from bench.sentences import SENTENCES, read_long_text, read_sentences, read_short_sentences
 from kokoro_trio.client import connection_options
 from kokoro_trio.errors import KokoroTrioError
+
+from . import barge_in, fairness, ladder, load, pipeline, plot, target
+from .sentences import SENTENCES, read_long_text, read_sentences, read_short_sentences
 
 
 class Result(AttrsInstance, Protocol):

@@ -16,8 +16,6 @@ import trio
 import trio_websocket
 from attrs import define, field, frozen
 
-from bench.barge_in import Ends, Request
-from bench.load import CONNECTION_LOST, NEVER_ENDED
 from kokoro_trio.clients.session import (
     CONNECT_TIMEOUT_S,
     ClientError,
@@ -32,6 +30,9 @@ from kokoro_trio.clients.session import (
     open_nursery_of_plain_errors,
 )
 from kokoro_trio.wire.messages import WEBSOCKET_PATH, Speak, Start, encode
+
+from .barge_in import Ends, Request
+from .load import CONNECTION_LOST, NEVER_ENDED
 
 NOT_CONNECTED = "not_connected"
 VOICES = ("female", "male")

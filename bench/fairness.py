@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 import trio
 from attrs import define, field, frozen
 
-from bench.load import (
+from kokoro_trio.client import Arrival, ConnectionLost, RequestFailed, Session, Speech
+
+from .load import (
     CONNECTION_LOST,
     Ratio,
     Summary,
@@ -17,7 +19,6 @@ from bench.load import (
     run_over,
     warm_up,
 )
-from kokoro_trio.client import Arrival, ConnectionLost, RequestFailed, Session, Speech
 
 BEGIN_TIMEOUT_S = 20.0
 """How long the short sentences wait for the first audio of each long text."""

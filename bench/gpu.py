@@ -8,7 +8,7 @@ real time, take a moment, and ask for the next; TTFA is what they wait for. And 
 who ask as soon as they have: xRT is how much audio a second that makes. Beside it how long steps take, of
 how many rows, and what part of the work fills up shapes. "in step" is the part of the time that the
 inference thread had a step, "GPU" the part that NVML says the GPU was busy in; and at the end the floors
-of `bench.floors`.
+of `bench.research.floors`.
 
 It talks to the engine itself, without sockets, and in phonemes that were looked up before, so that a
 machine needs neither network nor G2P. What it needs: this repository, a torch for CUDA, transformers,
@@ -39,7 +39,6 @@ import torch
 import trio
 from attrs import define, field, frozen
 
-from bench.sentences import SENTENCES, read_sentences
 from kokoro_trio.config import (
     DEFAULT_WEIGHTS_FOLDER,
     DTYPES,
@@ -57,9 +56,12 @@ from kokoro_trio.speech import SAMPLE_RATE_HZ, Line, Prosody, Samples, Segment, 
 from kokoro_trio.telemetry.records import HeadSilence
 from kokoro_trio.text.reading import Sentence
 
+from .sentences import SENTENCES, read_sentences
+
 if TYPE_CHECKING:
-    from bench.floors import Floors
     from kokoro_trio.weights.prepared import Weights
+
+    from .research.floors import Floors
 
 CARRIED = (
     "kokoro",
@@ -480,9 +482,10 @@ def load(setting: Setting, weights: "Weights", book: PhonemeBook) -> Synthesizer
 
 def floors_of(setting: Setting, weights: "Weights", phonemes: str) -> "Floors":
     """Those of the vocoder, without graphs, in which nothing can be counted."""
-    from bench.floors import Floors, Speed, Work
     from kokoro_trio.model.calibration import load_predictor
     from kokoro_trio.model.kokoro import KokoroSynthesizer
+
+    from .research.floors import Floors, Speed, Work
 
     predictor = load_predictor(weights, setting.device)
     plain = KokoroSynthesizer(weights, setting.device, WINDOWS, predictor, setting.dtype, tf32=setting.tf32)

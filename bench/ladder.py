@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
-from bench.load import Summary, percentiles_ms, run, warm_up
+from .load import Summary, percentiles_ms, run, warm_up
 
 
 @frozen

@@ -12,10 +12,11 @@ import trio
 from attrs import define, field, frozen
 from tqdm import tqdm
 
-from bench.sentences import in_turn
 from kokoro_trio.client import Arrival, ConnectionLost, RequestFailed, Session, Timing, connect_with
 from kokoro_trio.config import BYTES_PER_SAMPLE
 from kokoro_trio.speech import SAMPLE_RATE_HZ
+
+from .sentences import in_turn
 
 CONNECTION_LOST = "connection_lost"
 NOT_SENT = "not_sent"

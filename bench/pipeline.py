@@ -17,10 +17,6 @@ import trio
 from attrs import define, evolve, frozen
 from tqdm import tqdm
 
-from bench.configured import open_configured_weights
-from bench.load import WARM_UP_SENTENCES, Failed, Ratio, Run, Spoken, Summary, percentiles_ms, speak
-from bench.sentences import in_turn
-from bench.server_state import read_state
 from kokoro_trio.client import Arrival, Session, Timing, connect_with
 from kokoro_trio.config import Config
 from kokoro_trio.errors import KokoroTrioError
@@ -31,6 +27,11 @@ from kokoro_trio.telemetry.records import HeadSilence
 from kokoro_trio.text.english import load_misaki
 from kokoro_trio.text.g2p import ENGLISH
 from kokoro_trio.weights.prepared import Weights
+
+from .configured import open_configured_weights
+from .load import WARM_UP_SENTENCES, Failed, Ratio, Run, Spoken, Summary, percentiles_ms, speak
+from .sentences import in_turn
+from .server_state import read_state
 
 if TYPE_CHECKING:
     import torch

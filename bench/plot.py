@@ -6,9 +6,10 @@ from pathlib import Path
 
 from attrs import define
 
-from bench.ladder import Ladder
-from bench.load import Spread
 from kokoro_trio.errors import KokoroTrioError
+
+from .ladder import Ladder
+from .load import Spread
 
 WIDTH_IN, HEIGHT_IN = 10.0, 4.0
 DOTS_PER_IN = 120

@@ -28,19 +28,21 @@ import trio
 from attrs import asdict, evolve, frozen
 from tqdm import tqdm
 
-if __name__ == "__main__":
-    # As in bench.py, and for its reason.
+if __name__ == "__main__" and not __package__:
+    # Run as a script: relative imports need the package's name and its parent folder (PEP 366).
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    __package__ = "bench"
 
-from bench.barge_in import Ends
-from bench.bench import _count, _positive
-from bench.callers import Callers, Heard, Plan, Seen
-from bench.load import Spread, percentiles_ms, speak
-from bench.sentences import SENTENCES, read_long_text, read_sentences, read_short_sentences
-from bench.vitals import Slope, Vitals, Watch, has_settled, read_vitals, settled
 from kokoro_trio.client import connect_with, connection_options
 from kokoro_trio.config import ClientConfig
 from kokoro_trio.errors import KokoroTrioError
+
+from .barge_in import Ends
+from .bench import _count, _positive
+from .callers import Callers, Heard, Plan, Seen
+from .load import Spread, percentiles_ms, speak
+from .sentences import SENTENCES, read_long_text, read_sentences, read_short_sentences
+from .vitals import Slope, Vitals, Watch, has_settled, read_vitals, settled
 
 N_QUARTERS = 4
 N_ROWS = 10

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from attrs import frozen
 
-from bench.ladder import rung, table
-from bench.load import Summary, warm_up
-from bench.server_state import read_state
+from .ladder import rung, table
+from .load import Summary, warm_up
+from .server_state import read_state
 
 
 @frozen

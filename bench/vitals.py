@@ -8,7 +8,7 @@ import trio
 from attrs import define, field, frozen
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench.server_state import StateUnknown, fetch
+from .server_state import StateUnknown, fetch
 
 PATH = "/metrics"
 SAMPLE_S = 1.0

@@ -1,9 +1,9 @@
 """How a short line without a mark at its end is spoken. Pure.
 
 A bare "Yes" is shorter than "Yes.", and some voices break it off or say it faintly; with its mark a word
-alone is about as loud as inside a sentence (`python -m bench.short`). Style vectors for 15 to 60 phonemes
-instead of so few mostly made words longer, by a fifth to a half, and changed their level by 2 dB at most
-or little more, either way.
+alone is about as loud as inside a sentence (`python -m bench.research.short`). Style vectors for 15 to 60
+phonemes instead of so few mostly made words longer, by a fifth to a half, and changed their level by 2 dB
+at most or little more, either way.
 """
 
 MARKS = ";:,.!?—…"

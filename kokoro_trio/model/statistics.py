@@ -2,8 +2,8 @@
 
 Ridge regression: ŷ = ȳ + (φ − φ̄)·A·B, where φ are the features of the segment, y the statistics, the
 means φ̄ and ȳ are those of the voice, and the slopes A·B, of reduced rank, are shared by all voices. The
-coefficients are data: `bench/fit_statistics.py` makes them from one set of weights, and `calibration.py`
-shifts their means for another.
+coefficients are data: `bench/research/fit_statistics.py` makes them from one set of weights, and
+`calibration.py` shifts their means for another.
 """
 
 import json
@@ -56,7 +56,7 @@ class StatisticsPredictor:
     slopes_out: Tensor
     feature_spread: Tensor
     max_distance: float
-    """Beyond this a segment is vocoded whole: `python -m bench.fit_statistics --listen` shows why there."""
+    """Beyond this a segment is vocoded whole: `bench.research.fit_statistics --listen` shows why there."""
     _means_of: Callable[[str], Means | None] = field(
         init=False,
         repr=False,

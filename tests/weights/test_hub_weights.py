@@ -9,7 +9,7 @@ import pytest
 import torch
 from attrs import evolve, frozen
 
-from bench.quality import SENTENCES
+from bench.research.quality import SENTENCES
 from kokoro_trio.model.calibration import load_predictor
 from kokoro_trio.model.early_audio import CALIBRATION_FILE, CalibrationRecord
 from kokoro_trio.model.kokoro import KokoroSynthesizer

@@ -1,16 +1,15 @@
-"""Fits the predictor of the vocoder's statistics: `python -m bench.fit_statistics`.
+"""Fits the predictor of the vocoder's statistics: `python -m bench.research.fit_statistics`.
 
-Every voice speaks some of the sentences below, each segment is vocoded whole, and the mean and
-variance that come up at the AdaIN sites of the generator are kept beside the features of the decoder's
-output. From these pairs the slopes (shared by all voices, of reduced rank) and the means of each voice
-are fitted by ridge regression and written to `kokoro_trio/model/statistics.safetensors`, tied to the
-checksum of the model they were made with.
+Each voice speaks some of the sentences below and each segment is vocoded whole. The program stores the
+mean and variance at the generator's AdaIN sites together with the features of the decoder's output. Ridge
+regression on these pairs gives the slopes (shared by all voices, of reduced rank) and the means of each
+voice. They are written to `kokoro_trio/model/statistics.safetensors` with the checksum of the model.
 
-    --collect FILE   where the pairs are kept between runs (default: .cache/statistics.npz)
-    --report         also hold out voices and texts, and print how far the predictions are off
-    --listen         also let held-out voices and blends speak texts that are not in the fit, and print how
-                     far the sound is off (the columns of bench/quality.py), and how that goes with the
-                     distance that the engine knows beforehand
+    --collect FILE   stores the pairs between runs (default: .cache/statistics.npz)
+    --report         also holds out voices and texts, and prints the errors of the predictions
+    --listen         also lets held-out voices and blends speak texts that are not in the fit, and prints the
+                     error of the sound (the columns of bench/research/quality.py) by the distance that the
+                     engine knows beforehand
 """
 
 import argparse
@@ -27,8 +26,6 @@ from attrs import evolve, frozen
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from bench import quality
-from bench.configured import open_configured_weights
 from kokoro_trio.config import REPOSITORY, ModelConfig, WindowConfig
 from kokoro_trio.model.calibration import deviations_db, finished, means_of_lines
 from kokoro_trio.model.device import choose_device
@@ -42,6 +39,9 @@ from kokoro_trio.text.g2p import ENGLISH as ENGLISH_ACCENTS
 from kokoro_trio.text.g2p import GraphemeToPhoneme
 from kokoro_trio.text.reading import Sentence
 from kokoro_trio.weights.prepared import Weights
+
+from ..configured import open_configured_weights
+from . import quality
 
 RANK = 64
 RIDGE = 0.3

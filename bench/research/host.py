@@ -1,7 +1,7 @@
 """What the server costs beside the model: tones instead of it, and many sessions that listen at once.
 
-    python -m bench.host --sessions 200
-    python -m bench.host --sessions 200 --g2p-processes 2
+    python -m bench.research.host --sessions 200
+    python -m bench.research.host --sessions 200 --g2p-processes 2
 
 The event loop, the protocol, the framing and the sockets are one thread's work, so on a fast GPU that
 thread is the limit. Its processor time is read from the system, not the time that passed: on a busy machine
@@ -105,7 +105,7 @@ def running(g2p_processes: int | None) -> Iterator[tuple[int, int]]:
         port: int = probe.getsockname()[1]
     settings = SETTINGS | {"PORT": str(port), "G2P_PROCESSES": str(g2p_processes or 0)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.host", SERVE if g2p_processes is None else SERVE_READING],
+        [sys.executable, "-m", "bench.research.host", SERVE if g2p_processes is None else SERVE_READING],
         cwd=REPOSITORY,
         env=os.environ
         | settings
@@ -213,7 +213,9 @@ def measure(sessions: int, g2p_processes: int | None = None) -> HostWork:
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.host", description="What the server costs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.research.host", description="What the server costs."
+    )
     parser.add_argument("--sessions", type=int, default=200, help="default: %(default)s")
     parser.add_argument(
         "--g2p-processes",

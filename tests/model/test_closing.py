@@ -1,32 +1,20 @@
 """Contract: a word alone sounds as it does in a sentence, with a mark at its end or without."""
 
-import numpy as np
 import pytest
 import torch
 
-from bench.short import Measured, spoken
+from bench.research.short import spoken
 from kokoro_trio.config import WindowConfig
 from kokoro_trio.model.calibration import load_predictor
 from kokoro_trio.model.closing import MAX_BARE_PHONEMES, closed
 from kokoro_trio.model.kokoro import KokoroSynthesizer
-from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Line, Prosody
+from kokoro_trio.speech import FRAME_SAMPLES, Line, Prosody
 from kokoro_trio.weights.prepared import open_weights
 from tests.support.environment import TEST_WEIGHTS
 
 WINDOWED = WindowConfig(first_max_words=2, first_boundaries=".,?!;:", trims_leading_silence=True)
 VOICES = ["af_heart", "am_michael", "bf_emma", "ef_dora", "jf_alpha"]
 SENTENCE = "ðə kwˈɪk bɹˈWn fˈɑks."
-
-
-def test_what_is_measured_of_a_tone_between_silences() -> None:
-    times = np.arange(SAMPLE_RATE_HZ // 2) / SAMPLE_RATE_HZ
-    tone = (0.1 * np.sqrt(2) * np.sin(2 * np.pi * 200 * times)).astype(np.float32)
-    silence = np.zeros(SAMPLE_RATE_HZ // 10, np.float32)
-    measured = Measured.of(np.concatenate([silence, tone, silence]))
-    assert measured.level == pytest.approx(-20, abs=0.1)
-    assert measured.seconds == pytest.approx(0.5, abs=0.02)
-    assert measured.first < -100
-    assert measured.last < -100
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""How much is lost by windows: windowed against whole, on a fixed list: `python -m bench.quality`.
+"""How much is lost by windows: windowed against whole, on a fixed list: `python -m bench.research.quality`.
 
 The reference is the same segment with the same excitation, vocoded at once with its own statistics, so
 what differs is the prediction of the statistics alone. LSD: log-spectral distance over 80 mel bands.
@@ -15,13 +15,14 @@ import torch
 from attrs import frozen
 from tqdm import tqdm
 
-from bench.configured import open_configured_weights
 from kokoro_trio.config import WindowConfig
 from kokoro_trio.model.calibration import load_predictor
 from kokoro_trio.model.kokoro import KokoroSynthesizer
 from kokoro_trio.model.spectral_distance import log_spectral_distance_db
 from kokoro_trio.model.voices import language_of
 from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Line, Samples
+
+from ..configured import open_configured_weights
 
 DEFAULT_VOICES = "af_heart,am_michael,bf_emma,af_nicole,bm_george,ef_dora,ff_siwis,hm_omega,jf_alpha,zm_yunxi"
 SEED = 7

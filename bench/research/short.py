@@ -1,9 +1,10 @@
-"""Does a word alone sound as it does in a sentence? `python -m bench.short` measures it, voice by voice.
+"""Compares a word spoken alone with the same word in a sentence: `python -m bench.research.short`.
 
-Four ways to say a word: alone with its mark ("Yes."), alone and bare ("Yes"), at the end of a sentence, and
-inside one. Level: rms, in dB of full scale, of the 10 ms that are within 20 dB of the loudest; duration: from
-the first to the last that are within 30 dB. The word is cut out of a sentence by its durations, which the
-sound runs ahead of (`kokoro_trio/engine/timing.py`). Last column: how loud the last 20 ms are.
+Each voice says each word in four ways: alone with its mark ("Yes."), alone without it ("Yes"), at the end
+of a sentence, and inside one. The level is the rms, in dB of full scale, of the 10 ms blocks within 20 dB of
+the loudest block. The duration runs from the first to the last block within 30 dB of it. The word is cut
+out of a sentence by the phoneme durations; the sound runs ahead of those (`kokoro_trio/engine/timing.py`).
+The last column is the level of the last 20 ms.
 """
 
 import argparse
@@ -16,10 +17,11 @@ import torch
 from attrs import frozen
 from numpy.typing import NDArray
 
-from bench.configured import open_configured_weights
-from bench.quality import WHOLE, level_db
 from kokoro_trio.model.kokoro import KokoroSynthesizer
 from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Line, Samples
+
+from ..configured import open_configured_weights
+from .quality import WHOLE, level_db
 
 DEFAULT_VOICES = "af_heart,am_michael,bf_emma,ef_dora,jf_alpha"
 SEED = 7
