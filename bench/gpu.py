@@ -39,6 +39,7 @@ import torch
 import trio
 from attrs import define, field, frozen
 
+from kokoro_trio.audio.head_silence import HeadSilence
 from kokoro_trio.config import (
     DEFAULT_WEIGHTS_FOLDER,
     DTYPES,
@@ -53,7 +54,6 @@ from kokoro_trio.engine.scheduler import Step, StepKind
 from kokoro_trio.errors import KokoroTrioError
 from kokoro_trio.model.synthesizer import Synthesizer
 from kokoro_trio.speech import SAMPLE_RATE_HZ, Line, Prosody, Samples, Segment, Utterance, Window
-from kokoro_trio.telemetry.records import HeadSilence
 from kokoro_trio.text.reading import Sentence
 
 from .sentences import SENTENCES, read_sentences

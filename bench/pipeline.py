@@ -17,13 +17,13 @@ import trio
 from attrs import define, evolve, frozen
 from tqdm import tqdm
 
+from kokoro_trio.audio.head_silence import HeadSilence
 from kokoro_trio.client import Arrival, Session, Timing, connect_with
 from kokoro_trio.config import Config
 from kokoro_trio.errors import KokoroTrioError
 
 # Before torch, which kokoro brings: this room sets what libgomp reads when torch loads it.
 from kokoro_trio.model.voices import language_of
-from kokoro_trio.telemetry.records import HeadSilence
 from kokoro_trio.text.english import load_misaki
 from kokoro_trio.text.g2p import ENGLISH
 from kokoro_trio.weights.prepared import Weights

@@ -1,19 +1,14 @@
-"""The encoders and decoders of the audio formats of the wire."""
+"""The encoders of the audio formats of the wire."""
 
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kokoro_trio.audio.frames import AudioFrame, Encoder
-from kokoro_trio.audio.mulaw import from_mulaw, to_mulaw
-from kokoro_trio.audio.opus import OpusDecoder, OpusEncoder
-from kokoro_trio.audio.pcm import PcmFramer, from_pcm16, to_pcm16
+from kokoro_trio.audio.mulaw import to_mulaw
+from kokoro_trio.audio.opus import OpusEncoder
+from kokoro_trio.audio.pcm import PcmFramer, to_pcm16
 from kokoro_trio.audio.resampling import Resampler
 from kokoro_trio.config import BYTES_PER_SAMPLE, StreamConfig
 from kokoro_trio.speech import Samples
-
-Decode = Callable[[bytes], NDArray[np.int16]]
 
 
 def encoder_for(audio_format: str, sample_rate_hz: int, config: StreamConfig) -> Encoder:
@@ -25,18 +20,6 @@ def encoder_for(audio_format: str, sample_rate_hz: int, config: StreamConfig) ->
             return SampleEncoder(_mulaw_bytes, 1, sample_rate_hz, config)
         case "opus":
             return OpusEncoder(sample_rate_hz)
-    raise ValueError(f"there is no format {audio_format!r}")
-
-
-def decoder_for(audio_format: str) -> Decode:
-    """For one request: from a binary frame to its samples, at `decoded_rate_hz`. It raises `BadMessage`."""
-    match audio_format:
-        case "pcm":
-            return from_pcm16
-        case "mulaw":
-            return from_mulaw
-        case "opus":
-            return OpusDecoder().decode
     raise ValueError(f"there is no format {audio_format!r}")
 
 

@@ -30,11 +30,11 @@ import wsproto
 from attrs import define, field, frozen
 from numpy.typing import NDArray
 
-from kokoro_trio.audio.codecs import decoder_for
+from kokoro_trio.audio.decoders import decoder_for
+from kokoro_trio.audio.head_silence import HeadSilence
 from kokoro_trio.config import BYTES_PER_SAMPLE, ClientConfig
 from kokoro_trio.errors import BadJson, BadMessage, Fact, KokoroTrioError, UnknownType
 from kokoro_trio.speech import SAMPLE_RATE_HZ
-from kokoro_trio.telemetry.records import HeadSilence
 from kokoro_trio.wire.formats import decoded_rate_hz
 from kokoro_trio.wire.framing import PLAIN, TAGGED, untag
 from kokoro_trio.wire.messages import (

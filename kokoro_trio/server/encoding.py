@@ -6,9 +6,9 @@ import numpy as np
 import trio
 
 from kokoro_trio.audio.frames import AudioFrame, Encoder
+from kokoro_trio.audio.head_silence import HeadSilence
 from kokoro_trio.engine.engine import Piece
 from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
-from kokoro_trio.telemetry.records import HeadSilence
 
 ENCODED_AT_ONCE_SAMPLES = SAMPLE_RATE_HZ // 5
 """Of Opus some milliseconds of work: no more is done before the first frame, or after a cancel."""

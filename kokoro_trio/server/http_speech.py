@@ -19,6 +19,7 @@ from attrs import define, field
 
 from kokoro_trio.audio.files import file_encoder_for
 from kokoro_trio.audio.frames import AudioFrame
+from kokoro_trio.audio.head_silence import HeadSilence
 from kokoro_trio.config import ListenConfig, StreamConfig
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.errors import Overloaded, RequestError, SynthesisFailed
@@ -38,7 +39,7 @@ from kokoro_trio.server.openai import (
     wrong_method,
 )
 from kokoro_trio.speech import SAMPLE_RATE_HZ
-from kokoro_trio.telemetry.records import DISCONNECTED, HeadSilence, RequestRecord
+from kokoro_trio.telemetry.records import DISCONNECTED, RequestRecord
 from kokoro_trio.telemetry.telemetry import Telemetry
 
 log = structlog.get_logger()

@@ -18,6 +18,7 @@ from attrs import define, field, frozen
 
 from kokoro_trio.audio.codecs import encoder_for
 from kokoro_trio.audio.frames import AudioFrame
+from kokoro_trio.audio.head_silence import HeadSilence
 from kokoro_trio.config import StreamConfig
 from kokoro_trio.engine.engine import Engine, UtteranceStream
 from kokoro_trio.errors import RequestError, SynthesisFailed
@@ -33,7 +34,7 @@ from kokoro_trio.server.protocol import (
     Send,
     Silence,
 )
-from kokoro_trio.telemetry.records import DISCONNECTED, HeadSilence, RequestRecord
+from kokoro_trio.telemetry.records import DISCONNECTED, RequestRecord
 from kokoro_trio.telemetry.telemetry import Telemetry
 from kokoro_trio.wire.limits import MAX_UNSENT_MESSAGES
 from kokoro_trio.wire.messages import (

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kokoro_trio.audio.codecs import decoder_for, encoder_for
+from kokoro_trio.audio.codecs import encoder_for
+from kokoro_trio.audio.decoders import decoder_for
 from kokoro_trio.audio.frames import AudioFrame
 from kokoro_trio.audio.mulaw import LARGEST, from_mulaw, to_mulaw
-from kokoro_trio.audio.opus import OpusDecoder, OpusEncoder, pages
+from kokoro_trio.audio.opus import OpusEncoder
+from kokoro_trio.audio.opus_decoder import OpusDecoder, pages
 from kokoro_trio.audio.pcm import from_pcm16
 from kokoro_trio.errors import BadMessage
 from kokoro_trio.speech import SAMPLE_RATE_HZ

@@ -13,7 +13,7 @@ from attrs import evolve
 from numpy.typing import NDArray
 from websockets.sync.client import connect as connect_plainly
 
-from kokoro_trio.audio.opus import OpusDecoder, pages
+from kokoro_trio.audio.opus_decoder import OpusDecoder, pages
 from kokoro_trio.audio.resampling import Resampler
 from kokoro_trio.clients.session import RequestFailed, Session, Speech, connect
 from kokoro_trio.engine.engine import EngineStatistics

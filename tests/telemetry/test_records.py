@@ -9,53 +9,19 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from kokoro_trio.config import REPOSITORY
 from kokoro_trio.metrics import main
-from kokoro_trio.speech import SAMPLE_RATE_HZ
 from kokoro_trio.telemetry.records import (
     KEPT_FILES,
     DamagedLine,
-    HeadSilence,
     LogReader,
     MetricsLog,
     RequestRecord,
 )
 from kokoro_trio.telemetry.summaries import BadPeriod, Summary, parse_periods
 from tests.support.scraping import record
-
-
-class TestHeadSilence:
-    def test_that_nobody_has_made(self) -> None:
-        silence = HeadSilence()
-        silence.feed_silence(20.0)
-        assert silence.seconds is None
-        silence.feed(np.array([0.0, 0.5], np.float32))
-        silence.feed_silence(1.0)
-        assert silence.seconds == 20.0 + 1 / 24_000
-
-    def test_is_counted_over_pieces_up_to_the_first_audible_sample(self) -> None:
-        silence = HeadSilence()
-        silence.feed(np.zeros(SAMPLE_RATE_HZ, np.float32))
-        assert silence.seconds is None
-        silence.feed(np.array([0.0, 0.0101, 1.0], np.float32))
-        silence.feed(np.zeros(100, np.float32))
-        assert silence.seconds == 1 + 1 / SAMPLE_RATE_HZ
-
-    @pytest.mark.parametrize("audible", [328, -328, 32767, -32768])
-    def test_int16_has_the_same_threshold(self, audible: int) -> None:
-        silence = HeadSilence()
-        silence.feed(np.array([327, -327], np.int16))
-        assert silence.seconds is None
-        silence.feed(np.array([audible], np.int16))
-        assert silence.seconds == 2 / SAMPLE_RATE_HZ
-
-    def test_nothing_audible(self) -> None:
-        silence = HeadSilence()
-        silence.feed(np.full(100, 0.0099, np.float32))
-        assert silence.seconds is None
 
 
 class TestRequestRecord:
