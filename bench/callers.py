@@ -16,17 +16,19 @@ import trio
 import trio_websocket
 from attrs import define, field, frozen
 
-from kokoro_trio.clients.session import (
-    CONNECT_TIMEOUT_S,
+from kokoro_trio.client import (
     ClientError,
     ConnectFailed,
     ConnectionLost,
     RequestFailed,
     Session,
     Speech,
+    connect_with,
+)
+from kokoro_trio.clients.connecting import (
+    CONNECT_TIMEOUT_S,
     Stream,
     authorization,
-    connect_with,
     open_nursery_of_plain_errors,
 )
 from kokoro_trio.wire.messages import WEBSOCKET_PATH, Speak, Start, encode

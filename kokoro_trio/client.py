@@ -1,21 +1,16 @@
 """The public names of the plain client; `kokoro_trio.clients` implements it."""
 
-from kokoro_trio.clients.session import (
-    PING_INTERVAL_S,
-    Arrival,
+from kokoro_trio.clients.connecting import PING_INTERVAL_S, connect, connect_with, connection_options
+from kokoro_trio.clients.errors import (
     ClientError,
     ConnectFailed,
     ConnectionLost,
+    DecoderMissing,
     HandshakeRejected,
     RequestFailed,
-    Session,
-    Speech,
-    Timing,
-    connect,
-    connect_with,
-    connection_options,
-    save_wav,
 )
+from kokoro_trio.clients.session import ClientSession as Session
+from kokoro_trio.clients.speech import Arrival, Speech, Timing, save_wav
 
 __all__ = [
     "PING_INTERVAL_S",
@@ -23,6 +18,7 @@ __all__ = [
     "ClientError",
     "ConnectFailed",
     "ConnectionLost",
+    "DecoderMissing",
     "HandshakeRejected",
     "RequestFailed",
     "Session",

@@ -1,64 +1,47 @@
-"""The client, for servers that are restarted, or that die: it connects again and speaks on.
+"""The client for servers that are restarted or die: it connects again and goes on speaking.
 
     async with connect("127.0.0.1", 8000, api_key="…") as session:
         async with session.speak("Hello there.", voice="female") as speech:
             async for samples in speech:
                 play(samples)
 
-What was outstanding when a connection ended is said again on the next one, in its order: of an utterance
-that was being heard, the text behind the last word that was heard to its end. So nothing is lost, and at
-most the word in which the connection ended is begun twice. `Speech.seams` tells where.
+When a connection is lost, the next one repeats the requests that were outstanding, in their order. If a part
+of an utterance was received, it continues after the last word that was received to its end. So nothing is
+lost, and at most the beginning of one word is heard twice; `Speech.seams` are the places.
 """
 
-import math
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
-from typing import TypedDict, Unpack
+from typing import Unpack
 
-import numpy as np
 import structlog
 import trio
-from numpy.typing import NDArray
+from attrs import asdict, evolve
 
-from kokoro_trio.clients import session as client
-from kokoro_trio.clients.session import (
-    CONNECT_TIMEOUT_S,
-    PING_INTERVAL_S,
+from kokoro_trio.clients import connecting
+from kokoro_trio.clients.backoff import RETRY_CLOSE_CODES, RETRY_STATUSES, Backoff
+from kokoro_trio.clients.connecting import CONNECT_TIMEOUT_S, PING_INTERVAL_S, open_nursery_of_plain_errors
+from kokoro_trio.clients.errors import (
     ClientError,
     ConnectFailed,
     ConnectionLost,
     HandshakeRejected,
     RequestFailed,
 )
+from kokoro_trio.clients.resuming import MAX_FRUITLESS, ResumableText
+from kokoro_trio.clients.session import ClientSession
+from kokoro_trio.clients.speech import Send, SpeechMessage
+from kokoro_trio.clients.speech import Speech as PlainSpeech
 from kokoro_trio.errors import EmptyText, Overloaded, Unpronounceable
-from kokoro_trio.wire.messages import WEBSOCKET_PATH, SpokenWord
+from kokoro_trio.wire.messages import WEBSOCKET_PATH, Canceled, Done, Meta, Speak, Start, Started
+from kokoro_trio.wire.settings import Settings, StartOptions
 
 logger = structlog.get_logger()
 
 GIVE_UP_AFTER_S = 30.0
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
-SETTLED_S = 5.0
-"""A connection that lasted so long did not end because it was opened: the next attempt need not wait."""
-MAX_FRUITLESS = 8
-"""Connections in a row that end before they brought any audio of an utterance: it may be its fault."""
-ROUNDING_S = 0.001
-"""The times of words come in whole milliseconds."""
-TRY_AGAIN_CODES = frozenset((1000, 1001, 1005, 1006, 1011, 1012, 1013, 1014))
-"""Close codes of servers and proxies after which the client connects again. A server closes an idle
-connection with 1000, and some proxies close it without a code, which counts as 1005."""
-TRY_AGAIN_STATUS = frozenset((429, 502, 503, 504))
-
-
-class Settings(TypedDict, total=False):
-    """As `client.Session.start` takes them. Words are always timed: they say where to go on."""
-
-    voice: str
-    language: str
-    format: str
-    sample_rate: int
-    framing: str
 
 
 @asynccontextmanager
@@ -72,16 +55,17 @@ async def connect(
     timeout_s: float = CONNECT_TIMEOUT_S,
     ping_interval_s: float = PING_INTERVAL_S,
     give_up_after_s: float = GIVE_UP_AFTER_S,
-    **settings: Unpack[Settings],
+    **settings: Unpack[StartOptions],
 ) -> AsyncIterator["Session"]:
-    """As `client.connect`, and connected again as often as it takes for as long as the block runs.
+    """Stays connected while the block runs, with the arguments of the plain client's `connect`.
 
-    Without a connection for `give_up_after_s` it gives up. Raises `ConnectFailed`, `HandshakeRejected`,
-    `ConnectionLost`, and `RequestFailed` where the server does not take the `settings`; later they come
-    from `speak` and from the speeches.
+    `settings` are those of `Session.start`, for the first connection. After `give_up_after_s` without a
+    connection the client gives up. Raises `ConnectFailed`, `HandshakeRejected`, `ConnectionLost`, and
+    `RequestFailed` if the server refuses the `settings`; after the first connection, `speak` and the speeches
+    raise these.
     """
     open_connection = partial(
-        client.connect,
+        connecting.connect,
         host,
         port,
         api_key=api_key,
@@ -91,9 +75,10 @@ async def connect(
         ping_interval_s=ping_interval_s,
     )
     session = Session(open_connection, settings, give_up_after_s)
-    async with client.open_nursery_of_plain_errors() as nursery:
+    first_change = session._change
+    async with open_nursery_of_plain_errors() as nursery:
         nursery.start_soon(session._stay_connected)
-        await session._is_settled.wait()
+        await first_change.wait()
         if session._error is not None:
             raise session._error
         try:
@@ -105,25 +90,54 @@ async def connect(
 class Session:
     """One connection after the other; `connect` makes it. Any number of tasks may use it at once.
 
-    `n_connections` counts those that were made.
+    It has the interface of `ClientSession`. `n_connections` counts the connections that were made; `strays`
+    and `n_stray_frames` are those of the latest one. Words are always timed, as their times tell where to go
+    on.
     """
 
     def __init__(
         self,
-        open_connection: Callable[[], AbstractAsyncContextManager[client.Session]],
-        settings: Settings,
+        open_connection: Callable[[], AbstractAsyncContextManager[ClientSession]],
+        settings: StartOptions,
         give_up_after_s: float,
     ) -> None:
         self.n_connections = 0
         self._open_connection = open_connection
-        self._settings = settings
+        self._settings = evolve(Start(**settings), timestamps=True)
         self._give_up_after_s = give_up_after_s
         self._outstanding: list[Speech] = []
-        # Held by whoever sends a `speak`, so that they are in the order of `_outstanding`.
+        # Held while requests are sent, so that they go out in the order of `_outstanding`.
         self._sending = trio.Lock()
-        self._connection: client.Session | None = None
-        self._is_settled = trio.Event()
+        # The latest one, which may be lost. `connect` returns when there is one.
+        self._connection: ClientSession
+        # Replaced when a connection was made, or when the session has given up.
+        self._change = trio.Event()
         self._error: ClientError | None = None
+
+    @property
+    def strays(self) -> deque[SpeechMessage]:
+        return self._connection.strays
+
+    @property
+    def n_stray_frames(self) -> int:
+        return self._connection.n_stray_frames
+
+    async def start(self, **options: Unpack[StartOptions]) -> Started:
+        """As `ClientSession.start`; the settings hold for the connections that follow, too.
+
+        Raises `RequestFailed`, `DecoderMissing`, and the error for which the session gave up.
+        """
+        given = {name: value for name, value in asdict(Start(**options)).items() if value is not None}
+        while self._error is None:
+            change = self._change
+            with suppress(ConnectionLost):
+                async with self._sending:
+                    settings = evolve(self._settings, **given | {"timestamps": True})
+                    started = await self._connection.start(**asdict(settings))
+                    self._settings = settings
+                    return started
+            await change.wait()
+        raise self._error
 
     @asynccontextmanager
     async def speak(
@@ -132,180 +146,187 @@ class Session:
         *,
         voice: str | None = None,
         speed: float | None = None,
+        request_id: str | None = None,
         language: str | None = None,
     ) -> AsyncIterator["Speech"]:
-        """As `client.Session.speak`. Raises only what made it give up."""
-        if self._error is not None:
-            raise self._error
-        speech = Speech(text, partial(_ask, voice=voice, speed=speed, language=language))
-        self._outstanding.append(speech)
+        """As `ClientSession.speak`. Raises ValueError and the error for which the session gave up."""
+        async with self._sending:
+            if self._error is not None:
+                raise self._error
+            if any(each.request_id == request_id and each.end is None for each in self._outstanding):
+                raise ValueError(f"request {request_id!r} is still outstanding")
+            request = Speak(text, request_id, voice, speed, language)
+            speech = Speech(request, self._settings, self._connection._settings)
+            self._outstanding.append(speech)
+            # If the connection is lost, the next one sends the request.
+            with suppress(ConnectionLost):
+                await self._connection._ask(speech)
         try:
-            async with self._sending:
-                # Where that connection is lost meanwhile, the next one is in time for it.
-                if self._connection is not None:
-                    with suppress(ConnectionLost):
-                        await speech._say_rest(self._connection)
             yield speech
         finally:
             self._outstanding.remove(speech)
-            await speech._leave()
+            await speech.cancel()
+
+    async def cancel(self, played_s: float | None = None) -> None:
+        """As `ClientSession.cancel`, also without a connection."""
+        for speech in self._outstanding:
+            if speech.end is None:
+                speech._silence(played_s)
+        with suppress(ConnectionLost):
+            await self._connection.cancel(played_s)
+
+    async def wait_until_lost(self) -> ClientError:
+        """Returns the error for which the session gave up, when it has given up."""
+        while self._error is None:
+            await self._change.wait()
+        return self._error
 
     async def _stay_connected(self) -> None:
-        give_up_at, pause_s = trio.current_time() + self._give_up_after_s, FIRST_PAUSE_S
+        backoff = Backoff(self._give_up_after_s, trio.current_time())
         while True:
-            n_before, began_at = self.n_connections, trio.current_time()
-            error = await self._connect_once()
-            if self.n_connections > n_before:
-                give_up_at = trio.current_time() + self._give_up_after_s
-            if trio.current_time() - began_at >= SETTLED_S:
-                pause_s = FIRST_PAUSE_S
-            if isinstance(error, HandshakeRejected) and error.retry_after_s is not None:
-                pause_s = max(pause_s, error.retry_after_s)
-            if not _is_worth_another_try(error) or trio.current_time() + pause_s > give_up_at:
+            error = await self._connect_once(backoff)
+            retry_after_s = error.retry_after_s if isinstance(error, HandshakeRejected) else None
+            pause_s = backoff.pause_s(trio.current_time(), retry_after_s)
+            if pause_s is None or not _is_worth_retry(error):
                 self._give_up(error)
                 return
             logger.info("reconnecting", reason=str(error), in_s=pause_s)
             await trio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-    async def _connect_once(self) -> ClientError:
-        """Serves with one connection until it is lost, or was not to be had."""
+    async def _connect_once(self, backoff: Backoff) -> ClientError:
+        """Returns why there was no connection, or why it ended."""
         try:
             async with self._open_connection() as connection:
-                await connection.start(timestamps=True, **self._settings)
+                oldest = next((each.settings for each in self._outstanding if each.end is None), None)
+                await connection.start(**asdict(oldest or self._settings))
                 self.n_connections += 1
+                backoff.connected(trio.current_time())
                 async with self._sending:
-                    for speech in self._outstanding.copy():
-                        if speech in self._outstanding:  # Nobody left it while others were sent.
-                            await speech._say_rest(connection)
+                    await self._resume(connection, oldest or self._settings)
                     self._connection = connection
-                self._is_settled.set()
+                self._tell_change()
                 return await connection.wait_until_lost()
         except ClientError as error:
             return error
-        finally:
-            self._connection = None
+
+    async def _resume(self, connection: ClientSession, settings: Start) -> None:
+        """Repeats the outstanding requests, each with the settings that held when it was made."""
+        is_first = True
+        for speech in self._outstanding.copy():
+            if speech.end is None and speech.settings != settings:
+                settings = speech.settings
+                await connection.start(**asdict(settings))
+            if speech._resume(is_first=is_first):
+                is_first = False
+                await connection._ask(speech)
+        if settings != self._settings:
+            await connection.start(**asdict(self._settings))
 
     def _give_up(self, error: ClientError) -> None:
         self._error = error
         for speech in self._outstanding:
-            speech._end(error)
-        self._is_settled.set()
+            if speech.end is None:
+                speech._give_up(error, trio.current_time())
+        self._tell_change()
+
+    def _tell_change(self) -> None:
+        self._change.set()
+        self._change = trio.Event()
 
 
-def _ask(
-    connection: client.Session, text: str, voice: str | None, speed: float | None, language: str | None
-) -> AbstractAsyncContextManager[client.Speech]:
-    return connection.speak(text, voice=voice, speed=speed, language=language)
+class Speech(PlainSpeech):
+    """One utterance over one or more connections; `Session.speak` makes it.
 
-
-class Speech:
-    """One utterance, over as many connections as it takes. `Session.speak` makes it.
-
-    Iterate it once: int16 arrays of shape (n,), as those of `client.Speech`. The iteration raises
-    `RequestFailed` where the server answers with an error, and what made the session give up. `seams` are
-    the positions, in samples, at which it went on after a connection was lost.
+    It has the interface of the plain client's `Speech`. `seams` are the positions, in samples, at which it
+    continued after a lost connection; there, `segment` counts from 0 again, and of Opus `encoded` holds
+    another Ogg file.
     """
 
-    def __init__(
-        self, text: str, ask: Callable[[client.Session, str], AbstractAsyncContextManager[client.Speech]]
-    ) -> None:
-        self.text = text
+    def __init__(self, request: Speak, settings: Start, audio: Settings | Started) -> None:
+        super().__init__(request, audio.format, audio.sample_rate)
+        self.settings = settings
         self.seams: list[int] = []
-        self._ask = ask
-        self._requests = AsyncExitStack()
-        self._is_left = self._is_ended = False
-        self._error: ClientError | None = None
-        # Of the request that was made last, on which connection, and for which text.
-        self._latest: client.Speech | None = None
-        self._connection: client.Session | None = None
-        self._rest = text
-        self._n_fruitless = 0
-        # What came on one connection is read to its end before that of the next.
-        self._n_samples = 0
-        self._reading: client.Speech | None = None
-        self._parts_in, self._parts_out = trio.open_memory_channel[client.Speech](math.inf)
+        self._resumable = ResumableText(self.text, self.words)
+        # Not requested on a connection yet, or not since the interruption.
+        self._is_waiting = True
+        self._interruption: ClientError | None = None
+        self._played_s: float | None = None
 
-    def __aiter__(self) -> "Speech":
-        return self
-
-    async def __anext__(self) -> NDArray[np.int16]:
-        while True:
-            self._reading = self._reading or await self._next_part()
-            try:
-                samples = await anext(self._reading)
-            except ClientError as error:
-                if _says_nothing_is_left(error) and self._n_samples:
-                    raise StopAsyncIteration from error
-                if not _is_worth_another_try(error):
-                    raise
-                self._reading = None
-            else:
-                self._n_samples += len(samples)
-                return samples
-
-    async def read_all(self) -> NDArray[np.int16]:
-        """The samples that are still to come, in one array. Raises as the iteration does."""
-        pieces = [samples async for samples in self]
-        return np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
-
-    async def _next_part(self) -> client.Speech:
-        try:
-            part = await self._parts_out.receive()
-        except trio.EndOfChannel:
-            if self._error is not None:
-                raise self._error from None
-            raise StopAsyncIteration from None
-        if self._n_samples:
-            self.seams.append(self._n_samples)
-        return part
+    async def cancel(self, played_s: float | None = None) -> None:
+        """As the plain client's, also without a connection."""
+        with suppress(ConnectionLost):
+            await super().cancel(played_s)
 
     # For the session.
 
-    async def _say_rest(self, connection: client.Session) -> None:
-        """Asks for what is not heard yet, unless it is asked for there. Raises `ConnectionLost`."""
-        if connection is self._connection:
-            return
-        if (latest := self._latest) is not None:
-            if latest.error is None or not _is_worth_another_try(latest.error):
-                return
-            self._n_fruitless = 0 if latest.arrivals else self._n_fruitless + 1
-            self._rest = text_behind(self._rest, latest.words, latest.audio_s)
-            self._latest = None
-            if self._n_fruitless == MAX_FRUITLESS or not self._rest.strip():
-                self._end(latest.error if self._rest.strip() else None)
-        if self._is_ended:
-            return
-        self._connection = connection
-        self._latest = await self._requests.enter_async_context(self._ask(connection, self._rest))
-        self._parts_in.send_nowait(self._latest)
-        if self._is_left:
-            await self._requests.aclose()
+    def _resume(self, *, is_first: bool) -> bool:
+        """Whether something remains to be requested on the next connection."""
+        if self.end is None and self._interruption is not None:
+            if self._resumable.resume(self.audio_s, is_first=is_first) and self.n_samples:
+                self.seams.append(self.n_samples)
+            if not self._resumable.rest.strip():
+                self._finish_whole(trio.current_time())
+            elif self._resumable.n_fruitless == MAX_FRUITLESS:
+                super()._fail(self._interruption, trio.current_time())
+        return self.end is None
 
-    async def _leave(self) -> None:
-        self._is_left = True
-        await self._requests.aclose()
+    def _begin(self, send: Send) -> Speak:
+        self._is_waiting, self._interruption = False, None
+        return evolve(super()._begin(send), text=self._resumable.rest)
 
-    def _end(self, error: ClientError | None) -> None:
-        """There will be no further part."""
-        self._error, self._is_ended = error, True
-        self._parts_in.close()
+    def _take(self, message: SpeechMessage, at: float) -> None:
+        match message:
+            case Meta(words=words) if words:
+                self._resumable.add_words(words)
+            case Done(duration_s=duration_s):
+                whole_s = self._resumable.resumed_at_s + duration_s
+                super()._take(evolve(message, duration_s=whole_s), at)
+            case Canceled():
+                self._finish_canceled(at)
+            case _:
+                super()._take(message, at)
+
+    def _silence(self, played_s: float | None) -> None:
+        super()._silence(played_s)
+        self._played_s = played_s
+        if self._is_waiting:
+            self._finish_canceled(trio.current_time())
+
+    def _fail(self, error: ClientError, at: float) -> None:
+        if not _is_worth_retry(error) or self._is_silenced:
+            self._give_up(error, at)
+        elif not self._is_waiting:
+            self._interruption, self._is_waiting = error, True
+
+    def _give_up(self, error: ClientError, at: float) -> None:
+        if self._is_silenced:
+            self._finish_canceled(at)
+        elif self._resumable.resumed_at_char and _says_nothing_is_left(error):
+            self._finish_whole(at)
+        else:
+            super()._fail(error, at)
+
+    def _finish_canceled(self, at: float) -> None:
+        if self.end is None:
+            heard_s = self.audio_s if self._played_s is None else min(self._played_s, self.audio_s)
+            self.duration_s = self.audio_s
+            self.text_spoken, self.text_remaining = self._resumable.split_at(heard_s)
+            self._finish("canceled", at)
+
+    def _finish_whole(self, at: float) -> None:
+        """Only the `done` was lost."""
+        self.duration_s = self.audio_s
+        self._finish("done", at)
 
 
-def text_behind(text: str, words: Sequence[SpokenWord], heard_s: float) -> str:
-    """What is left of `text` when the words that ended within `heard_s` have been heard."""
-    ends = (word.end_char for word in words if word.end_s <= heard_s + ROUNDING_S)
-    return text[max(ends, default=0) :]
-
-
-def _is_worth_another_try(error: ClientError) -> bool:
+def _is_worth_retry(error: ClientError) -> bool:
     match error:
         case ConnectFailed():
             return True
         case ConnectionLost(code=code):
-            return code in TRY_AGAIN_CODES
+            return code in RETRY_CLOSE_CODES
         case HandshakeRejected(status=status):
-            return status in TRY_AGAIN_STATUS
+            return status in RETRY_STATUSES
         case RequestFailed(code=Overloaded.code, facts=facts):
             return facts.get("reason") == Overloaded.SHUTTING_DOWN
     return False

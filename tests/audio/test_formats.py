@@ -15,7 +15,7 @@ from websockets.sync.client import connect as connect_plainly
 
 from kokoro_trio.audio.opus_decoder import OpusDecoder, pages
 from kokoro_trio.audio.resampling import Resampler
-from kokoro_trio.clients.session import RequestFailed, Session, Speech, connect
+from kokoro_trio.client import RequestFailed, Session, Speech, connect
 from kokoro_trio.engine.engine import EngineStatistics
 from kokoro_trio.wire.formats import SAMPLE_RATES_HZ, decoded_rate_hz
 from kokoro_trio.wire.framing import untag

@@ -5,7 +5,7 @@ import trio
 
 from bench.fairness import Fairness, LongListeners, LongSummary, measure
 from bench.load import Failed, Ratio, Spoken, Summary
-from kokoro_trio.clients.session import Timing
+from kokoro_trio.client import Timing
 from tests.support.benches import options
 from tests.support.models import RatherSlowTones
 from tests.support.peers import Peer, Script, serving, talking

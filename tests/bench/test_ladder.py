@@ -11,7 +11,7 @@ from bench import plot
 from bench.bench import _parse
 from bench.ladder import Ladder, climb, table
 from bench.load import Failed, Spoken, Summary
-from kokoro_trio.clients.session import Timing
+from kokoro_trio.client import Timing
 from tests.support.benches import bench, options
 from tests.support.peers import Peer, serving, speak_always
 

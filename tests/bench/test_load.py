@@ -3,7 +3,7 @@
 import pytest
 
 from bench.load import NOT_SENT, Failed, Spoken, Spread, Summary, longest_gap_s, run, warm_up
-from kokoro_trio.clients.session import Arrival, ConnectFailed, RequestFailed, Timing
+from kokoro_trio.client import Arrival, ConnectFailed, RequestFailed, Timing
 from tests.support.benches import options
 from tests.support.peers import Peer, serving, speak_always
 from tests.support.processes import free_port

@@ -11,7 +11,7 @@ from bench import pipeline
 from bench.load import Failed, Spoken
 from bench.pipeline import NotEnglish, Pair, WholeSpeaker, compared, kpipeline_of, measure
 from bench.server_state import ServerState
-from kokoro_trio.clients.session import Timing
+from kokoro_trio.client import Timing
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 from kokoro_trio.weights.prepared import open_weights
 from tests.support.benches import options

@@ -10,7 +10,7 @@ import pytest
 from bench import server_state
 from bench.server_state import ServerState, StateUnknown, read_state, wait_until_idle
 from bench.vitals import read_vitals
-from kokoro_trio.clients.session import connect
+from kokoro_trio.client import connect
 from tests.support.benches import options
 from tests.support.models import SlowTones
 from tests.support.processes import free_port

@@ -4,7 +4,7 @@ import pytest
 
 from bench.load import Failed, Spoken, Summary
 from bench.target import Target, is_within, largest_that_holds, measure
-from kokoro_trio.clients.session import Timing
+from kokoro_trio.client import Timing
 from tests.support.benches import bench, options
 from tests.support.models import RatherSlowTones
 from tests.support.servers import running

@@ -7,7 +7,7 @@ import trio
 from bench import vitals
 from bench.server_state import StateUnknown
 from bench.vitals import Slope, Watch, has_settled, read_vitals, settled, vitals_in
-from kokoro_trio.clients.session import connect
+from kokoro_trio.client import connect
 from kokoro_trio.telemetry.prometheus import PrometheusMetrics
 from tests.support.benches import IDLE, options
 from tests.support.processes import free_port

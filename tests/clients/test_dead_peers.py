@@ -17,9 +17,8 @@ import pytest
 import trio
 from attrs import evolve
 
-from kokoro_trio.clients import reconnecting
-from kokoro_trio.clients import session as client
-from kokoro_trio.clients.session import ConnectFailed, ConnectionLost
+from kokoro_trio import client, reconnecting
+from kokoro_trio.client import ConnectFailed, ConnectionLost
 from kokoro_trio.config import REPOSITORY
 from tests.support.bots import LONG, Script, bot
 from tests.support.models import LeisurelyTones
@@ -141,7 +140,7 @@ async def test_a_pipecat_bot_goes_on_when_the_server_does(server: Stoppable) -> 
 
 CLIENT = """
 import sys, trio
-from kokoro_trio.clients.session import connect
+from kokoro_trio.client import connect
 
 async def main():
     async with connect("127.0.0.1", int(sys.argv[1]), api_key="first") as session:

@@ -1,8 +1,12 @@
 """End to end: the client that reconnects, on real sockets, against a server that plays a script."""
 
+import inspect
+import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
+from pathlib import Path
 from typing import cast
 
 import attrs
@@ -11,18 +15,14 @@ import trio
 import trio.testing
 import trio_websocket
 
-from kokoro_trio.clients import reconnecting
-from kokoro_trio.clients.reconnecting import MAX_FRUITLESS, connect, text_behind
-from kokoro_trio.clients.session import (
-    ConnectFailed,
-    ConnectionLost,
-    HandshakeRejected,
-    RequestFailed,
-    Session,
-)
-from kokoro_trio.wire.messages import SpokenWord
-from tests.support.peers import Peer, levels, say_nothing, serving, serving_requests
+from kokoro_trio import client, reconnecting
+from kokoro_trio.clients.resuming import MAX_FRUITLESS
+from kokoro_trio.config import REPOSITORY
+from kokoro_trio.reconnecting import ConnectFailed, ConnectionLost, HandshakeRejected, RequestFailed, connect
+from tests.support.peers import Peer, levels, say_nothing, serving, serving_requests, talking
 from tests.support.processes import free_port
+from tests.support.readme import snippet
+from tests.support.servers import running
 
 TEXT = "One two three."
 WORDS = [
@@ -80,13 +80,55 @@ async def say_some(peer: Peer) -> None:
     await hang_up(peer)
 
 
-@pytest.mark.parametrize(
-    ("heard_s", "rest"),
-    [(0.0, TEXT), (0.019, " two three."), (0.05, " two three."), (0.06, " three."), (0.08, ""), (9.0, "")],
-)
-def test_what_is_left_of_a_text(heard_s: float, rest: str) -> None:
-    words = [SpokenWord(**word) for word in WORDS]  # type: ignore[arg-type]
-    assert text_behind(TEXT, words, heard_s) == rest
+class TestInterface:
+    @pytest.mark.parametrize(
+        ("plain", "ours"), [(client.Session, reconnecting.Session), (client.Speech, reconnecting.Speech)]
+    )
+    def test_methods_take_the_arguments_of_the_plain_client(self, plain: type, ours: type) -> None:
+        methods = {name: value for name, value in vars(plain).items() if callable(value) and name[0] != "_"}
+        assert methods
+        for name, method in methods.items():
+            assert parameters(getattr(ours, name)) == parameters(method), name
+
+    def test_connect_takes_the_arguments_of_the_plain_client(self) -> None:
+        assert parameters(client.connect).items() <= parameters(connect).items()
+
+    def test_module_has_the_names_of_the_plain_client(self) -> None:
+        of_command_lines = {"connection_options", "connect_with"}
+        assert set(client.__all__) - of_command_lines <= set(reconnecting.__all__)
+
+    async def test_objects_have_the_attributes_of_the_plain_client(self) -> None:
+        async with talking(say_a) as plain_session, plain_session.speak("a") as plain_speech:
+            await plain_speech.read_all()
+        async with playing(say_a) as port, connect("127.0.0.1", port) as session:
+            async with session.speak("a", request_id="r") as speech:
+                await speech.read_all()
+            assert public(plain_session) <= public(session)
+        assert public(plain_speech) <= public(speech)
+        assert (speech.end, speech.duration_s, speech.audio_s) == ("done", 0.02, 0.02)
+        assert (speech.request_id, speech.timing.audio_s) == ("r", 0.02)
+
+    @pytest.mark.parametrize("module", ["client", "reconnecting"])
+    async def test_program_of_the_readme_runs_with_both(self, module: str, tmp_path: Path) -> None:
+        program = snippet("# hello.py")
+        assert "from kokoro_trio.client import" in program
+        async with running() as server:
+            program = program.replace("kokoro_trio.client", f"kokoro_trio.{module}")
+            program = program.replace("8000", str(server.port))
+            environment = os.environ | {"KOKORO_API_KEY": "first", "PYTHONPATH": str(REPOSITORY)}
+            command = [sys.executable, "-c", program]
+            with trio.fail_after(60):
+                await trio.run_process(command, cwd=tmp_path, env=environment)
+            assert [record.end for record in server.records] == ["done"]
+        assert (tmp_path / "hello.wav").stat().st_size > 24_000
+
+
+def parameters(function: Callable[..., object]) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(function).parameters)
+
+
+def public(instance: object) -> set[str]:
+    return {name for name in dir(instance) if name[0] != "_"}
 
 
 class TestGoingOn:
@@ -99,6 +141,7 @@ class TestGoingOn:
             async with session.speak(TEXT) as speech:
                 assert levels(await speech.read_all()) == [1, 2, 3, 4]
             assert speech.seams == [960]
+            assert (speech.end, speech.duration_s, speech.audio_s) == ("done", 0.08, 0.08)
             assert session.n_connections == 2
 
     async def test_what_waited_is_said_in_its_order(self) -> None:
@@ -186,6 +229,182 @@ class TestGoingOn:
             assert session.n_connections == 2
 
 
+async def answer_cancel(peer: Peer) -> None:
+    request_id = await hear_text(peer, " two three.")
+    await peer.say("started_speak", request_id=request_id)
+    words = [
+        {"text": "two", "start_s": 0.0, "end_s": 0.04, "start_char": 1, "end_char": 4},
+        {"text": "three.", "start_s": 0.04, "end_s": 0.06, "start_char": 5, "end_char": 11},
+    ]
+    await peer.say("meta", request_id=request_id, segment=0, total_samples=0, words=words)
+    await peer.play(3, 4)
+    await peer.hear("cancel")
+    await peer.say(
+        "canceled", request_id=request_id, duration_s=0.04, text_spoken=" two", text_remaining=" three."
+    )
+    await trio.sleep_forever()
+
+
+async def drop_at_cancel(peer: Peer) -> None:
+    request_id = await hear_text(peer, TEXT)
+    await peer.say("started_speak", request_id=request_id)
+    await peer.say("meta", request_id=request_id, segment=0, total_samples=0, words=WORDS)
+    await peer.play(1, 2, 3)
+    await peer.hear("cancel")
+    await hang_up(peer)
+
+
+@asynccontextmanager
+async def serving_once(play: Play) -> AsyncIterator[int]:
+    """A server that rejects all connections after the first one."""
+    n_asked = 0
+
+    async def accept_one(request: trio_websocket.WebSocketRequest) -> None:
+        nonlocal n_asked
+        n_asked += 1
+        if n_asked > 1:
+            await request.reject(503)
+            return
+        with suppress(trio_websocket.ConnectionClosed):
+            peer = Peer(await request.accept())
+            await start(peer)
+            await play(peer)
+
+    with trio.fail_after(20):
+        async with serving_requests(accept_one) as port:
+            yield port
+
+
+class TestCanceling:
+    @pytest.mark.parametrize(
+        ("played_s", "spoken"), [(None, "One two"), (0.08, "One two"), (0.05, "One"), (0.01, "")]
+    )
+    async def test_text_spoken_is_that_of_all_connections(self, played_s: float | None, spoken: str) -> None:
+        async with playing(say_some, answer_cancel) as port, connect("127.0.0.1", port) as session:
+            async with session.speak(TEXT) as speech:
+                for _ in range(4):
+                    await anext(speech)
+                await speech.cancel(played_s)
+                await speech.wait_until_over()
+        assert (speech.text_spoken, speech.text_remaining) == (spoken, TEXT[len(spoken) :])
+        assert (speech.end, speech.duration_s) == ("canceled", 0.08)
+
+    @pytest.mark.parametrize(("played_s", "spoken"), [(None, "One two"), (0.05, "One")])
+    async def test_connection_lost_before_the_canceled(self, played_s: float | None, spoken: str) -> None:
+        async with playing(drop_at_cancel, say_nothing) as port, connect("127.0.0.1", port) as session:
+            async with session.speak(TEXT) as speech:
+                for _ in range(3):
+                    await anext(speech)
+                await speech.cancel(played_s)
+                await speech.wait_until_over()
+        assert (speech.end, speech.text_spoken, speech.error) == ("canceled", spoken, None)
+
+    @pytest.mark.parametrize("all_at_once", [False, True])
+    async def test_without_a_connection(self, all_at_once: bool) -> None:
+        async with serving_once(say_some) as port, connect("127.0.0.1", port) as session:
+            async with session.speak(TEXT) as speech, session.speak("Later.") as later:
+                await anext(speech)
+                await session._connection.wait_until_lost()
+                async with session.speak("Even later.") as last:
+                    for each in (speech, later, last):
+                        await (session if all_at_once else each).cancel()
+                        await each.wait_until_over()
+        assert [each.end for each in (speech, later, last)] == ["canceled"] * 3
+        assert [each.text_spoken for each in (speech, later, last)] == ["One", "", ""]
+
+    async def test_request_that_a_draining_server_refused(self) -> None:
+        async def refuse(peer: Peer) -> None:
+            request_id = await hear_text(peer, "a")
+            facts = {"code": "overloaded", "message": "m", "reason": "it is shutting down"}
+            await peer.say("error", request_id=request_id, **facts)
+            await peer.speak(await hear_text(peer, "b"), 1)
+            await trio.sleep_forever()
+
+        async with playing(refuse) as port, connect("127.0.0.1", port) as session:
+            async with session.speak("a") as refused, session.speak("b") as speech:
+                await speech.read_all()
+                await refused.cancel()
+                await refused.wait_until_over()
+        assert (refused.end, refused.text_remaining) == ("canceled", "a")
+
+
+class TestStarting:
+    async def test_settings_hold_for_the_connections_that_follow(self) -> None:
+        async def change_voice(peer: Peer) -> None:
+            assert peer.heard[-1] == {"type": "start", "language": "en-GB", "timestamps": True}
+            await start(peer)
+            await hang_up(peer)
+
+        async def say(peer: Peer) -> None:
+            assert peer.heard == [{"type": "start", "voice": "male", "language": "en-GB", "timestamps": True}]
+            await say_a(peer)
+
+        async with playing(change_voice, say) as port:
+            async with connect("127.0.0.1", port, language="en-GB") as session:
+                assert (await session.start(voice="male")).format == "pcm"
+                async with session.speak("a") as speech:
+                    assert levels(await speech.read_all()) == [1]
+
+    async def test_requests_are_repeated_with_the_settings_of_their_time(self) -> None:
+        async def hear_all(peer: Peer) -> None:
+            await hear_text(peer, "a")
+            await start(peer)
+            await hear_text(peer, "b")
+            await hang_up(peer)
+
+        async def say_all(peer: Peer) -> None:
+            assert "voice" not in peer.heard[-1]
+            first = await hear_text(peer, "a")
+            await start(peer)
+            assert peer.heard[-1]["voice"] == "male"
+            second = await hear_text(peer, "b")
+            await peer.speak(first, 1)
+            await peer.speak(second, 2)
+            await trio.sleep_forever()
+
+        async with playing(hear_all, say_all) as port, connect("127.0.0.1", port) as session:
+            async with session.speak("a") as a:
+                await session.start(voice="male")
+                async with session.speak("b") as b:
+                    assert levels(await b.read_all()) == [2]
+                    assert levels(await a.read_all()) == [1]
+
+    async def test_start_without_a_connection_waits_for_the_next_one(self) -> None:
+        async def answer(peer: Peer) -> None:
+            await start(peer)
+            assert peer.heard[-1]["voice"] == "male"
+            await say_a(peer)
+
+        async with playing(hang_up, answer) as port, connect("127.0.0.1", port) as session:
+            await session._connection.wait_until_lost()
+            assert (await session.start(voice="male")).timestamps
+            async with session.speak("a") as speech:
+                assert levels(await speech.read_all()) == [1]
+
+    async def test_refused_settings_leave_those_before(self) -> None:
+        async def refuse(peer: Peer) -> None:
+            await peer.hear("start")
+            await peer.say("error", code="unknown_voice", message="no voice 'x'")
+            await hang_up(peer)
+
+        async def say(peer: Peer) -> None:
+            assert "voice" not in peer.heard[-1]
+            await say_a(peer)
+
+        async with playing(refuse, say) as port, connect("127.0.0.1", port) as session:
+            with pytest.raises(RequestFailed, match="unknown_voice"):
+                await session.start(voice="x")
+            async with session.speak("a") as speech:
+                assert levels(await speech.read_all()) == [1]
+
+    async def test_an_id_cannot_be_outstanding_twice(self) -> None:
+        async with playing(say_nothing) as port, connect("127.0.0.1", port) as session:
+            async with session.speak("a", request_id="r"):
+                with pytest.raises(ValueError, match="still outstanding"):
+                    async with session.speak("b", request_id="r"):
+                        pass
+
+
 @attrs.frozen
 class Fleeting:
     """Stands for a connection that is lost as soon as it is started."""
@@ -204,9 +423,9 @@ async def test_a_server_that_accepts_and_drops_is_asked_ever_more_seldom(
     opened_at = []
 
     @asynccontextmanager
-    async def open_connection() -> AsyncIterator[Session]:
+    async def open_connection() -> AsyncIterator[client.Session]:
         opened_at.append(trio.current_time())
-        yield cast("Session", Fleeting())
+        yield cast("client.Session", Fleeting())
 
     with trio.move_on_after(100):
         await reconnecting.Session(open_connection, {}, give_up_after_s=30)._stay_connected()
@@ -251,21 +470,10 @@ class TestGivingUp:
 
     async def test_later_it_comes_from_who_speaks(self) -> None:
         async def end(peer: Peer) -> None:
-            await start(peer)
             await hear_text(peer, "a")
             await hang_up(peer)
 
-        n_accepted = 0
-
-        async def accept_one(request: trio_websocket.WebSocketRequest) -> None:
-            nonlocal n_accepted
-            n_accepted += 1
-            if n_accepted > 1:
-                await request.reject(503)
-            else:
-                await end(Peer(await request.accept()))
-
-        async with serving_requests(accept_one) as port:
+        async with serving_once(end) as port:
             async with connect("127.0.0.1", port, give_up_after_s=0.3) as session:
                 async with session.speak("a") as speech:
                     with pytest.raises(HandshakeRejected):
@@ -273,6 +481,9 @@ class TestGivingUp:
                 with pytest.raises(HandshakeRejected):
                     async with session.speak("b"):
                         pass
+                with pytest.raises(HandshakeRejected):
+                    await session.start(voice="male")
+                assert isinstance(await session.wait_until_lost(), HandshakeRejected)
 
     async def test_an_utterance_that_ends_every_connection(self) -> None:
         n_connections = 0

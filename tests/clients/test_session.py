@@ -20,8 +20,7 @@ import trio_websocket
 import wsproto
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Request
 
-from kokoro_trio.clients import session as client
-from kokoro_trio.clients.session import (
+from kokoro_trio.client import (
     Arrival,
     ConnectFailed,
     ConnectionLost,
@@ -32,6 +31,8 @@ from kokoro_trio.clients.session import (
     connect,
     save_wav,
 )
+from kokoro_trio.clients import connecting
+from kokoro_trio.clients import session as session_module
 from kokoro_trio.wire.messages import Canceled, SpokenWord
 from tests.support.peers import FRAME, Peer, levels, say_nothing, serving, serving_requests, talking
 from tests.support.processes import free_port
@@ -476,7 +477,7 @@ class TestLosingTheConnection:
             for n in range(5):
                 await trio.testing.wait_all_tasks_blocked(0.01)
                 assert n_pings == n
-                mock_clock.jump(client.PING_INTERVAL_S)
+                mock_clock.jump(connecting.PING_INTERVAL_S)
             assert session._lost is None
 
     async def test_in_mid_audio(self) -> None:
@@ -545,7 +546,7 @@ class TestLosingTheConnection:
                     await speech.read_all()
 
     async def test_a_server_that_does_not_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(client, "SEND_TIMEOUT_S", 0.1)
+        monkeypatch.setattr(session_module, "SEND_TIMEOUT_S", 0.1)
 
         async with talking(say_nothing) as session:
             with pytest.raises(ConnectionLost, match="does not read"):
@@ -665,7 +666,7 @@ class TestConnecting:
 
         async with serving_streams(answer) as port:
             with (
-                trio.fail_after(client.CONNECT_TIMEOUT_S / 2),
+                trio.fail_after(connecting.CONNECT_TIMEOUT_S / 2),
                 pytest.raises(ConnectFailed, match="it hung up"),
             ):
                 async with connect("127.0.0.1", port):
@@ -679,7 +680,7 @@ class TestConnecting:
 
     async def test_a_canceled_block_closes_at_once(self) -> None:
         async with serving(say_nothing) as port:
-            with trio.fail_after(client.CLOSE_TIMEOUT_S / 2):
+            with trio.fail_after(connecting.CLOSE_TIMEOUT_S / 2):
                 with trio.move_on_after(0.02) as scope:
                     async with connect("127.0.0.1", port):
                         await trio.sleep_forever()

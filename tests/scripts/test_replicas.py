@@ -23,9 +23,8 @@ import pytest
 import trio
 from numpy.typing import NDArray
 
+from kokoro_trio import client, reconnecting
 from kokoro_trio.audio.pcm import to_pcm16
-from kokoro_trio.clients import reconnecting
-from kokoro_trio.clients import session as client
 from kokoro_trio.config import REPOSITORY
 from kokoro_trio.model.synthesizer import ToneSynthesizer, _pitch_hz
 from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Line

@@ -11,7 +11,7 @@ import trio
 import trio_websocket
 from numpy.typing import NDArray
 
-from kokoro_trio.clients.session import Session, connect
+from kokoro_trio.client import Session, connect
 
 FRAME = 480
 """Samples in 20 ms."""
