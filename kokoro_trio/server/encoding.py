@@ -7,7 +7,7 @@ import trio
 
 from kokoro_trio.audio.frames import AudioFrame, Encoder
 from kokoro_trio.audio.head_silence import HeadSilence
-from kokoro_trio.engine.engine import Piece
+from kokoro_trio.engine.stream import Piece
 from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
 
 ENCODED_AT_ONCE_SAMPLES = SAMPLE_RATE_HZ // 5

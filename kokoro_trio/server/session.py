@@ -20,7 +20,8 @@ from kokoro_trio.audio.codecs import encoder_for
 from kokoro_trio.audio.frames import AudioFrame
 from kokoro_trio.audio.head_silence import HeadSilence
 from kokoro_trio.config import StreamConfig
-from kokoro_trio.engine.engine import Engine, UtteranceStream
+from kokoro_trio.engine.engine import Engine
+from kokoro_trio.engine.stream import UtteranceStream
 from kokoro_trio.errors import RequestError, SynthesisFailed
 from kokoro_trio.server.connection import Connection, ConnectionGone
 from kokoro_trio.server.encoding import encode_utterance

@@ -13,18 +13,13 @@ from attrs import define, evolve, field, frozen
 
 from kokoro_trio.config import EngineConfig
 from kokoro_trio.engine import heap as heap_module
-from kokoro_trio.engine.engine import (
-    LINES_AHEAD,
-    MAX_FAILED_LINES,
-    MIN_FAILING_S,
-    Engine,
-    EngineStatistics,
-    Piece,
-    UtteranceStream,
-)
+from kokoro_trio.engine.engine import Engine, EngineStatistics
+from kokoro_trio.engine.failures import MAX_FAILED_LINES, MIN_FAILING_S
 from kokoro_trio.engine.inference import InferenceThread
 from kokoro_trio.engine.phonemizing import PhonemizerThread
 from kokoro_trio.engine.scheduler import Step, StepKind
+from kokoro_trio.engine.stream import Piece, UtteranceStream
+from kokoro_trio.engine.utterance import LINES_AHEAD
 from kokoro_trio.errors import (
     BadLanguage,
     InferenceBroken,
@@ -265,7 +260,7 @@ async def test_a_text_of_few_words_cannot_become_hours_of_speech(
     in_loop: InLoopInference, autojump_clock: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a number of thousands of digits would, which counts as a few words."""
-    monkeypatch.setattr("kokoro_trio.engine.engine.MAX_UTTERANCE_PHONEMES", 50)
+    monkeypatch.setattr("kokoro_trio.engine.utterance.MAX_UTTERANCE_PHONEMES", 50)
     async with running(in_loop) as engine:
         pieces = await speak(engine, Utterance("Abcdefghij. " * 5, "af_aoede"))
         assert pieces[-1].segment == 4
@@ -411,8 +406,9 @@ class TestPauses:
             text = "[pause:0.1234567s] Ab. [pause:1s] Cd. [pause:2s]"
             async with engine.open(Utterance(text, "af_aoede"), "s") as stream:
                 heard_s = sum([piece.seconds async for piece in stream])
-                assert stream._job.made_s == pytest.approx(heard_s)
-                assert stream._job.taken_s == pytest.approx(heard_s)
+                (job,) = engine._utterances
+                assert job.made_s == pytest.approx(heard_s)
+                assert job.taken_s == pytest.approx(heard_s)
 
     async def test_alone_are_nothing_to_pronounce(
         self, in_loop: InLoopInference, autojump_clock: None

@@ -8,7 +8,7 @@ from attrs import define, field
 
 from kokoro_trio.audio.frames import AudioFrame
 from kokoro_trio.audio.head_silence import HeadSilence
-from kokoro_trio.engine.engine import Piece
+from kokoro_trio.engine.stream import Piece
 from kokoro_trio.server.encoding import ENCODED_AT_ONCE_SAMPLES, encode_utterance
 from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
 

@@ -10,10 +10,11 @@ from typing import ClassVar
 import attrs
 import trio
 
-from kokoro_trio.engine.engine import Engine, Piece
+from kokoro_trio.engine.engine import Engine
 from kokoro_trio.engine.heap import Heap
 from kokoro_trio.engine.inference import OnStepEnd, StepEnd, run_step
 from kokoro_trio.engine.scheduler import Step
+from kokoro_trio.engine.stream import Piece
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.speech import SAMPLE_RATE_HZ, Line, Prosody, Samples, Segment, Utterance, Window, Word
 from kokoro_trio.text.reading import Sentence, read
