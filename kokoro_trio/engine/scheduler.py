@@ -1,28 +1,28 @@
-"""Which step runs next. Pure: no trio, no torch, no clock; the engine hands in events and the time.
+"""Chooses which step runs next. Pure: no trio, no torch, no clock; the engine passes events and the time.
 
-A job is one utterance. A playout is what one listener hears in sequence: the jobs of a session one after
-the other, or a single job where requests are heard side by side. A session is what shares are counted by:
-a connection, or the HTTP requests of one API key.
+A job is one utterance. A playout is a sequence of jobs that one listener hears: the jobs of a session one
+after the other, or a single job if the requests of a session are heard at the same time. A session is the
+unit of fairness: a connection, or the HTTP requests of one API key.
 
-A job waits for one of `max_active` slots, gets its lines (segments) from the text side as they are known,
-and alternates between a prosody step for the next line and vocode steps for its windows. It holds its slot
-while there is work to do on it: not when all its audio is made, nor while it is ahead of its consumer.
+A job waits for one of `max_active` slots, gets its lines from the text side, sentence by sentence, and
+alternates between a prosody step for the next line and vocode steps for its windows. It holds its slot
+only while it needs steps: not when all its audio is made, nor while it is ahead of its consumer.
 
-A free slot goes to the session that holds the fewest; among equals, to the one that has waited longest
-since it began to hold so few. The last free slot does not go to a playout that holds one already.
+A free slot goes to the session with the fewest slots; among equals, to the one that has waited longest
+with so few. The last free slot does not go to a playout that already holds one.
 
 The order of steps, most urgent first:
 
-1. the playout whose next audio is due soonest. Audio is due when the listener runs dry, and for a listener
-   who hears nothing yet `NEWCOMER_LEAD_S` before the job became ready. A due time stays the same while its
+1. the playout whose next audio is due soonest. Audio is due when the playout runs dry, and for a playout
+   that has not begun `NEWCOMER_LEAD_S` before its job became ready. The due time does not change while the
    playout waits, so later arrivals cannot starve it.
-2. jobs behind the one that is being made for their playout, in the order of asking;
-3. playouts whose listener has `max_ahead_s` to hear still, however fast the client takes it.
+2. jobs behind the current job of their playout, in the order of arrival;
+3. playouts that still have `max_ahead_s` to play, however fast the client takes the audio.
 
-A newcomer's step may also interrupt a vocode step of less urgency.
+A newcomer's step may also interrupt a less urgent vocode step.
 
-A job that is `max_ahead_s` ahead of what its consumer has taken gets no step. The jobs behind the first of a
-playout get none when together they are `max_ahead_s` ahead. So memory and waste are bounded.
+A job that is `max_ahead_s` ahead of its consumer gets no step. The jobs behind the first of a playout get
+none when together they are `max_ahead_s` ahead. This bounds memory and wasted work.
 """
 
 import math
@@ -38,11 +38,11 @@ from kokoro_trio.speech import Line, Window, Windows
 
 N_PADDING_TOKENS = 2
 NEWCOMER_LEAD_S = 0.5
-"""A newcomer goes before listeners who have been dry for less than this. With 0, newcomers wait twice as long
-on a CPU that has three times the load it can carry."""
+"""A newcomer goes before playouts that have been dry for less than this. With 0, newcomers wait twice as long
+on a CPU with three times the load that it can carry."""
 INTERRUPTION_S = 0.4
-"""About what a newcomer's first audio takes on a CPU. The step of a listener who would run dry meanwhile is
-not interrupted. Without this rule, two listeners on a CPU of 2.9 times real time heard twice the silence."""
+"""About the time of a newcomer's first audio on a CPU. A step is not interrupted if its playout would run dry
+in this time. Without this rule, two listeners on a CPU of 2.9 times real time heard twice the silence."""
 
 
 class StepKind(Enum):
@@ -63,14 +63,14 @@ class Job:
     is_ended: bool = False
     """No more lines will come."""
     is_abandoned: bool = False
-    """Nothing more is to be made, whatever a step in flight still brings."""
+    """It gets no more steps, and the result of a step in flight is dropped."""
     lines: deque[Line] = field(factory=deque)
     windows: deque[Windows] = field(factory=deque)
-    """What is to be vocoded: of each segment whose prosody is made, the rest."""
+    """The rest of each segment that has prosody."""
     made_s: float = 0.0
     taken_s: float = 0.0
     ready_at: float | None = None
-    """When the scheduler first found work to do on it."""
+    """When the scheduler first found a step for it."""
 
     @property
     def next_kind(self) -> StepKind | None:
@@ -80,7 +80,7 @@ class Job:
 
     @property
     def is_made(self) -> bool:
-        """All its audio exists, though the consumer may not have taken it yet."""
+        """All its audio exists; the consumer may not have taken it yet."""
         return self.is_ended and not self.lines and not self.windows and not self.in_step
 
     @property
@@ -90,7 +90,7 @@ class Job:
 
 @frozen
 class Step:
-    """Lines for the prosody half, or windows for the vocoder half: one for each job."""
+    """One line for each job (prosody), or one window for each job (vocode)."""
 
     kind: StepKind
     jobs: tuple[Job, ...]
@@ -99,12 +99,9 @@ class Step:
 
     def singly(self) -> "list[Step]":
         """The same work as steps of one job each."""
-        if self.kind is StepKind.PROSODY:
-            pairs = zip(self.jobs, self.lines, strict=True)
-            return [Step(self.kind, (job,), lines=(line,)) for job, line in pairs]
         return [
-            Step(self.kind, (job,), windows=(window,))
-            for job, window in zip(self.jobs, self.windows, strict=True)
+            Step(self.kind, (job,), self.lines[n : n + 1], self.windows[n : n + 1])
+            for n, job in enumerate(self.jobs)
         ]
 
 
@@ -119,11 +116,11 @@ class SchedulerStatistics:
 @define(eq=False)
 class _Session:
     waiting: OrderedDict[Job, None] = field(factory=OrderedDict)
-    """In the order of asking."""
+    """In the order of arrival."""
     n_jobs: int = 0
     n_slots: int = 0
-    line: int | None = None
-    """In which of the scheduler's lines it waits for a slot."""
+    queue: int | None = None
+    """In which of the scheduler's queues it waits for a slot."""
 
 
 @define(eq=False)
@@ -131,57 +128,57 @@ class _Playout:
     key: tuple[Hashable, Hashable]
     jobs: OrderedDict[Job, None] = field(factory=OrderedDict)
     """In the order in which they are heard."""
-    beyond: OrderedDict[Job, None] = field(factory=OrderedDict)
-    """Those behind the one that is being made. Their audio cannot be heard before all of that one is made."""
+    behind: OrderedDict[Job, None] = field(factory=OrderedDict)
+    """The jobs behind the current one. Their audio cannot be heard before the current job is made."""
     current: Job | None = None
-    """The one that is being made; the last one when all are made."""
+    """The job that is being made; the last one when all are made."""
     begun: dict[Job, None] = field(factory=dict)
-    """Those that were given a slot and are not made."""
+    """The jobs that were given a slot and are not made."""
     dry_at: float = -math.inf
-    """When the listener has heard all that is made up to and of the current job."""
+    """When the listener has heard all audio made so far, up to and including the current job."""
     ahead_s: float = 0.0
-    """Made of all its jobs, and not taken."""
+    """The audio of all its jobs that is made and not taken."""
 
     @property
     def first(self) -> Job:
         return next(iter(self.jobs))
 
     def hears_nothing(self, now: float) -> bool:
-        """The current job has not begun, and the audio before it is over."""
+        """The current job has no audio yet, and the audio before it is over."""
         return self.dry_at <= now and (self.current is None or self.current.made_s == 0)
 
     def hear(self, seconds: float, now: float) -> None:
         self.dry_at = max(self.dry_at, now) + seconds
 
     def catch_up(self, now: float) -> None:
-        """Goes on to the next job if the current one is made, or gone."""
-        while self.beyond and (self.current is None or self.current.is_made):
-            self.current, _ = self.beyond.popitem(last=False)
+        """Advances to the next job if the current one is made or was removed."""
+        while self.behind and (self.current is None or self.current.is_made):
+            self.current, _ = self.behind.popitem(last=False)
             if self.current.made_s:
                 self.hear(self.current.made_s, now)
 
     def remove(self, job: Job, now: float) -> None:
         self.catch_up(now)
         del self.jobs[job]
-        self.beyond.pop(job, None)
+        self.behind.pop(job, None)
         self.begun.pop(job, None)
         self.ahead_s -= job.ahead_s
         if self.current is job:
             self.current = None
 
     def drop(self, job: Job, now: float) -> None:
-        """Removes a job of which nothing more will be heard.
+        """Removes a job that was canceled.
 
-        If it was the first, the client has thrown away all that it had to play.
+        If it was the first, the client has dropped all audio that it had not played.
         """
         self.catch_up(now)
-        is_first, is_beyond = job is self.first, job in self.beyond
+        is_first, is_behind = job is self.first, job in self.behind
         self.remove(job, now)
         if is_first:
             self.dry_at = -math.inf
-            for other in takewhile(lambda other: other not in self.beyond, self.jobs):
+            for other in takewhile(lambda other: other not in self.behind, self.jobs):
                 self.hear(other.made_s, now)
-        elif not is_beyond:
+        elif not is_behind:
             self.dry_at -= min(job.made_s, max(0.0, self.dry_at - now))
         self.catch_up(now)
 
@@ -196,8 +193,8 @@ class Scheduler:
         self._max_ahead_s = max_ahead_s
         self._sessions: dict[Hashable, _Session] = {}
         self._playouts: dict[tuple[Hashable, Hashable], _Playout] = {}
-        self._lines: dict[int, OrderedDict[_Session, None]] = {}
-        """By the number of slots they hold, the sessions that may be given one more; no line is empty."""
+        self._queues: dict[int, OrderedDict[_Session, None]] = {}
+        """By the number of slots that they hold, the sessions that may get one more; no queue is empty."""
         self._n_waiting = 0
         self._active: set[Job] = set()
         self._holding: set[Job] = set()
@@ -208,29 +205,30 @@ class Scheduler:
     # Admission.
 
     def add(self, session: Hashable, playout: Hashable = None) -> Job:
-        """A new job of `session`, waiting for a slot or given one at once (`pop_admitted`).
+        """A new job of `session`, which waits for a slot or is given one at once (`pop_admitted`).
 
-        `playout` tells apart what the session hears side by side.
+        Jobs of a session with different `playout` are heard at the same time.
         """
         share = self._sessions.setdefault(session, _Session())
-        heard = self._playouts.setdefault((session, playout), _Playout((session, playout)))
-        job = Job(session, self._n_added, share, heard)
+        key = (session, playout)
+        its_playout = self._playouts.setdefault(key, _Playout(key))
+        job = Job(session, self._n_added, share, its_playout)
         self._n_added += 1
         share.n_jobs += 1
         share.waiting[job] = None
         self._n_waiting += 1
-        heard.jobs[job] = heard.beyond[job] = None
-        self._line_up(share)
+        its_playout.jobs[job] = its_playout.behind[job] = None
+        self._requeue(share)
         self._fill_slots()
         return job
 
     def remove(self, job: Job, now: float) -> None:
-        """Forgets a job whose audio was taken, and will be heard."""
+        """Forgets a job whose audio was taken and will be heard."""
         job._playout.remove(job, now)
         self._forget(job)
 
     def cancel(self, job: Job, now: float) -> None:
-        """Forgets a job, whatever state it is in; its listener hears no more of it."""
+        """Forgets a job in any state; its listener hears no more of it."""
         job._playout.drop(job, now)
         self._forget(job)
 
@@ -250,7 +248,7 @@ class Scheduler:
         self._settle(job)
 
     def pop_admitted(self) -> list[Job]:
-        """The jobs that were given a slot since this was last asked."""
+        """The jobs that were given a slot since the last call."""
         admitted, self._admitted = self._admitted, []
         return [job for job in admitted if job.active]
 
@@ -265,12 +263,12 @@ class Scheduler:
         return job is not playout.first and playout.ahead_s - playout.first.ahead_s >= self._max_ahead_s
 
     def _settle(self, job: Job) -> None:
-        """To be called after any change to `job`: updates which jobs hold slots, and fills the free ones."""
+        """Updates which jobs hold slots, and fills the free slots. Must follow any change to `job`."""
         for other in list(job._playout.begun):
             if other.is_made:
                 del job._playout.begun[other]
             self._hold(other, not other.is_made and not self._is_ahead(other))
-        self._line_up(job._share)
+        self._requeue(job._share)
         self._fill_slots()
 
     def _hold(self, job: Job, holds: bool) -> None:
@@ -281,28 +279,28 @@ class Scheduler:
         else:
             self._holding.remove(job)
         job._share.n_slots += 1 if holds else -1
-        self._line_up(job._share)
+        self._requeue(job._share)
 
-    def _line_up(self, session: _Session) -> None:
-        """If a session now belongs in another line, moves it to the end of that line."""
+    def _requeue(self, session: _Session) -> None:
+        """If a session now belongs in another queue, moves it to the end of that queue."""
         is_eligible = session.waiting and not self._is_ahead(next(iter(session.waiting)))
-        line = session.n_slots if is_eligible else None
-        if line == session.line:
+        queue = session.n_slots if is_eligible else None
+        if queue == session.queue:
             return
-        if session.line is not None:
-            del self._lines[session.line][session]
-            if not self._lines[session.line]:
-                del self._lines[session.line]
-        if line is not None:
-            self._lines.setdefault(line, OrderedDict())[session] = None
-        session.line = line
+        if session.queue is not None:
+            del self._queues[session.queue][session]
+            if not self._queues[session.queue]:
+                del self._queues[session.queue]
+        if queue is not None:
+            self._queues.setdefault(queue, OrderedDict())[session] = None
+        session.queue = queue
 
     def _fill_slots(self) -> None:
-        while self._lines and (n_free := self._max_active - len(self._holding)) > 0:
-            n_slots = min(self._lines)
-            session = next(iter(self._lines[n_slots]))
-            # The last free slot is kept for a newcomer: one listener with many requests must not make a
-            # newcomer wait for a whole utterance.
+        while self._queues and (n_free := self._max_active - len(self._holding)) > 0:
+            n_slots = min(self._queues)
+            session = next(iter(self._queues[n_slots]))
+            # The last free slot is for newcomers: else they could wait for a whole utterance of a listener
+            # with many requests.
             is_for_newcomer = n_slots == 0 or not next(iter(session.waiting))._playout.begun
             if n_free == 1 < self._max_active and not is_for_newcomer:
                 return
@@ -317,14 +315,14 @@ class Scheduler:
         job._playout.begun[job] = None
         self._hold(job, True)
 
-    # What the text side adds.
+    # Text.
 
     def add_lines(self, job: Job, lines: Iterable[Line]) -> None:
         if not job.is_abandoned:
             job.lines.extend(lines)
 
     def add_silence(self, job: Job, seconds: float) -> None:
-        """Counts a pause: it costs no step, but the listener hears it."""
+        """Counts a pause, which takes no step but is part of the playout."""
         self._count_made(job, seconds, job._playout.dry_at)
         self._settle(job)
 
@@ -333,7 +331,7 @@ class Scheduler:
         self._settle(job)
 
     def abandon(self, job: Job) -> None:
-        """Nothing more is to be made of this job."""
+        """Drops the rest of this job."""
         job.is_abandoned = True
         job.lines.clear()
         job.windows.clear()
@@ -342,12 +340,12 @@ class Scheduler:
     # Steps.
 
     def next_step(self, now: float) -> Step | None:
-        """The most urgent step, with others of its shape beside it up to `max_batch`."""
+        """The most urgent step, batched with others of its shape up to `max_batch`."""
         ready = self._ready_jobs(now)
         return self._step_of(ready, now) if ready else None
 
     def next_interruption(self, step: Step, now: float) -> Step | None:
-        """A step for a newcomer, to run in the midst of `step` because it is more urgent."""
+        """A newcomer's step that is more urgent than `step`, to run in the middle of it."""
         newcomers = [job for job in self._ready_jobs(now) if job._playout.hears_nothing(now)]
         wanted = [job for job in step.jobs if job.active]
         if not newcomers or any(0 <= job._playout.dry_at - now < INTERRUPTION_S for job in wanted):
@@ -365,14 +363,14 @@ class Scheduler:
         return sorted(ready, key=lambda job: self._urgency(job, now))
 
     def _step_of(self, ready: Sequence[Job], now: float) -> Step:
-        """For the first of the jobs, with others of its shape beside it."""
-        # Each listener has a turn before the one who is served first runs dry.
-        n_listeners = len({job._playout.key for job in self._holding})
-        n_turns = math.ceil(n_listeners / self.max_batch)
+        """A step for the first of the jobs, batched with others of its shape."""
+        # Each playout gets a turn before the one that is served first runs dry.
+        n_playouts = len({job._playout.key for job in self._holding})
+        n_turns = math.ceil(n_playouts / self.max_batch)
         within_s = [max(0.0, job._playout.dry_at - now) / n_turns for job in ready]
         shapes = list(map(_shape, ready, within_s))
         batch = [n for n, shape in enumerate(shapes) if shape == shapes[0]][: self.max_batch]
-        return _taken([ready[n] for n in batch], [within_s[n] for n in batch])
+        return _take([ready[n] for n in batch], [within_s[n] for n in batch])
 
     def complete_prosody(self, step: Step, windows: Sequence[Windows]) -> None:
         for job, its_windows in zip(step.jobs, windows, strict=True):
@@ -382,7 +380,7 @@ class Scheduler:
             self._settle(job)
 
     def complete_failed(self, step: Step) -> None:
-        """The step brought nothing: its jobs are abandoned."""
+        """Abandons the jobs of a step that failed."""
         for job in step.jobs:
             job.in_step = False
             self.abandon(job)
@@ -398,11 +396,11 @@ class Scheduler:
     def _count_made(self, job: Job, seconds: float, now: float) -> None:
         job.made_s += seconds
         job._playout.ahead_s += seconds
-        if job not in job._playout.beyond:
+        if job not in job._playout.behind:
             job._playout.hear(seconds, now)
 
     def taken(self, job: Job, seconds: float) -> None:
-        """The consumer took this much of the job's audio."""
+        """The consumer took `seconds` of the job's audio."""
         job.taken_s += seconds
         job._playout.ahead_s -= seconds
         self._settle(job)
@@ -416,9 +414,9 @@ class Scheduler:
         )
 
     def slacks_s(self, now: float) -> tuple[float, ...]:
-        """Seconds until each listener runs dry who hears something and for whom more is to be made.
+        """Of each playout that has begun and needs more audio, the seconds until it runs dry.
 
-        Listeners whose client reads slowly are left out: they still have `max_ahead_s` to take.
+        Playouts of slow clients, which have `max_ahead_s` of audio to take, are left out.
         """
         return tuple(
             playout.dry_at - now for playout in self._playouts.values() if self._waits_for_more(playout, now)
@@ -436,7 +434,7 @@ class Scheduler:
             return False
         playout = job._playout
         playout.catch_up(now)
-        # While a listener waits for the current job's text, work on a later one would only delay its steps.
+        # While the current job waits for its text, a step of a later job would only delay it.
         return job is playout.current or not playout.hears_nothing(now)
 
     def _urgency(self, job: Job, now: float) -> tuple[float, ...]:
@@ -447,19 +445,19 @@ class Scheduler:
         lead_s = NEWCOMER_LEAD_S if playout.hears_nothing(now) else 0.0
         due_at = max(playout.dry_at, job.ready_at) - lead_s
         has_enough = playout.dry_at - now >= self._max_ahead_s and job is playout.first
-        # A newcomer that has windows is carried to its first audio before the next one begins.
+        # A newcomer that has windows gets its first audio before the next newcomer begins.
         return (2 if has_enough else 0, due_at, 0 if job.windows else 1, job.number)
 
 
 def _shape(job: Job, within_s: float) -> tuple[StepKind, int | Job]:
-    """Windows of one shape stack into one batch, and lines of about one length. Whole segments do not."""
+    """Windows of one shape share a batch, as do lines of about one length. Whole segments do not."""
     if job.windows:
         return (StepKind.VOCODE, job.windows[0].next(within_s).shape_frames or job)
     return (StepKind.PROSODY, token_bucket(len(job.lines[0].phonemes) + N_PADDING_TOKENS))
 
 
-def _taken(jobs: Sequence[Job], within_s: Sequence[float]) -> Step:
-    """`within_s`: for each job, how long its next window may take."""
+def _take(jobs: Sequence[Job], within_s: Sequence[float]) -> Step:
+    """`within_s`: of each job, how long its next window may take."""
     for job in jobs:
         job.in_step = True
     if jobs[0].next_kind is StepKind.PROSODY:
