@@ -1,6 +1,15 @@
-"""The nouns: what is said, in which pieces, and how far along each piece is.
+"""The nouns of the project, and the data types for them.
 
-Kokoro counts time in frames of 600 samples at 24 kHz: 25 ms, 40 to a second.
+- utterance: the text of one speak request, with its voice, speed and language
+- sentence: a sentence of the text, read at once by the text side; a long one becomes several segments
+- segment: the phonemes that go through the model together, and the text that they pronounce
+- line: a segment as the prosody half takes it: phonemes, voice, speed
+- window: a range of a segment's frames, vocoded at once; the first windows are short, for early audio
+- step: one run of the model, over a batch: lines become prosody, or windows become samples
+- slot: permission to take steps; utterances without one wait
+- playout: utterances that one listener hears one after the other
+- slack: the time until a playout runs dry, which means that its listener has heard all audio made so far
+- frame: Kokoro's unit of time, 600 samples at 24 kHz: 25 ms, 40 to a second
 """
 
 import math
@@ -24,10 +33,10 @@ Samples = NDArray[np.float32]
 
 @frozen
 class Utterance:
-    """What one speak request asks for.
+    """The content of one speak request.
 
-    `voice` is the name of a voice pack or a recipe of some, as `model.recipes` spells it; `language` the
-    letter of the language that is spoken, see `text.languages`.
+    `voice` is the name of a voice or a recipe that mixes voices (`model.recipes`); `language` is a letter of
+    `text.languages`.
     """
 
     text: str
@@ -38,7 +47,7 @@ class Utterance:
 
 @frozen
 class Word:
-    """A word as the client wrote it, and which of its segment's phonemes it is spoken in."""
+    """A word as the client wrote it, and the phonemes of its segment that pronounce it."""
 
     start_char: int
     end_char: int
@@ -48,11 +57,11 @@ class Word:
 
 @frozen
 class Segment:
-    """A sentence, or a piece of one, that goes through the model in one go.
+    """A sentence, or a part of a long one.
 
-    `phonemes` are at most `MAX_SEGMENT_PHONEMES` characters of Kokoro's alphabet; the characters
-    `start_char` to `end_char` of the utterance's text are what they pronounce. `words` ascend; ends are
-    exclusive. `is_continued`: the segment before it ends inside the same sentence.
+    `phonemes` are at most `MAX_SEGMENT_PHONEMES` characters of Kokoro's alphabet. They pronounce the
+    characters `start_char` to `end_char` (exclusive) of the utterance's text. `words` are in order.
+    `is_continued`: the segment before it ends inside the same sentence.
     """
 
     index: int
@@ -76,7 +85,7 @@ class WordTime:
 
 @frozen
 class Line:
-    """What the prosody half is given: a segment's phonemes, in whose voice (or mixture), how fast."""
+    """The input of the prosody half for one segment."""
 
     segment: int
     phonemes: str
@@ -87,10 +96,10 @@ class Line:
 
 @frozen
 class Prosody:
-    """A line's melody and timing, and whatever the vocoder needs to make it sound.
+    """A line's durations, and its melody and other features for the vocoder.
 
-    `durations_frames` has one entry a token: the phonemes, and one padding token at each end.
-    `features` belongs to the synthesizer that made it; nobody else looks inside.
+    `durations_frames` has one entry for each token: the phonemes, and one padding token at each end.
+    Only the synthesizer that made `features` reads them.
     """
 
     line: Line
@@ -106,8 +115,8 @@ class Prosody:
 class Window:
     """The frames `start_frame` to `end_frame` (exclusive) of a segment, vocoded in one step.
 
-    Windows of equal `shape_frames`, at least their own length, may go through the vocoder side by side. One
-    without goes alone: it is a whole segment.
+    Windows of equal `shape_frames`, which is at least their own length, may share a batch. None: the window
+    is a whole segment, which is vocoded alone.
     """
 
     prosody: Prosody
@@ -128,7 +137,7 @@ class Window:
 
 @define(eq=False)
 class Windows(ABC):
-    """What is left to vocode of a segment. The next window is cut when a step for it is made."""
+    """The rest of a segment to be vocoded. The next window is cut when its step is made."""
 
     prosody: Prosody
     start_frame: int
@@ -143,7 +152,7 @@ class Windows(ABC):
 
     @abstractmethod
     def next(self, within_s: float = math.inf) -> Window:
-        """The next window, as long as can be made within so many seconds. Nothing is taken."""
+        """The next window: the longest that can be vocoded in `within_s`. It is not taken."""
 
     def take(self, within_s: float = math.inf) -> Window:
         window = self.next(within_s)
@@ -151,7 +160,7 @@ class Windows(ABC):
         return window
 
     def __iter__(self) -> Iterator[Window]:
-        """Takes them all: the first as short as a new listener needs, the others as long as possible."""
+        """Takes all windows: the first as short as a newcomer needs, the others as long as possible."""
         yield self.take(0.0)
         while not self.is_over:
             yield self.take()
