@@ -2,7 +2,9 @@
 
 The packages and modules, from the command line inwards; imports only point downwards:
 
-- `__main__`: the server's command line, wiring, serving; `metrics`: the command that sums up the metrics log
+- `cli`: the console script `kokoro-trio`, which runs one of the commands below
+- `__main__`: the server's command line, wiring, serving
+- `speak`, `voices`, `metrics`: the commands that speak one text, name blends, and summarize the metrics log
 - `client`, `reconnecting`, `pipecat`: the public names of `clients`
 - `server`: the port, WebSocket sessions and their dialects, HTTP with OpenAI's interface and the page
 - `clients`: clients of the WebSocket: the plain one, one that reconnects, a service for Pipecat

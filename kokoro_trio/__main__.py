@@ -87,7 +87,7 @@ def _allow_files(n_files: int) -> None:
 
 def _command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m kokoro_trio", description="Serves Kokoro-82M text-to-speech over WebSockets."
+        prog="kokoro-trio serve", description="Serves Kokoro-82M text-to-speech over WebSockets."
     )
     parser.add_argument("--host", help="address to listen on (knob HOST)")
     parser.add_argument("--port", type=int, help="port to listen on (knob PORT)")

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m kokoro_trio.metrics", description="Sums up the requests that the server has ended."
+        prog="kokoro-trio metrics", description="Sums up the requests that the server has ended."
     )
     parser.add_argument("--periods", default=DEFAULT_PERIODS, help="default: %(default)s")
     parser.add_argument("--file", type=Path, help="default: metrics.log in LOG_FOLDER")

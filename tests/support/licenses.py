@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageMetadata, distribution
 
 from av._core import library_meta
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from kokoro_trio.config import REPOSITORY
+from tests.support.packages import required_by
 
 README = REPOSITORY / "README.md"
-EXTRAS = ("", "registry", "ja", "zh")
+EXTRAS = ("server", "registry", "ja", "zh")
 """What `scripts/setup.sh` can install for the server; not what only tests and benches need."""
 NVIDIA = ("nvidia-", "cuda-")
 """Packages that only a torch for CUDA brings. The README names them in a sentence."""
@@ -27,24 +26,8 @@ _JOINED = re.compile(r" (?:AND|OR|WITH|-or-) |, ")
 
 
 def installed() -> list[Distribution]:
-    """The packages that the server and its extras need, and those that they need, ordered by name."""
-    found: dict[str, Distribution] = {}
-    seen, pending = set(), [("kokoro-trio", extra) for extra in EXTRAS]
-    while pending:
-        name, extra = pending.pop()
-        if (name, extra) not in seen and not name.startswith(NVIDIA):
-            seen.add((name, extra))
-            found[name] = distribution(name)
-            pending += _requirements(found[name], extra)
-    del found["kokoro-trio"]
-    return [found[name] for name in sorted(found)]
-
-
-def _requirements(of: Distribution, extra: str) -> Iterator[tuple[str, str]]:
-    for requirement in map(Requirement, of.requires or ()):
-        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
-            for wanted in ("", *requirement.extras):
-                yield canonicalize_name(requirement.name), wanted
+    """All packages that the server and its extras require."""
+    return required_by(distribution("kokoro-trio"), EXTRAS, NVIDIA)
 
 
 def license_of(metadata: PackageMetadata) -> str:

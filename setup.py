@@ -1,0 +1,8 @@
+"""The packages of the wheel: unlike pyproject.toml, this can find them and add bench as kokoro_trio.bench."""
+
+from setuptools import find_packages, setup
+
+setup(
+    packages=[*find_packages(include=["kokoro_trio*"]), "kokoro_trio.bench"],
+    package_dir={"kokoro_trio.bench": "bench"},
+)
