@@ -141,17 +141,17 @@ class TestClient:
 
 
 class TestServer:
-    @pytest.mark.parametrize("command", [("weights", "--check"), ("serve", "--host", "127.0.0.1")])
-    @pytest.mark.parametrize("home", ["", "data"])
-    def test_missing_weights_are_prepared_in_the_data_folder(
-        self, server: Installation, command: tuple[str, ...], home: str
+    @pytest.mark.parametrize(
+        ("command", "home", "data"),
+        [("weights --check", "", ".local/share/kokoro-trio"), ("serve --host 127.0.0.1", "data", "data")],
+    )
+    def test_missing_weights_are_looked_for_in_the_data_folder(
+        self, server: Installation, command: str, home: str, data: str
     ) -> None:
-        data = server.folder / (home or ".local/share/kokoro-trio")
-        ended = server.run("kokoro-trio", *command, KOKORO_HOME=str(data) if home else "")
+        ended = server.run("kokoro-trio", *command.split(), KOKORO_HOME=home)
         assert ended.returncode == 1
-        assert ended.stderr.splitlines()[-1] == (
-            f"error: {data / 'weights'}: there are no prepared weights; to mend it run: kokoro-trio weights"
-        )
+        problem = f"{server.folder / data / 'weights'}: there are no prepared weights"
+        assert ended.stderr.splitlines()[-1] == f"error: {problem}; to mend it run: kokoro-trio weights"
 
     @pytest.mark.model
     def test_serves_with_the_data_folder(self, server: Installation, tmp_path: Path) -> None:
