@@ -641,7 +641,7 @@ class TestBargeIn:
         guest.come_in()
         guest.speak(LONG)
         guest.page.keyboard.press("Escape")
-        expect(guest.page.locator("#status")).to_contain_text("Nothing of it was heard.")
+        expect(guest.page.locator("#status")).to_contain_text("Nothing was heard.")
         guest.page.wait_for_timeout(700)
         assert len(guest.played) == 0
         expect(guest.page.locator("#go-on")).to_be_hidden()
@@ -667,7 +667,7 @@ class TestErrors:
         guest = visit(tones.url)
         guest.come_in()
         guest.speak("  \n")
-        expect(guest.page.locator("#text-error")).to_have_text("There is nothing to say yet.")
+        expect(guest.page.locator("#text-error")).to_have_text("There is no text to speak yet.")
         assert guest.said("speak") == []
 
     def test_a_fault_of_the_server(self, visit: Callable[..., Visit]) -> None:

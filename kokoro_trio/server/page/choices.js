@@ -1,4 +1,4 @@
-// How it is spoken: voice or blend, language, speed; kept in this browser.
+// The settings: voice or blend, language, speed. The browser stores them.
 
 const KEPT = "kokoro_trio.choices";
 const RECIPE = "*recipe"; // No voice can have that name.
@@ -17,7 +17,7 @@ export class Choices {
   constructor(onChange) {
     this.#onChange = onChange;
     $("language").append(
-      new Option("That of the voice", ""),
+      new Option("Same as the voice", ""),
       ...LANGUAGES.map((tag) => new Option(languageNames.of(tag), tag)),
     );
     for (const id of ["voice", "recipe", "second", "share", "language", "speed"]) {
@@ -25,17 +25,17 @@ export class Choices {
     }
   }
 
-  /** Fills the pickers; what was chosen before, or in the last visit, stays chosen where it is there. */
+  /** Fills the pickers. Earlier choices, also of the last visit, are kept if they are still offered. */
   offer(voices) {
     const chosen = this.#voices.length > 0 ? this.#state() : kept();
     this.#voices = voices;
     $("voice").replaceChildren(
       ...this.#groups(voices),
-      group("The defaults of this server", ALIASES.map((name) => new Option(`Default, ${name}`, name))),
+      group("Defaults of this server", ALIASES.map((name) => new Option(`Default, ${name}`, name))),
       group("Several voices", [new Option("A recipe …", RECIPE)]),
     );
     $("voice").value = voices.some(({ name }) => name === FIRST_VOICE) ? FIRST_VOICE : voices[0]?.name;
-    $("second").replaceChildren(new Option("Nobody", ""), ...this.#groups(voices.filter((voice) => !voice.is_blend)));
+    $("second").replaceChildren(new Option("No other voice", ""), ...this.#groups(voices.filter((voice) => !voice.is_blend)));
     for (const [id, value] of Object.entries(chosen)) {
       const control = $(id);
       if (!control) continue;
@@ -66,13 +66,13 @@ export class Choices {
     return { voice: this.#voice, ...(speed === 1 ? {} : { speed }), ...(language ? { language } : {}) };
   }
 
-  /** The language that a text should be in. */
+  /** The language that the text is expected in. */
   get language() {
     const voice = this.#voices.find(({ name }) => name === $("voice").value);
     return $("language").value || (voice?.language ?? "en-us");
   }
 
-  /** Takes a voice that the server proposed. */
+  /** Selects a voice that the server proposed. */
   choose(name) {
     if ($("voice").value === RECIPE || ![...$("voice").options].some(({ value }) => value === name)) {
       $("voice").value = RECIPE;
@@ -92,7 +92,7 @@ export class Choices {
     return `${first}(${100 - share})+${$("second").value}(${share})`;
   }
 
-  /** A recipe is of voices of the model: an alias or a blend cannot be mixed again. */
+  /** A recipe mixes voices of the model only: an alias or a blend cannot be part of one. */
   get #canBlend() {
     return this.#voices.some(({ name, is_blend }) => name === $("voice").value && !is_blend);
   }
@@ -146,7 +146,7 @@ function kept() {
   try {
     return JSON.parse(localStorage.getItem(KEPT)) ?? {};
   } catch {
-    return {}; // Somebody else's, or the browser keeps nothing.
+    return {}; // Malformed, or the browser stores nothing.
   }
 }
 
@@ -154,6 +154,6 @@ function keep(state) {
   try {
     localStorage.setItem(KEPT, JSON.stringify(state));
   } catch {
-    // A browser that keeps nothing speaks all the same.
+    // The page works without stored settings.
   }
 }

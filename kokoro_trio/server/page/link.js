@@ -1,11 +1,11 @@
-// The connection to the server: HTTP for the voices, one WebSocket for everything that is said.
+// The connection to the server: HTTP for the list of voices, one WebSocket for speech.
 
 const VOICES = "/v1/audio/voices";
 const STREAM = "/v1/audio/speech/stream/ws";
 
 export const SAMPLE_RATE_HZ = 24000;
 
-/** Why the server cannot be talked with: "key" (wrong or missing), "loading", "foreign", "busy" or "gone". */
+/** Why the server cannot be used: "key" (wrong or missing), "loading", "foreign", "busy" or "gone". */
 export class Refused extends Error {
   constructor(reason, retryAfterS = null) {
     super(reason);
@@ -14,7 +14,7 @@ export class Refused extends Error {
   }
 }
 
-/** The voices that the server has. Throws `Refused`. */
+/** The voices of the server. Throws `Refused`. */
 export async function fetchVoices(key) {
   let answer;
   try {
@@ -29,23 +29,22 @@ export async function fetchVoices(key) {
   return (await answer.json()).voices;
 }
 
-/** Whether the server refuses this page: behind a proxy that changes `Host` it is a page of another origin. */
+/** Whether the server refuses this page's origin, as it does behind a proxy that changes `Host`. */
 async function isForeign() {
-  // With a GET the browser would send no Origin.
+  // Not a GET: browsers send no Origin with it.
   return (await fetch(VOICES, { method: "OPTIONS" })).status === 403;
 }
 
-/** A header is bytes, and a key may be any text: as the server compares it, in UTF-8. */
+/** The key as UTF-8 bytes, one per character, because `fetch` only takes such characters in a header. */
 function headerValue(key) {
   return String.fromCharCode(...new TextEncoder().encode(key));
 }
 
 /**
- * One WebSocket that is opened when it is first needed, stays open, and is opened anew by the next
- * `open` after it was lost.
+ * One WebSocket. The first `open` connects it; after a loss, the next `open` connects it again.
  *
- * `onMessage(message)`, `onAudio(samples: Int16Array)`, `onLost()`; `onTraffic(direction, message)`
- * sees all of it.
+ * It calls `onMessage(message)`, `onAudio(samples: Int16Array)` and `onLost()`, and
+ * `onTraffic(direction, message)` for everything sent and received.
  */
 export class Link {
   #socket = null;
@@ -60,7 +59,7 @@ export class Link {
     return this.#socket?.readyState === WebSocket.OPEN;
   }
 
-  /** Resolves when messages can be sent. Throws `Refused`. */
+  /** Resolves when the socket can send. Throws `Refused`. */
   open() {
     if (this.isOpen) return Promise.resolve();
     this.#opening ??= this.#connect().finally(() => (this.#opening = null));
@@ -88,7 +87,7 @@ export class Link {
       socket.onopen = () => resolve(true);
       socket.onclose = () => resolve(false);
     });
-    // A browser does not tell the status of a refused handshake; the voices need the same key.
+    // Browsers hide the status of a refused handshake. The list of voices needs the same key and shows it.
     if (!isOpen) {
       await fetchVoices(this.key);
       throw new Refused((await isForeign()) ? "foreign" : "busy");

@@ -1,4 +1,4 @@
-// The page: from what the user does and the server says to what is seen and heard.
+// The page: connects the controls, the server, the player and what is shown.
 
 import { Choices } from "./choices.js";
 import { fetchVoices, Link, SAMPLE_RATE_HZ } from "./link.js";
@@ -12,11 +12,11 @@ const KEPT_KEY = "kokoro_trio.key";
 const LONG_TEXT_CHARS = 600;
 const SHOWN_LINES = 200;
 const TICK_MS = 250;
-const HANDS_OFF_MS = 5000; // So long the page does not scroll by itself, after the user did.
-const FOREIGN = "The server refuses pages of this address: its ALLOWED_ORIGINS must list it.";
-const LOST = "The connection was lost; the next words open it again.";
+const HANDS_OFF_MS = 5000; // After the user scrolled, the page does not scroll for this long.
+const FOREIGN = "The server refuses pages from this address: ALLOWED_ORIGINS must list it.";
+const LOST = "The connection was lost. Speak opens it again.";
 
-/** Which control an error of the server concerns, by its code; of `bad_message` it is the `field`. */
+/** The control that an error concerns, by error code; `bad_message` names it in `field`. */
 const CONCERNS = {
   bad_text: "text",
   empty_text: "text",
@@ -36,14 +36,14 @@ const trace = new Trace($("trace"));
 const choices = new Choices(settingsChanged);
 const link = new Link({ onMessage: receive, onAudio: hear, onLost: lost, onTraffic: showMessage });
 
-let maxWords = 100; // Of a request, until the server says that it takes less.
-let speech = null; // What is spoken, or was spoken last.
+let maxWords = 100; // In one request; lowered when the server refuses a request as too long.
+let speech = null; // The current utterance, or the last one.
 let isSpeaking = false;
-let canceling = null; // {speech, heardS, heardPiece, at} until the server has said what was heard.
+let canceling = null; // {speech, heardS, heardPiece, at} until `canceled` arrives.
 let goOnFrom = null;
 let scrolledAt = -Infinity;
-let audioFrames = null; // The line of the wire that sums them up, while it is the last.
-let waiting = null; // A timer: when the server is asked again.
+let audioFrames = null; // The wire's line that counts audio frames, while it is the last line.
+let waiting = null; // The timer of the next attempt.
 
 // --- coming in ---------------------------------------------------------------------------------
 
@@ -60,7 +60,7 @@ async function comeIn(key) {
   $("notice").textContent = "";
   $("forget").hidden = !key;
   showStudio();
-  link.open().catch(() => {}); // So that the first words need not wait for it; `speak` says what is wrong.
+  link.open().catch(() => {}); // Connect early; `speak` reports a failure.
 }
 
 function waitFor(refused, again) {
@@ -90,8 +90,8 @@ function showStudio() {
 }
 
 /**
- * The key of a link that scripts/start.sh prints, `#key=…`, or an empty one. It is removed from the address bar
- * and from the history. No browser sends a fragment to a server.
+ * The key in the fragment of the link that scripts/start.sh prints (`#key=…`), or "". It is removed from the
+ * address bar and the history. Browsers do not send fragments to servers.
  */
 function linkedKey() {
   const key = new URLSearchParams(location.hash.slice(1)).get("key") ?? "";
@@ -103,17 +103,17 @@ function keptKey() {
   try {
     return localStorage.getItem(KEPT_KEY) ?? "";
   } catch {
-    return ""; // A browser that keeps nothing is asked each time.
+    return ""; // The browser stores nothing, so the page asks each time.
   }
 }
 
-/** An empty one is none. */
+/** "" removes the stored key. */
 function keepKey(key) {
   try {
     if (key) localStorage.setItem(KEPT_KEY, key);
     else localStorage.removeItem(KEPT_KEY);
   } catch {
-    // As above.
+    // The browser stores nothing.
   }
 }
 
@@ -137,12 +137,12 @@ async function speak(from = 0) {
   if (isSpeaking) bargeIn();
   scrolledAt = -Infinity;
   if (!text.value.slice(from).trim()) {
-    showError("text", "There is nothing to say yet.");
+    showError("text", "There is no text to speak yet.");
     text.focus();
     return;
   }
   goOnFrom = null;
-  setState("speaking", "Asking …");
+  setState("speaking", "Waiting for the server …");
   isSpeaking = true;
   const send = (message) => link.send(message);
   const mine = (speech = new Speech({ text: text.value, from, how: choices.asked, maxWords, send }));
@@ -156,7 +156,7 @@ async function speak(from = 0) {
     if (speech === mine && isSpeaking) couldNotOpen(refused, from);
     return;
   }
-  if (speech !== mine || !isSpeaking) return; // Silenced meanwhile.
+  if (speech !== mine || !isSpeaking) return; // Interrupted in the meantime.
   player.begin();
   speech.askFor(0);
   requestAnimationFrame(draw);
@@ -169,7 +169,7 @@ function couldNotOpen(refused, from) {
   if (refused.reason === "key") askForKey("The server does not know this key any more.");
   else if (refused.reason === "loading") waitFor(refused, () => againAfterWait(from));
   else if (refused.reason === "foreign") say($("status"), FOREIGN);
-  else if (refused.reason === "busy") say($("status"), "The server takes nothing new just now.");
+  else if (refused.reason === "busy") say($("status"), "The server accepts no new connections now.");
   else say($("status"), "The server does not answer.");
 }
 
@@ -178,16 +178,16 @@ function againAfterWait(from) {
   if (!isSpeaking) speak(from);
 }
 
-/** The listener talks: silence first, then what the server must know. */
+/** The user interrupts: stop the sound first, then tell the server. */
 function bargeIn() {
   const heardS = silence();
   const canceled = speech.cancel(heardS);
   const heardPiece = canceled.find(({ startS }) => startS !== null && startS <= heardS);
   canceling = { speech, heardS, heardPiece, at: performance.now() };
-  showCut(reading.cutAt(heardS, speech.from), `Silent after ${seconds(heardS)}.`);
+  showCut(reading.cutAt(heardS, speech.from), `Stopped after ${seconds(heardS)}.`);
 }
 
-/** Here, and at once. Returns how much was heard, in seconds. */
+/** Stops the sound at once. Returns how many seconds were heard. */
 function silence() {
   const heardS = speech.received === 0 ? 0 : player.heardS;
   player.silence();
@@ -204,7 +204,7 @@ function showCut(character, words) {
   goOnFrom = remains && character > 0 ? character : null;
   const said = speech.text.slice(speech.from, character).trim();
   const last = said.split(/\s+/).slice(-4).join(" ");
-  const heard = said ? stopped(`Heard up to “${said === last ? "" : "… "}${last}”`) : "Nothing of it was heard.";
+  const heard = said ? stopped(`Heard up to “${said === last ? "" : "… "}${last}”`) : "Nothing was heard.";
   setState("silent", `${words} ${heard}`);
 }
 
@@ -213,7 +213,7 @@ function receive(message) {
   if (message.type === "canceled") return canceled(message);
   if (message.type === "error") return failed(message, piece);
   if (!piece || !isSpeaking) return;
-  if (message.type === "queue" && speech.received === 0) say($("status"), "Waiting: the server speaks with others.");
+  if (message.type === "queue" && speech.received === 0) say($("status"), "Waiting: the server is busy with other listeners.");
   if (message.type === "started_speak") speech.startsSpeaking(piece);
   if (message.type === "meta" && message.words) reading.add(speech.placed(piece, message.words));
   if (message.type === "done") {
@@ -223,20 +223,20 @@ function receive(message) {
   }
 }
 
-/** What the server says was heard holds: it knows the text that it speaks. */
+/** The server's account of what was heard replaces ours, because the server knows the words' times best. */
 function canceled({ request_id, text_spoken }) {
   if (canceling === null || canceling.speech !== speech || isSpeaking) return;
   const { heardPiece, heardS, at } = canceling;
   if (heardPiece?.id !== request_id) return;
   canceling = null;
   const ackMs = Math.round(performance.now() - at);
-  showCut(heardPiece.start + text_spoken.length, `Silent after ${seconds(heardS)}, confirmed in ${ackMs} ms.`);
+  showCut(heardPiece.start + text_spoken.length, `Stopped after ${seconds(heardS)}, confirmed in ${ackMs} ms.`);
 }
 
 function failed(message, piece) {
   if (message.code === "unknown_request" || (message.request_id && !piece)) return;
   if (message.code === "too_long" && message.max_words < maxWords) {
-    // Its limit is lower than we thought.
+    // The server's limit is lower than assumed: cut the text again.
     const { from } = speech;
     maxWords = Math.max(1, Math.floor(message.max_words * 0.9));
     abandon("");
@@ -246,14 +246,14 @@ function failed(message, piece) {
   if (piece) speech.hasEnded(piece);
   const isAllSilent = speech === null || (speech.isReceived && speech.received === 0);
   if (message.code === "unpronounceable" && !isAllSilent) {
-    speech.askFor(player.heardS); // A line of stars in an article is left out.
+    speech.askFor(player.heardS); // Skip it: articles have lines of stars.
     return;
   }
   abandon(sentence(message.message));
   showServerError(message);
 }
 
-/** Ends what is spoken for another reason than that the listener talks, which `words` tell. */
+/** Ends the utterance for the reason in `words`, which is not an interruption by the user. */
 function abandon(words) {
   if (!isSpeaking) return;
   const heardS = silence();
@@ -268,7 +268,7 @@ function abandon(words) {
 
 function lost() {
   if (speech === null || !isSpeaking) return;
-  if (speech.isReceived) return; // It is all here, and heard to its end.
+  if (speech.isReceived) return; // All audio was received and is played to its end.
   const wasSilent = speech.received === 0;
   abandon(LOST);
   if (wasSilent) say($("status"), LOST);
@@ -281,7 +281,7 @@ function hear(samples) {
   trace.feed(samples);
 }
 
-// --- what is seen while it speaks --------------------------------------------------------------
+// --- display -----------------------------------------------------------------------------------
 
 function draw() {
   if (!isSpeaking) return;
@@ -293,7 +293,7 @@ function draw() {
   requestAnimationFrame(draw);
 }
 
-// Frames stop in a tab that is not seen, and it speaks on.
+// Animation frames stop in a hidden tab, and the speech goes on.
 setInterval(() => {
   if (!isSpeaking || speech.received === 0) return;
   const { heardS } = player;
@@ -325,7 +325,7 @@ function seconds(amount) {
   return `${amount.toFixed(1)} s`;
 }
 
-/** A long text follows the word that is heard, as far as it is not hidden by the controls. */
+/** Scrolls a long text so that the current word is above the controls. */
 function keepInSight(word) {
   if (performance.now() - scrolledAt < HANDS_OFF_MS) return;
   const { top, bottom } = word.getBoundingClientRect();
@@ -335,7 +335,7 @@ function keepInSight(word) {
   scrollBy({ top: top - edge / 3, behavior: calm ? "instant" : "smooth" });
 }
 
-/** Back to a text that can be written on. */
+/** Shows the text as editable again. */
 function write() {
   delete document.body.dataset.reading;
   reading.show(text.value);
@@ -355,7 +355,7 @@ function say(place, words) {
   if (place.textContent !== words) place.textContent = words;
 }
 
-/** Audio, and the `meta` that only counts it, are summed up in one line until something else is said. */
+/** Audio frames, and each `meta` without words, are counted in one line until another message comes. */
 function showMessage(direction, message) {
   const samples = message instanceof Int16Array ? message.length : 0;
   if (samples > 0 || (message.type === "meta" && !message.words)) {
@@ -382,7 +382,7 @@ function addLine(words) {
   return line;
 }
 
-// --- what went wrong ---------------------------------------------------------------------------
+// --- errors ------------------------------------------------------------------------------------
 
 function showServerError(message) {
   const concerned = message.code === "bad_message" ? message.field : CONCERNS[message.code];
@@ -395,7 +395,7 @@ function showServerError(message) {
   if (concerned === "voice" && message.close_matches?.length) propose(message.close_matches, message.got);
 }
 
-/** The names that are near, to be taken at a touch. */
+/** Offers the close names as buttons. */
 function propose(names, got) {
   const proposals = document.createElement("div");
   proposals.className = "proposals";
@@ -412,7 +412,7 @@ function propose(names, got) {
   $("voice-error").append(proposals);
 }
 
-/** In a recipe the name that nobody has is replaced, and the rest of it stays. */
+/** In a recipe, only the unknown name is replaced. */
 function near(got, name) {
   const asked = speech.how.voice;
   return asked.includes(got) ? asked.replace(got, () => name) : name;
@@ -442,7 +442,7 @@ function stopped(words) {
   return /[.?!…]["”]?$/.test(words) ? words : `${words}.`;
 }
 
-// --- what the user does ------------------------------------------------------------------------
+// --- input -------------------------------------------------------------------------------------
 
 function settingsChanged() {
   for (const field of ["voice", "language", "speed"]) showError(field, "");
@@ -453,7 +453,7 @@ function settingsChanged() {
 }
 
 text.addEventListener("input", () => {
-  // Who writes has something to say: that is a barge-in too.
+  // Typing interrupts too.
   if (isSpeaking) bargeIn();
   goOnFrom = null;
   showError("text", "");
@@ -483,7 +483,7 @@ addEventListener("keydown", (event) => {
   }
 });
 
-// A link that is opened in a tab that shows the page already.
+// A link with a key was opened in a tab that already shows the page.
 addEventListener("hashchange", () => {
   const key = linkedKey();
   if (key) comeIn(key);

@@ -1,12 +1,12 @@
-// From the text as it stands on the page to requests that the server takes, and back from characters
-// of a request to characters of the page.
+// Cuts the page's text into requests that the server accepts, and maps characters of a request back to the
+// page's text.
 
-// As the server counts words: in scripts without spaces every two characters, elsewhere every fifty.
+// Words as the server counts them: two characters each in scripts without spaces, elsewhere at most fifty.
 const UNSPACED = /[\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u{20000}-\u{3ffff}\u0e01-\u0eff\u1000-\u109f\u1780-\u17b3]/gu;
-const MAX_CHARS_A_WORD = 80; // With the spaces around it; what has more is cut there.
+const MAX_CHARS_A_WORD = 80; // Including the spaces around it; longer ones are cut.
 const COUNTS = /[\p{L}\p{N}]/u;
 
-/** Where a piece may end, the best first. */
+/** Places where a piece may end, best first. */
 const ENDS = [
   /\n\s*\n\s*/g,
   /\n\s*/g,
@@ -50,7 +50,7 @@ function lengthOfPiece(text, maxWords, lengthOfRest) {
   return longest;
 }
 
-/** How many characters from the start on have at most `maxWords`; found by halving. */
+/** The length of the longest beginning with at most `maxWords`, by binary search. */
 function lengthOfWords(text, maxWords) {
   let fits = 1;
   let tooLong = text.length;
@@ -59,11 +59,11 @@ function lengthOfWords(text, maxWords) {
     if (wordCount(text.slice(0, middle)) <= maxWords) fits = middle;
     else tooLong = middle;
   }
-  // Never between the two halves of one character.
+  // Never between the two halves of a surrogate pair.
   return /[\uD800-\uDBFF]/.test(text[fits - 1]) ? fits + 1 : fits;
 }
 
-/** The server counts characters, strings of a browser count units of UTF-16: one from the other. */
+/** Maps the server's positions, in characters, to the browser's, in UTF-16 units. */
 export function unitsOf(text) {
   const starts = [];
   let unit = 0;

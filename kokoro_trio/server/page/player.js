@@ -1,34 +1,34 @@
-// Sound, as it comes in: pieces are scheduled to the sample one behind the other on the audio clock.
-// Source nodes and no worklet, as browsers have worklets on https and localhost only, and a phone comes
-// to a server of the house over plain http.
+// Plays audio as it arrives: each piece is scheduled on the audio clock right after the one before it.
+// It uses source nodes, because browsers offer audio worklets on https and localhost only, and a phone reaches a
+// server in the local network by plain http.
 
 import { SAMPLE_RATE_HZ } from "./link.js";
 
-const LEAD_S = 0.03; // From a piece that comes into silence to its sound: time to schedule it.
-const FADE_S = 0.008; // Silence at once, without a click.
-const GATHERED_SAMPLES = SAMPLE_RATE_HZ / 10; // How much becomes one node, when there is no hurry.
-const UNHURRIED_S = 0.5; // There is none when so much is scheduled.
+const LEAD_S = 0.03; // Delay of the first piece after silence: time to schedule it.
+const FADE_S = 0.008; // Fades out without a click.
+const GATHERED_SAMPLES = SAMPLE_RATE_HZ / 10; // In one node, while enough is scheduled.
+const UNHURRIED_S = 0.5; // This much is enough.
 
-/** Plays one utterance after the other; `begin` starts a new one, and `silence` ends it at once. */
+/** Plays one utterance at a time: `begin` starts it, `silence` ends it at once. */
 export class Player {
   #context = null;
   #out = null;
   #sources = new Set();
-  #runs = []; // Stretches without a gap: from which time of the clock which sample is heard.
-  #endsAt = 0; // The clock at the end of what is scheduled.
+  #runs = []; // Stretches without a gap: at `clockS`, `sample` is heard.
+  #endsAt = 0; // Clock time at which the scheduled audio ends.
   #scheduled = 0;
   #gathered = [];
   #gatheredSamples = 0;
 
   constructor() {
     this.received = 0; // Samples of this utterance.
-    this.gaps = 0; // How often the listener had heard all there was.
+    this.gaps = 0; // How often playback ran out of audio.
   }
 
-  /** To be called from a gesture of the user: browsers let no page make sound by itself. */
+  /** Call it in the handler of a user's gesture: browsers do not let pages start audio by themselves. */
   async wake() {
     if (this.#context === null) {
-      // A telephone that is set to silent rings silently; what was asked for is to be heard.
+      // Otherwise a phone in silent mode would mute the speech.
       if (navigator.audioSession) navigator.audioSession.type = "playback";
       this.#context = new AudioContext({ sampleRate: SAMPLE_RATE_HZ, latencyHint: "interactive" });
     }
@@ -43,7 +43,7 @@ export class Player {
     this.#scheduled = this.received = this.gaps = 0;
   }
 
-  /** `samples`: Int16Array at 24 kHz, the next of the utterance. */
+  /** `samples`: the next of the utterance, an Int16Array at 24 kHz. */
   feed(samples) {
     this.#gathered.push(samples);
     this.#gatheredSamples += samples.length;
@@ -52,7 +52,7 @@ export class Player {
     if (aheadS < UNHURRIED_S || this.#gatheredSamples >= GATHERED_SAMPLES) this.flush();
   }
 
-  /** Schedules what was gathered; to be called when nothing follows. */
+  /** Schedules the gathered samples. Call it when no more follow. */
   flush() {
     if (this.#gatheredSamples === 0) return;
     const buffer = this.#context.createBuffer(1, this.#gatheredSamples, SAMPLE_RATE_HZ);
@@ -72,7 +72,7 @@ export class Player {
     source.connect(this.#out);
     source.onended = () => this.#sources.delete(source);
     this.#sources.add(source);
-    // Last, as the clock goes on meanwhile: a piece that begins late sounds into the next one.
+    // Read the clock last: a piece that starts late would overlap the next one.
     const now = this.#context.currentTime;
     if (this.#runs.length === 0 || this.#endsAt < now) {
       if (this.#runs.length > 0) this.gaps++;
@@ -85,7 +85,7 @@ export class Player {
     this.#endsAt = run.clockS + (this.#scheduled - run.sample) / SAMPLE_RATE_HZ;
   }
 
-  /** What the listener has heard of the utterance, in seconds: the audio clock, less the way out. */
+  /** Seconds of the utterance that were heard: the audio clock less the output latency. */
   get heardS() {
     if (this.#runs.length === 0) return 0;
     const context = this.#context;
@@ -101,7 +101,7 @@ export class Player {
     return this.received / SAMPLE_RATE_HZ;
   }
 
-  /** Nothing more is heard of what was fed; `begin` is next. */
+  /** Ends the utterance; the next call is `begin`. */
   silence() {
     if (this.#out === null) return;
     const out = this.#out;

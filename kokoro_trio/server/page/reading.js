@@ -1,11 +1,11 @@
-// The text while it is spoken: words become elements as their times come in, and light up when heard.
+// The text while it is spoken: a word becomes an element when its time arrives, and is highlighted when heard.
 
 export class Reading {
   #place;
   #text = "";
-  #words = []; // {startChar, endChar, startS, endS, element, gap}, in order; the gap is before it.
-  #rest = null; // A text node: what has no times yet.
-  #cursor = 0; // Where it starts.
+  #words = []; // {startChar, endChar, startS, endS, element, gap}, in order; the gap precedes the word.
+  #rest = null; // The text node of the words without times.
+  #cursor = 0; // The character at which `#rest` starts.
   #nHeard = 0;
   #now = null;
 
@@ -13,12 +13,12 @@ export class Reading {
     this.#place = place;
   }
 
-  /** Shows a text of which nothing is spoken. */
+  /** Shows a text that is not spoken. */
   show(text) {
     this.begin(text, 0);
   }
 
-  /** What stands before the character `from` was heard before. */
+  /** Text before the character `from` is shown as heard. */
   begin(text, from) {
     this.#text = text;
     this.#words = [];
@@ -32,7 +32,7 @@ export class Reading {
     this.#showRest();
   }
 
-  /** `words`: those that follow, with characters of the text and seconds of the whole utterance. */
+  /** `words`: the next ones, in characters of the text and seconds of the utterance. */
   add(words) {
     for (const word of words) {
       const startChar = Math.max(word.startChar, this.#cursor);
@@ -46,7 +46,7 @@ export class Reading {
     this.#showRest();
   }
 
-  /** The listener has heard so many seconds; returns the element of a word that begins, else null. */
+  /** Highlights what was heard after `heardS` seconds. Returns the element of a word that just began, else null. */
   hear(heardS) {
     const before = this.#now;
     while (this.#words[this.#nHeard]?.startS <= heardS) {
@@ -58,7 +58,7 @@ export class Reading {
     return this.#now === before ? null : this.#now.element;
   }
 
-  /** All of it was heard. */
+  /** Shows everything as heard. */
   finish() {
     this.hear(Infinity);
     this.#now?.element.classList.remove("now");
@@ -68,7 +68,7 @@ export class Reading {
     this.#rest.replaceWith(behind);
   }
 
-  /** Ends at `heardS`, as the server would: behind the last word whose end was heard. The character. */
+  /** The character at which speech was cut at `heardS`: after the last word that ended, as the server decides. */
   cutAt(heardS, from) {
     const heard = this.#words.filter(({ endS }) => endS <= heardS + 1e-6);
     if (heard.length === 0) return from;
@@ -77,7 +77,7 @@ export class Reading {
     return Math.min(behind, this.#words[heard.length]?.startChar ?? this.#text.length);
   }
 
-  /** Only what stands before this character is lit. */
+  /** Highlights only the text before this character. */
   showCut(character) {
     this.#now?.element.classList.remove("now");
     this.#now = null;
@@ -88,7 +88,7 @@ export class Reading {
   }
 
   #showRest() {
-    // A line break at the very end would have no height.
+    // A line break at the end would have no height.
     const end = this.#text === "" || this.#text.endsWith("\n") ? "\u200b" : "";
     this.#rest.data = this.#text.slice(this.#cursor) + end;
   }

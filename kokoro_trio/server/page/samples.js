@@ -1,4 +1,4 @@
-// What stands on the page at first, in the language of the voice.
+// The text that the page shows at first, in the language of the voice.
 
 const SAMPLES = {
   "en-us":
@@ -18,7 +18,7 @@ const SAMPLES = {
   zh: "晚上好，我是心心。星期六晚上靠窗有一张四人桌。要帮您订下来吗？",
 };
 
-/** A text for a voice of this language; of a language that there is none for, the American one. */
+/** A text for a voice of this language; American English if there is none. */
 export function sampleFor(language) {
   return SAMPLES[language] ?? SAMPLES["en-us"];
 }

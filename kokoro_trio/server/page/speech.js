@@ -1,11 +1,11 @@
-// One utterance of the page: a text, in as many requests as it takes, and what came back of them.
+// One utterance of the page: a text in as many requests as it takes, and their results.
 
 import { SAMPLE_RATE_HZ } from "./link.js";
 import { inPieces, unitsOf } from "./pieces.js";
 
 const AUDIBLE = 328; // −40 dBFS.
-const MAX_OUTSTANDING = 2; // One that is spoken, and the next, so that there is no gap between them.
-const ENOUGH_AHEAD_S = 20; // No more is asked for while so much is still to be heard.
+const MAX_OUTSTANDING = 2; // The current request and the next, so that there is no gap between them.
+const ENOUGH_AHEAD_S = 20; // While this much is unheard, no request is sent.
 
 let nSpoken = 0;
 
@@ -20,7 +20,7 @@ export class Speech {
   #madeInMs = 0;
   #makingSince = null;
 
-  /** `how`: voice, speed and language of the requests. `send` takes a message. */
+  /** `how`: voice, speed and language of the requests. `send` sends a message. */
   constructor({ text, from, how, maxWords, send }) {
     nSpoken++;
     this.text = text;
@@ -32,7 +32,7 @@ export class Speech {
       ...piece,
       id: `page-${nSpoken}-${n + 1}`,
       unitOf: unitsOf(piece.text),
-      startS: null, // When it begins, in seconds of the whole.
+      startS: null, // Its start, in seconds of the utterance.
       hasEnded: false,
     }));
   }
@@ -49,7 +49,7 @@ export class Speech {
     return this.received / SAMPLE_RATE_HZ;
   }
 
-  /** Asks for what is next, if it is time for it. */
+  /** Sends the next requests if it is time for them. */
   askFor(heardS) {
     while (
       this.#nSent < this.#pieces.length &&
@@ -73,7 +73,7 @@ export class Speech {
     piece.startS = this.receivedS;
   }
 
-  /** The words of a `meta`, in characters of the page's text and seconds of the whole. */
+  /** The words of a `meta`, in characters of the page's text and seconds of the utterance. */
   placed(piece, words) {
     return words.map((word) => ({
       startChar: piece.start + piece.unitOf(word.start_char),
@@ -83,7 +83,7 @@ export class Speech {
     }));
   }
 
-  /** Whether these samples belong to it; what is on the way when a request is canceled does not. */
+  /** Counts the samples. False for audio of a canceled request that was still on its way. */
   receives(samples) {
     if (this.#speaking === null) return false;
     this.#firstAudioAt ??= performance.now();
@@ -104,11 +104,11 @@ export class Speech {
     if (this.outstanding.length === 0) this.#rest();
   }
 
-  /** Cancels what is outstanding. Returns the pieces of which the server will say what was heard. */
+  /** Cancels the outstanding requests. Returns the pieces for which `canceled` will arrive. */
   cancel(heardS) {
     const canceled = this.outstanding;
     if (canceled.length > 0) {
-      // What is heard may have been sent whole; of what is sent now nothing was heard then.
+      // The piece that is heard may be complete; then the first canceled one was not heard at all.
       const { startS } = canceled[0];
       const playedS = startS === null ? 0 : Math.max(0, heardS - startS);
       this.send({ type: "cancel", played_s: Number(playedS.toFixed(3)) });
@@ -118,20 +118,20 @@ export class Speech {
     return canceled;
   }
 
-  /** The time in which nothing was asked for counts for nothing. */
+  /** Stops the clock of `xrt` while no request is outstanding. */
   #rest() {
     if (this.#makingSince === null) return;
     this.#madeInMs += performance.now() - this.#makingSince;
     this.#makingSince = null;
   }
 
-  /** From `speak` sent to the first audio, and the silence at its head. Null while there is none. */
+  /** From `speak` sent to the first audible sample. Null before that. */
   get ttfaMs() {
     if (!this.#isAudible) return null;
     return this.#firstAudioAt - this.#firstSentAt + (1000 * this.#silentSamples) / SAMPLE_RATE_HZ;
   }
 
-  /** Seconds of audio received a second. */
+  /** Seconds of audio received per second. */
   get xrt() {
     if (this.received === 0) return null;
     const making = this.#makingSince === null ? 0 : performance.now() - this.#makingSince;

@@ -1,17 +1,17 @@
-// The sound as a line: what was heard up to now in the accent, what is made and still to be heard
-// behind it, so that one sees how far ahead the server is.
+// The waveform: audio that was heard in the accent colour, then audio that was received and not heard yet, which
+// shows how far ahead the server is.
 
 import { SAMPLE_RATE_HZ } from "./link.js";
 
 const SAMPLES_A_BAR = 1200; // 50 ms.
-const BAR_STEP = 4; // In CSS pixels, and so is the width.
+const BAR_STEP = 4; // In CSS pixels, like the width.
 const BAR_WIDTH = 2;
-const HEAD_AT = 0.4; // Of the width: where the moment that is heard comes to rest.
+const HEAD_AT = 0.4; // Where the current moment stays, as a share of the width.
 
 export class Trace {
   #canvas;
-  #levels = []; // One a bar, 0 to 1.
-  #filled = 0; // Samples in the last of them.
+  #levels = []; // One per bar, 0 to 1.
+  #filled = 0; // Samples in the last bar.
   #heardS = 0;
   #colours = null;
   #calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -42,7 +42,7 @@ export class Trace {
     }
   }
 
-  /** Forgets what was not heard. */
+  /** Drops the audio after `heardS`. */
   cutAt(heardS) {
     this.#levels.length = Math.min(this.#levels.length, this.#barAt(heardS));
   }
@@ -63,7 +63,7 @@ export class Trace {
     }
   }
 
-  /** The line passes by; for those who want less motion it is turned, like a page, when it is full. */
+  /** The waveform scrolls; with reduced motion it turns like a page when it is full. */
   #firstBar(heard, nBars) {
     if (this.#calm.matches) return Math.floor(heard / nBars) * nBars;
     return Math.max(0, heard - nBars * HEAD_AT);
