@@ -46,7 +46,7 @@ AUDIBLE = 0.01
 """−40 dBFS."""
 
 LISTEN = """
-// Everything that reaches the output of the machine, in blocks, and when words lit up.
+// Records the audio output in blocks, and when words are highlighted.
 window.played = [];
 window.lit = [];
 const { get: stateOf } = Object.getOwnPropertyDescriptor(BaseAudioContext.prototype, "state");
@@ -81,7 +81,7 @@ document.addEventListener("DOMContentLoaded", () => {
 """
 
 SLOW_SOURCE = """
-// The first source takes longer to make than a piece that comes into silence is put off.
+// Creating the first source takes longer than the delay of a piece after silence.
 const createBufferSource = BaseAudioContext.prototype.createBufferSource;
 BaseAudioContext.prototype.createBufferSource = function () {
   const untilMs = performance.now() + (window.leadS === undefined ? 100 : 0);
@@ -98,7 +98,7 @@ AudioBufferSourceNode.prototype.start = function (atS) {
 
 @attrs.frozen
 class Served:
-    """A server in a thread of its own, as a browser that is driven from here knows no Trio."""
+    """A server in its own thread, because the browser's driver does not run on Trio."""
 
     server: Server
     _token: trio.lowlevel.TrioToken
@@ -108,7 +108,7 @@ class Served:
         return f"http://127.0.0.1:{self.server.port}/"
 
     def call(self, function: Callable[..., object], *args: object) -> None:
-        """In the event loop of the server."""
+        """Calls it in the server's event loop."""
         trio.from_thread.run_sync(function, *args, trio_token=self._token)
 
 
@@ -140,14 +140,14 @@ def serving(**options: Any) -> Iterator[Served]:  # noqa: ANN401
 
 @attrs.frozen
 class Visit:
-    """A visitor with a browser of their own, what reached their ears, and what went over the wire."""
+    """A browser on the page, the audio it played, and the messages it sent and received."""
 
     page: Page
     sent: list[dict[str, Any]]
     received: list[dict[str, Any]]
     faults: list[str]
 
-    def come_in(self, key: str = "first") -> None:
+    def log_in(self, key: str = "first") -> None:
         self.page.fill("#key", key)
         self.page.keyboard.press("Enter")
         expect(self.page.locator("#studio")).to_be_visible()
@@ -157,7 +157,7 @@ class Visit:
         self.page.keyboard.press("Control+Enter")
 
     def until(self, expression: str) -> None:
-        """Playwright's own would evaluate it in the page, whose policy is against that."""
+        """Instead of Playwright's `wait_for_function`, which the page's security policy forbids."""
         give_up_at = time.monotonic() + 60
         while not self.page.evaluate(expression):
             assert time.monotonic() < give_up_at, f"it never came to {expression}"
@@ -184,7 +184,7 @@ class Visit:
         return played[audible[0] : audible[-1] + 1] if len(audible) else played[:0]
 
     def played_from(self, start: str) -> NDArray[np.float64]:
-        """`start`: in the words of the page."""
+        """`start`: a JavaScript expression."""
         encoded = self.page.evaluate(
             f"""() => {{
               const bytes = new Uint8Array(Float32Array.from(window.played.slice({start})).buffer);
@@ -195,12 +195,12 @@ class Visit:
 
     @property
     def lit(self) -> list[str]:
-        """Words in the order in which they lit up."""
+        """The words in the order in which they were highlighted."""
         return self.page.evaluate("window.lit.map(({ text }) => text)")  # type: ignore[no-any-return]
 
     @property
     def heard(self) -> str:
-        """What stands there as heard."""
+        """The text that is shown as heard."""
         return "".join(self.page.locator("#spoken .heard").all_text_contents()).rstrip("\u200b")
 
     def said(self, kind: str) -> list[dict[str, Any]]:
@@ -215,7 +215,7 @@ def chromium() -> Iterator[Browser]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         with sync_playwright() as playwright:
-            # As root it has no sandbox.
+            # Chromium has no sandbox as root.
             yield playwright.chromium.launch(executable_path=PROGRAMS["chromium"].path, args=["--no-sandbox"])
 
 
@@ -227,14 +227,14 @@ def tones() -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def slow_tones() -> Iterator[Served]:
-    """Still busy with a long text while it is heard."""
+    """Slow enough that the server still synthesises while the page plays."""
     with serving(load=SlowTones) as served:
         yield served
 
 
 @pytest.fixture
 def visit(chromium: Browser) -> Iterator[Callable[..., Visit]]:
-    """Visits a server; nothing may go wrong in the browser, nor may anything be kept from it."""
+    """Opens the page of a server. The test fails on any error in the browser, blocked requests included."""
     contexts: list[BrowserContext] = []
     faults: list[str] = []
 
@@ -267,7 +267,7 @@ def _overhear(visit: Visit, socket: Any) -> None:  # noqa: ANN401
 
 
 def spoken_by(served: Served, text: str, voice: str) -> NDArray[np.float64]:
-    """What another client gets, from the first audible sample to the last."""
+    """The audio that another client receives, from the first audible sample to the last."""
     with connect(served.server.url()) as client:
         client.send(json.dumps({"type": "speak", "text": text, "voice": voice}))
         heard = hear(client)
@@ -278,7 +278,7 @@ def spoken_by(served: Served, text: str, voice: str) -> NDArray[np.float64]:
 
 
 class TestFiles:
-    def test_the_page_and_all_it_asks_for(self, tones: Served) -> None:
+    def test_page_and_every_file_it_links_are_served(self, tones: Served) -> None:
         page = httpx.get(tones.url)
         assert page.headers["Content-Type"] == "text/html; charset=utf-8"
         assert "default-src 'none'" in page.headers["Content-Security-Policy"]
@@ -291,17 +291,17 @@ class TestFiles:
         assert len(asked_for) > 10
         assert {name.removeprefix("/page/") for name in asked_for} <= set(page_files())
 
-    def test_is_not_sent_again_while_it_is_the_same(self, tones: Served) -> None:
+    def test_unchanged_page_is_304(self, tones: Served) -> None:
         first = httpx.get(tones.url)
         again = httpx.get(tones.url, headers={"If-None-Match": first.headers["ETag"]})
         assert (again.status_code, again.content) == (304, b"")
         assert httpx.get(tones.url, headers={"If-None-Match": '"another"'}).status_code == 200
 
-    def test_what_is_not_there(self, tones: Served) -> None:
+    def test_missing_file_and_path_traversal_are_404(self, tones: Served) -> None:
         assert httpx.get(f"{tones.url}page/nothing.js").status_code == 404
         assert httpx.get(f"{tones.url}page/..%2fhttp.py").status_code == 404
 
-    def test_a_stray_file_is_not_served(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_stray_file_is_not_served(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("kokoro_trio.server.page.files", lambda package: tmp_path)
         folder = tmp_path / "page"
         (folder / "old.js").mkdir(parents=True)
@@ -309,22 +309,22 @@ class TestFiles:
             (folder / name).write_text("x")
         assert set(page_files()) == {"index.html"}
 
-    def test_nothing_of_it_is_of_somebody_else(self) -> None:
+    def test_page_contains_no_external_url(self) -> None:
         for name, file in page_files().items():
             elsewhere = re.findall(rb"https?://[^\"' ]+", file.content)
             assert set(elsewhere) <= {b"http://www.w3.org/2000/svg"}, name
 
 
 @pytest.mark.needs("chromium")
-class TestDoor:
-    def test_asks_for_the_key_once(self, tones: Served, visit: Callable[..., Visit]) -> None:
+class TestApiKey:
+    def test_page_asks_for_the_key_once(self, tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(tones.url)
         expect(guest.page.locator("#key")).to_be_focused()
         guest.page.fill("#key", "third")
         guest.page.keyboard.press("Enter")
         expect(guest.page.locator("#key-error")).to_have_text("The server does not know this key.")
         assert guest.page.get_attribute("#key", "aria-invalid") == "true"
-        guest.come_in("first")
+        guest.log_in("first")
         expect(guest.page.locator("#text")).to_be_focused()
         guest.page.reload()
         expect(guest.page.locator("#studio")).to_be_visible()
@@ -333,7 +333,7 @@ class TestDoor:
         guest.page.reload()
         expect(guest.page.locator("#door")).to_be_visible()
 
-    def test_takes_the_key_of_a_link(self, tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_link_with_key_logs_in(self, tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(f"{tones.url}#key=first")
         expect(guest.page.locator("#studio")).to_be_visible()
         assert guest.page.url == tones.url
@@ -341,7 +341,7 @@ class TestDoor:
         guest.page.reload()
         expect(guest.page.locator("#studio")).to_be_visible()
 
-    def test_takes_the_key_of_a_link_in_an_open_tab(self, tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_link_with_key_works_in_an_open_tab(self, tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(tones.url)
         guest.page.fill("#key", "third")
         guest.page.keyboard.press("Enter")
@@ -358,13 +358,13 @@ class TestDoor:
         expect(guest.page.locator("#studio")).to_be_visible()
         assert guest.page.url == tones.url
 
-    def test_wrong_key_of_a_link(self, tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_link_with_wrong_key_is_rejected(self, tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(f"{tones.url}#key=third")
         expect(guest.page.locator("#key-error")).to_have_text("The server does not know this key.")
         assert guest.page.url == tones.url
         assert guest.page.evaluate("localStorage.length") == 0
 
-    def test_key_with_letters_that_a_link_must_escape(self, visit: Callable[..., Visit]) -> None:
+    def test_key_that_a_link_must_escape(self, visit: Callable[..., Visit]) -> None:
         key = "a+b&c=ü %2f#"
         with serving(listen=evolve(CONFIG.listen, api_keys=(key,))) as served:
             guest = visit(f"{served.url}#key={quote(key, safe='')}")
@@ -373,7 +373,7 @@ class TestDoor:
             guest.until_spoken()
             guest.page.close()
 
-    def test_a_server_without_keys_does_not_ask(self, visit: Callable[..., Visit]) -> None:
+    def test_server_without_keys_shows_no_login(self, visit: Callable[..., Visit]) -> None:
         with serving(listen=evolve(CONFIG.listen, api_keys=())) as served:
             guest = visit(served.url)
             expect(guest.page.locator("#studio")).to_be_visible()
@@ -382,7 +382,7 @@ class TestDoor:
             guest.until_spoken()
             guest.page.close()
 
-    def test_waits_while_the_model_is_loaded(self, visit: Callable[..., Visit]) -> None:
+    def test_page_waits_and_retries_while_the_model_loads(self, visit: Callable[..., Visit]) -> None:
         with serving(ready=False) as served:
             guest = visit(served.url)
             guest.page.fill("#key", "first")
@@ -393,7 +393,7 @@ class TestDoor:
             expect(guest.page.locator("#notice")).to_have_text("")
             guest.page.close()
 
-    def test_a_key_that_is_taken_back(self, tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_revoked_key_asks_again(self, tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(tones.url)
         guest.page.evaluate("localStorage.setItem('kokoro_trio.key', 'of yesterday')")
         guest.page.reload()
@@ -402,7 +402,7 @@ class TestDoor:
 
 @pytest.fixture
 def foreign_page(chromium: Browser) -> Iterator[Page]:
-    """A page of another origin: another port is one."""
+    """A page of another origin, because it has another port."""
     site = http.server.ThreadingHTTPServer(("127.0.0.1", 0), EmptyPage)
     threading.Thread(target=site.serve_forever).start()
     context = chromium.new_context()
@@ -422,7 +422,7 @@ class EmptyPage(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Not on standard error."""
+        """Keeps standard error clean."""
 
 
 ASK_FROM_ELSEWHERE = """async (server) => {
@@ -448,7 +448,7 @@ ASK_FROM_ELSEWHERE = """async (server) => {
 
 @pytest.mark.needs("chromium")
 class TestForeignPage:
-    def test_is_refused_by_default(self, tones: Served, foreign_page: Page) -> None:
+    def test_foreign_origin_is_refused_by_default(self, tones: Served, foreign_page: Page) -> None:
         n_spoken = len(tones.server.records)
         kept = "kept from the page"
         assert foreign_page.evaluate(ASK_FROM_ELSEWHERE, tones.url) == {
@@ -461,7 +461,7 @@ class TestForeignPage:
         assert len(tones.server.records) == n_spoken
 
     @pytest.mark.parametrize("knob", ["its origin", "*"])
-    def test_may_use_the_server_where_it_is_listed(self, knob: str, foreign_page: Page) -> None:
+    def test_allowed_origin_may_use_the_server(self, knob: str, foreign_page: Page) -> None:
         origin = foreign_page.evaluate("location.origin") if knob == "its origin" else knob
         with serving(listen=evolve(CONFIG.listen, allowed_origins=(origin,)), voices=KOKORO) as served:
             told = foreign_page.evaluate(ASK_FROM_ELSEWHERE, served.url)
@@ -477,9 +477,9 @@ class TestForeignPage:
 
 @pytest.mark.needs("chromium")
 class TestSpeaking:
-    def test_every_sample_once(self, tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_every_sample_is_played_once(self, tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(tones.url)
-        guest.come_in()
+        guest.log_in()
         guest.speak(TEXT)
         guest.until_spoken()
         guest.page.wait_for_timeout(1_500)  # The last block.
@@ -488,18 +488,20 @@ class TestSpeaking:
         assert len(played) == len(expected)
         assert np.abs(played - expected).max() < 1e-4
 
-    def test_a_piece_that_is_slow_to_make_begins_in_time(
+    def test_slow_audio_node_does_not_overlap_the_next(
         self, tones: Served, visit: Callable[..., Visit]
     ) -> None:
         guest = visit(tones.url, script=SLOW_SOURCE)
-        guest.come_in()
+        guest.log_in()
         guest.speak(TEXT)
         guest.until_spoken()
         assert guest.page.evaluate("window.leadS") > 0
 
-    def test_words_light_up_when_they_are_heard(self, tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_words_are_highlighted_when_they_are_heard(
+        self, tones: Served, visit: Callable[..., Visit]
+    ) -> None:
         guest = visit(tones.url)
-        guest.come_in()
+        guest.log_in()
         guest.speak(TEXT)
         guest.until_spoken()
         told = [word for meta in guest.answered("meta") for word in meta.get("words", [])]
@@ -510,9 +512,9 @@ class TestSpeaking:
         assert np.median(np.abs(late_by - np.median(late_by))) < 0.1
         assert guest.heard == TEXT
 
-    def test_figures(self, tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_figures_are_shown(self, tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(tones.url)
-        guest.come_in()
+        guest.log_in()
         guest.speak(TEXT)
         guest.until_spoken()
         ttfa_ms = int(guest.page.inner_text("#ttfa").removesuffix(" ms"))
@@ -521,9 +523,9 @@ class TestSpeaking:
         assert float(guest.page.inner_text("#xrt")) > 0
         assert guest.page.inner_text("#gaps") == "0"
 
-    def test_what_is_chosen_is_asked_for(self, tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_chosen_settings_are_sent_and_stored(self, tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(tones.url)
-        guest.come_in()
+        guest.log_in()
         guest.page.select_option("#voice", "af_aoede")
         guest.page.select_option("#second", "am_michael")
         guest.page.fill("#share", "30")
@@ -537,9 +539,9 @@ class TestSpeaking:
         guest.page.reload()
         expect(guest.page.locator("#recipe-shown")).to_have_text("af_aoede(70)+am_michael(30)")
 
-    def test_a_long_text_in_pieces(self, tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_long_text_is_sent_in_pieces(self, tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(tones.url)
-        guest.come_in()
+        guest.log_in()
         guest.page.fill("#speed", "2")
         served_to = LoadedModel(VOICES, evolve(LIMITS, max_words=8), device="cpu")
         tones.call(tones.server.listener.open_for, served_to)
@@ -556,17 +558,19 @@ class TestSpeaking:
         assert guest.lit == re.findall(r"[A-Za-z]+", text)
         assert guest.heard == text
 
-    def test_lines_of_an_article_without_words(self, tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_unpronounceable_text_is_an_error(self, tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(tones.url)
-        guest.come_in()
+        guest.log_in()
         guest.speak("***")
         expect(guest.page.locator("#text-error")).to_contain_text("nothing that can be pronounced")
         assert guest.page.get_attribute("#text", "aria-invalid") == "true"
 
     @pytest.mark.parametrize("height", [420, 640])
-    def test_a_long_text_scrolls_along(self, height: int, tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_long_text_scrolls_to_the_current_word(
+        self, height: int, tones: Served, visit: Callable[..., Visit]
+    ) -> None:
         guest = visit(tones.url, viewport={"width": 900, "height": height})
-        guest.come_in()
+        guest.log_in()
         guest.page.fill("#speed", "2")
         guest.speak("Up here.\n" + "\n" * 20 + "Down there we go.")
         guest.hears_word("there")
@@ -577,9 +581,11 @@ class TestSpeaking:
 
 @pytest.mark.needs("chromium")
 class TestBargeIn:
-    def test_escape_silences_at_once(self, slow_tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_escape_cancels_and_silences_at_once(
+        self, slow_tones: Served, visit: Callable[..., Visit]
+    ) -> None:
         guest = visit(slow_tones.url)
-        guest.come_in()
+        guest.log_in()
         guest.speak(LONG)
         guest.hears_word("far")
         guest.page.evaluate(
@@ -591,7 +597,7 @@ class TestBargeIn:
         after = guest.played_from("window.playedAtKey")
         audible = np.flatnonzero(np.abs(after) > AUDIBLE)
         assert len(after) > SAMPLE_RATE_HZ / 2
-        # What was on the way to the ear and to the recorder; nothing later.
+        # Only audio that was already on its way to the output.
         assert len(audible) == 0 or audible[-1] < 0.2 * SAMPLE_RATE_HZ
 
         (cancel,), (canceled,) = guest.said("cancel"), guest.answered("canceled")
@@ -601,9 +607,11 @@ class TestBargeIn:
         assert canceled["text_spoken"] + canceled["text_remaining"] == guest.said("speak")[0]["text"]
         assert guest.heard.rstrip() == canceled["text_spoken"].rstrip()
 
-    def test_goes_on_from_there(self, slow_tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_go_on_continues_at_the_interrupted_word(
+        self, slow_tones: Served, visit: Callable[..., Visit]
+    ) -> None:
         guest = visit(slow_tones.url)
-        guest.come_in()
+        guest.log_in()
         guest.speak(TEXT)
         guest.hears_word("speaking")
         guest.page.click("#speak")
@@ -617,18 +625,18 @@ class TestBargeIn:
         assert guest.heard == TEXT
         assert guest.lit[-1] == "it"
 
-    def test_who_writes_has_something_to_say(self, slow_tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_typing_cancels(self, slow_tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(slow_tones.url)
-        guest.come_in()
+        guest.log_in()
         guest.speak(LONG)
         guest.hears_something()
         guest.page.locator("#text").press_sequentially("N")
         expect(guest.page.locator("#speak-name")).to_have_text("Speak")
         assert len(guest.said("cancel")) == 1
 
-    def test_another_text_at_once(self, slow_tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_new_text_replaces_the_current_one(self, slow_tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(slow_tones.url)
-        guest.come_in()
+        guest.log_in()
         guest.speak(LONG)
         guest.hears_something()
         guest.speak("Hello.")
@@ -636,9 +644,9 @@ class TestBargeIn:
         assert guest.heard == "Hello."
         assert guest.lit[-1] == "Hello"
 
-    def test_before_anything_is_heard(self, slow_tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_cancel_before_the_first_audio(self, slow_tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(slow_tones.url)
-        guest.come_in()
+        guest.log_in()
         guest.speak(LONG)
         guest.page.keyboard.press("Escape")
         expect(guest.page.locator("#status")).to_contain_text("Nothing was heard.")
@@ -649,9 +657,9 @@ class TestBargeIn:
 
 @pytest.mark.needs("chromium")
 class TestErrors:
-    def test_a_voice_that_nobody_has(self, tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_unknown_voice_offers_close_matches(self, tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(tones.url)
-        guest.come_in()
+        guest.log_in()
         guest.page.select_option("#voice", label="A recipe …")
         guest.page.fill("#recipe", "af_hart(2)+am_michael")
         guest.speak("Hello.")
@@ -663,40 +671,42 @@ class TestErrors:
         guest.speak("Hello.")
         guest.until_spoken()
 
-    def test_no_text(self, tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_empty_text_is_not_sent(self, tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(tones.url)
-        guest.come_in()
+        guest.log_in()
         guest.speak("  \n")
         expect(guest.page.locator("#text-error")).to_have_text("There is no text to speak yet.")
         assert guest.said("speak") == []
 
-    def test_a_fault_of_the_server(self, visit: Callable[..., Visit]) -> None:
+    def test_synthesis_failure_is_shown(self, visit: Callable[..., Visit]) -> None:
         with serving(load=StumblingSynthesizer) as served:
             guest = visit(served.url)
-            guest.come_in()
+            guest.log_in()
             guest.speak("An ox.")
             expect(guest.page.locator("#speak-name")).to_have_text("Speak")
             assert guest.answered("error")[0]["code"] == "synthesis_failed"
             assert guest.answered("error")[0]["message"] in guest.status[0].lower() + guest.status[1:]
             guest.page.close()
 
-    def test_proxy_that_changes_the_host(
+    def test_proxy_that_changes_host_is_explained(
         self, tones: Served, visit: Callable[..., Visit], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """To the server its own page is then one of another origin."""
+        """The server then takes its own page for one of another origin."""
         monkeypatch.setattr("kokoro_trio.server.origins._is_own", lambda origin, host: False)
         guest = visit(tones.url)
-        guest.come_in()
+        guest.log_in()
         guest.speak("Hello.")
         expect(guest.page.locator("#status")).to_contain_text("ALLOWED_ORIGINS must list it")
 
-    def test_a_lost_connection(self, slow_tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_lost_connection_is_shown_and_reopened(
+        self, slow_tones: Served, visit: Callable[..., Visit]
+    ) -> None:
         def hang_up() -> None:
             for session in list(slow_tones.server.listener._sessions):
                 session.hang_up()
 
         guest = visit(slow_tones.url)
-        guest.come_in()
+        guest.log_in()
         guest.speak(LONG)
         guest.hears_something()
         slow_tones.call(hang_up)
@@ -725,7 +735,7 @@ CONTRASTS = """() => {
 @pytest.mark.needs("chromium")
 class TestLooks:
     @pytest.mark.parametrize("scheme", ["light", "dark"])
-    def test_contrasts(self, scheme: str, tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_contrast_is_at_least_4_5(self, scheme: str, tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(tones.url, color_scheme=scheme)
         contrasts = dict(guest.page.evaluate(CONTRASTS))
         assert len(contrasts) == 6
@@ -734,11 +744,13 @@ class TestLooks:
         is_dark = max(int(value) for value in re.findall(r"\d+", shade)) < 64
         assert is_dark == (scheme == "dark")
 
-    def test_on_a_small_telephone(self, tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_small_phone_has_no_overflow_and_large_targets(
+        self, tones: Served, visit: Callable[..., Visit]
+    ) -> None:
         guest = visit(tones.url, viewport={"width": 320, "height": 568}, has_touch=True, is_mobile=True)
         too_wide = "document.documentElement.scrollWidth > innerWidth"
         assert not guest.page.evaluate(too_wide)
-        guest.come_in()
+        guest.log_in()
         guest.page.select_option("#voice", "af_aoede")
         guest.page.select_option("#second", "am_michael")
         guest.page.fill("#text", TEXT + " Antidisestablishmentarianismandsomemorelettersthatdonotend" * 2)
@@ -753,7 +765,7 @@ class TestLooks:
         assert len(boxes) >= 8
         assert all(box is not None and box["height"] >= 44 for box in boxes)
 
-    def test_by_keyboard_alone(self, tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_page_works_by_keyboard_alone(self, tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(tones.url)
         expect(guest.page.locator("#key")).to_be_focused()
         guest.page.keyboard.type("first")
@@ -771,15 +783,15 @@ class TestLooks:
         expect(guest.page.locator("#speak-name")).to_have_text("Speak")
         expect(guest.page.locator("#speak")).to_be_focused()
 
-    def test_every_control_has_a_name(self, tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_every_control_has_an_accessible_name(self, tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(tones.url)
-        guest.come_in()
+        guest.log_in()
         for control in guest.page.locator("button, select, input, textarea, pre[tabindex]").all():
             assert control.evaluate("(e) => (e.labels?.[0] ?? e).textContent.trim() || e.ariaLabel")
 
-    def test_those_who_want_less_motion(self, tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_reduced_motion_has_no_transitions(self, tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(tones.url, reduced_motion="reduce")
-        guest.come_in()
+        guest.log_in()
         guest.speak(TEXT)
         guest.hears_word("there")
         transition = "getComputedStyle(document.querySelector('#spoken .now')).transitionDuration"
@@ -798,13 +810,13 @@ class TestPieces:
         "🎈🎈 go",
     )
 
-    def test_counts_words_as_the_server_does(self, tones: Served, visit: Callable[..., Visit]) -> None:
+    def test_words_are_counted_as_by_the_server(self, tones: Served, visit: Callable[..., Visit]) -> None:
         page = visit(tones.url).page
         count = "(texts) => import('/page/pieces.js').then(({ wordCount }) => texts.map(wordCount))"
         assert page.evaluate(count, list(self.TEXTS)) == [word_count(text) for text in self.TEXTS]
 
     @pytest.mark.parametrize("max_words", [1, 3, 7, 40])
-    def test_all_of_a_text_and_no_piece_too_long(
+    def test_pieces_cover_the_text_and_none_is_too_long(
         self, max_words: int, tones: Served, visit: Callable[..., Visit]
     ) -> None:
         page = visit(tones.url).page
@@ -823,9 +835,11 @@ def recorded_server(tmp_path: Path) -> Iterator[processes.Server]:
 
 @pytest.mark.needs("chromium")
 @pytest.mark.model
-def test_the_real_voice(recorded_server: processes.Server, visit: Callable[..., Visit]) -> None:
+def test_real_model_speaks_and_is_interrupted(
+    recorded_server: processes.Server, visit: Callable[..., Visit]
+) -> None:
     guest = visit(f"http://127.0.0.1:{recorded_server.port}/")
-    guest.come_in(processes.KEY)
+    guest.log_in(processes.KEY)
     expect(guest.page.locator("#voice optgroup")).to_have_count(11)
     guest.speak("Good morning. This is a sentence for a browser.")
     guest.until_spoken()
