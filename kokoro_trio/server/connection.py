@@ -1,4 +1,4 @@
-"""What a session needs of its peer, and how trio-websocket gives it."""
+"""The connection of a session: its interface, and its implementation over trio-websocket."""
 
 import os
 import select
@@ -17,43 +17,40 @@ from kokoro_trio.wire.peer import drop_late_replies, send_ping, wait_until_silen
 
 _LINGER_AND_RESET = struct.pack("ii", 1, 0)
 _DISCARD_BYTES = 65_536
-_PARSER_COMPLAINTS = {1002, 1007}
-"""Close codes for malformed frames, and for text that is not UTF-8."""
+_PARSER_ERRORS = {1002, 1007}
+"""Close codes for malformed frames and for text that is not UTF-8."""
 _TEXT, _BINARY = 0x81, 0x82
 """FIN and opcode 1 or 2."""
 _CLOSE_FRAME = struct.Struct("!BBH")
-"""From a server, which masks nothing: FIN and opcode 8, two bytes of payload, and those, the code."""
+"""Unmasked, as servers send it: FIN and opcode 8, the payload's length of two bytes, and the code."""
 
 
 class ConnectionGone(Exception):
-    """The peer closed, died, or stopped reading."""
+    """The peer closed the connection, died, or stopped reading."""
 
 
 class Connection(Protocol):
-    """One peer. `send` and `close` are called from one task at a time; a `send` is never cancelled."""
+    """One task at a time calls `send` and `close`. A `send` is never cancelled halfway."""
 
     @property
     def is_congested(self) -> bool:
-        """What is sent now has to wait for the peer to read."""
+        """Whether a frame sent now waits until the peer reads."""
 
     async def receive(self) -> str | bytes:
         """The next message. Raises `ConnectionGone`."""
 
-    async def send(self, message: str | bytes) -> None:
+    async def send(self, messages: Sequence[str | bytes]) -> None:
         """Raises `ConnectionGone`."""
 
-    async def send_many(self, messages: Sequence[str | bytes]) -> None:
-        """As `send` of each, one after the other."""
-
     async def close(self, code: int, reason: str) -> None:
-        """Says goodbye with a close code; does nothing where the connection is gone."""
+        """Sends a close code; does nothing if the connection is gone."""
 
 
 class DeadlineStream(trio.abc.HalfCloseableStream):
-    """A TCP stream that was already read from, and whose peer must go on reading.
+    """A TCP stream with a timeout for writes.
 
-    A write that takes longer than `send_timeout_s` resets the connection: half a message is out by
-    then, so nothing more can be said on it.
+    A write that takes longer than `send_timeout_s` resets the connection: half a message is sent by then, so
+    nothing can follow it. `already_read` is returned by `receive_some` first.
     """
 
     def __init__(self, stream: trio.SocketStream, already_read: bytes, send_timeout_s: float) -> None:
@@ -65,16 +62,16 @@ class DeadlineStream(trio.abc.HalfCloseableStream):
         self._writable.register(stream.socket.fileno(), select.POLLOUT)
         self._sending = trio.StrictFIFOLock()
         self.pending_read: object | None = None
-        self.last_words: Callable[[], bytes] = bytes
-        """Asked for what is still to be sent before the stream is closed."""
+        self.closing_bytes: Callable[[], bytes] = bytes
+        """Returns the bytes to send before the stream is closed."""
 
     @property
     def is_congested(self) -> bool:
-        """The kernel holds as much for the peer as it takes: with trio's TCP_NOTSENT_LOWAT that is 16 KiB."""
+        """Whether the kernel's send buffer is full. Trio's TCP_NOTSENT_LOWAT limits it to 16 KiB."""
         return not self._writable.poll(0)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Whole, whoever else sends: trio-websocket answers a ping in the midst of our audio."""
+        """Writes of several tasks do not mix: trio-websocket answers pings while we send audio."""
         with trio.move_on_after(self._send_timeout_s):
             async with self._sending:
                 await self.stream.send_all(data)
@@ -101,33 +98,33 @@ class DeadlineStream(trio.abc.HalfCloseableStream):
         await self.stream.send_eof()
 
     async def aclose(self) -> None:
-        if self._sending.locked() and self.last_words():
+        if self._sending.locked() and self.closing_bytes():
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await self.send_all(b"")  # When the write that is under way has ended.
-        self._say_last_words()
+                await self.send_all(b"")  # Waits for the write that is in progress.
+        self._send_closing_bytes()
         await self.stream.aclose()
 
     async def abort(self) -> None:
-        """Drops the connection now, with whatever the kernel still holds for it."""
+        """Resets the connection and discards unsent data."""
         if self.socket.fileno() != -1:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_AND_RESET)
         await trio.aclose_forcefully(self.stream)
 
-    def _say_last_words(self) -> None:
-        """Once, and without a checkpoint: a session that ends cancels whoever is about to say them.
+    def _send_closing_bytes(self) -> None:
+        """Sends them once and without a checkpoint, because the task of a session that ends is cancelled.
 
-        They are few bytes. Where the peer does not read, or half a message lies before them, they are lost.
+        They are few bytes. They are lost if the peer does not read or if half a message was sent before.
         """
-        words, self.last_words = self.last_words(), bytes
-        if words and not self._sending.locked() and self.socket.fileno() != -1:
+        data, self.closing_bytes = self.closing_bytes(), bytes
+        if data and not self._sending.locked() and self.socket.fileno() != -1:
             with suppress(OSError):
-                os.write(self.socket.fileno(), words)
+                os.write(self.socket.fileno(), data)
 
     async def close_gently(self, timeout_s: float) -> None:
-        """Closes so that what was sent arrives.
+        """Closes so that the data sent before arrives. No other task may be reading.
 
-        Closing a socket with unread input resets it, and a reset overtakes what was sent; so the rest
-        of an over-long message is read away first, for a while. Nobody else may be reading.
+        Closing a socket with unread input resets the connection, and the peer then loses data that it has not
+        read. So the rest of an over-long message is read and discarded first, for at most `timeout_s`.
         """
         with trio.move_on_after(timeout_s):
             try:
@@ -135,12 +132,12 @@ class DeadlineStream(trio.abc.HalfCloseableStream):
                 while await self.stream.receive_some(_DISCARD_BYTES):
                     pass
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass  # The peer was faster.
+                pass  # The peer closed first.
         await trio.aclose_forcefully(self.stream)
 
 
 def _framed(message: str | bytes) -> bytes:
-    """As a WebSocket frame (RFC 6455, section 5.2) from a server, which masks nothing."""
+    """An unmasked WebSocket frame (RFC 6455, section 5.2)."""
     opcode, payload = (_TEXT, message.encode()) if isinstance(message, str) else (_BINARY, message)
     n_bytes = len(payload)
     if n_bytes < 126:
@@ -163,12 +160,12 @@ class WebSocket:
 
     def __attrs_post_init__(self) -> None:
         drop_late_replies(self._websocket)
-        self._stream.last_words = self._complaint
+        self._stream.closing_bytes = self._close_frame
 
-    def _complaint(self) -> bytes:
-        """trio-websocket takes its parser's complaint for the peer's own close, and just hangs up."""
+    def _close_frame(self) -> bytes:
+        """The close frame that trio-websocket leaves out when its parser fails: it closes the stream only."""
         reason = self._websocket.closed
-        if reason is None or reason.code not in _PARSER_COMPLAINTS:
+        if reason is None or reason.code not in _PARSER_ERRORS:
             return b""
         return _CLOSE_FRAME.pack(0x88, 2, reason.code)
 
@@ -176,14 +173,12 @@ class WebSocket:
         with _raising_connection_gone():
             return await self._websocket.get_message()
 
-    async def send(self, message: str | bytes) -> None:
-        await self._write(partial(self._websocket.send_message, message))
-
-    async def send_many(self, messages: Sequence[str | bytes]) -> None:
-        """In one write: trio-websocket takes four locks and a system call for each, which at hundreds of
-        listeners is most of the work there is."""
+    async def send(self, messages: Sequence[str | bytes]) -> None:
+        """Sends several messages in one write. trio-websocket needs four locks and a system call for each
+        message, which at hundreds of listeners is most of the server's work.
+        """
         if len(messages) == 1:
-            await self.send(messages[0])
+            await self._write(partial(self._websocket.send_message, messages[0]))
             return
         if self._websocket.closed is not None:
             raise ConnectionGone(str(self._websocket.closed.reason))
@@ -198,14 +193,14 @@ class WebSocket:
             await self._websocket.aclose(code, reason)
 
     async def keep_alive(self, interval_s: float, timeout_s: float) -> None:
-        """Pings until the connection is gone, and drops it when the peer stays silent after a ping."""
+        """Pings until the connection is gone, and resets it when the peer stays silent after a ping."""
         ping = partial(self._write, partial(send_ping, self._websocket))
         with suppress(ConnectionGone):
             await wait_until_silent(self._stream, ping, interval_s, timeout_s)
             await self._stream.abort()
 
     async def _write(self, write: Callable[[], Awaitable[None]]) -> None:
-        # Half a frame breaks the framing for good, so a write is finished; the stream bounds it.
+        # Half a frame would break the framing, so a write is never cancelled; the stream limits its time.
         with trio.CancelScope(shield=True), _raising_connection_gone():
             await write()
 

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from kokoro_trio.errors import Overloaded
 from kokoro_trio.model.voices import Voice
-from kokoro_trio.server.dialects.together import TOGETHER_PATH
+from kokoro_trio.server.dialects import DIALECTS
 from kokoro_trio.server.http_speech import RETRY_AFTER_S, Application, Event, Receive, Send
 from kokoro_trio.server.keys import ApiKeys
 from kokoro_trio.server.openai import (
@@ -30,7 +30,6 @@ from kokoro_trio.server.openai import (
 from kokoro_trio.server.page import HEADERS, INDEX, PageFile, page_files
 from kokoro_trio.telemetry.prometheus import PrometheusMetrics
 from kokoro_trio.text.languages import tag_of
-from kokoro_trio.wire.messages import WEBSOCKET_PATH
 
 log = structlog.get_logger()
 
@@ -125,10 +124,11 @@ def make_app(
             raise unknown_model(name)
         return model_listed(name)
 
-    @app.get(WEBSOCKET_PATH)
-    @app.get(TOGETHER_PATH)
     async def websocket() -> Response:
         raise websocket_only(request.path)
+
+    for path in DIALECTS:
+        app.add_url_rule(path, view_func=websocket)
 
     def check_key() -> None:
         if not api_keys.opens_for(request.query_string.decode("latin-1"), _raw(request.headers.items())):

@@ -15,11 +15,10 @@ from typing import Any
 
 import structlog
 import trio
-from attrs import define, field
+from attrs import define
 
 from kokoro_trio.audio.files import file_encoder_for
 from kokoro_trio.audio.frames import AudioFrame
-from kokoro_trio.audio.head_silence import HeadSilence
 from kokoro_trio.config import ListenConfig, StreamConfig
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.errors import Overloaded, RequestError, SynthesisFailed
@@ -38,8 +37,9 @@ from kokoro_trio.server.openai import (
     wrong_key,
     wrong_method,
 )
+from kokoro_trio.server.times import RequestTimes
 from kokoro_trio.speech import SAMPLE_RATE_HZ
-from kokoro_trio.telemetry.records import DISCONNECTED, RequestRecord
+from kokoro_trio.telemetry.records import DISCONNECTED
 from kokoro_trio.telemetry.telemetry import Telemetry
 
 log = structlog.get_logger()
@@ -101,13 +101,10 @@ class _Speech:
 
     request: SpeechRequest
     answer: _Answer
-    received_at: float
+    times: RequestTimes
     key: int
-    """The number of the API key that it was sent with."""
-    slot_at: float | None = None
-    first_audio_at: float | None = None
+    """The number of its API key."""
     n_samples_sent: int = 0
-    head_silence: HeadSilence = field(factory=HeadSilence)
     end: str = DISCONNECTED
     error: RequestError | None = None
 
@@ -118,7 +115,7 @@ class _Speech:
         if not self.answer.has_begun:
             await self.answer.begin(HTTPStatus.OK, self.request.content_type)
         await self.answer.write(delta_event(data) if self.request.is_sse else data)
-        self.first_audio_at = self.first_audio_at or trio.current_time()
+        self.times.frame_sent()
         self.n_samples_sent += sum(frame.n_samples for frame in frames)
 
     async def conclude(self) -> None:
@@ -135,20 +132,6 @@ class _Speech:
             await self.answer.refuse(refusal)
         elif self.request.is_sse:
             await self.answer.write(error_event(refusal))
-
-    def record(self, ended_at: float) -> RequestRecord:
-        return RequestRecord.of(
-            request_id=self.answer.request_id,
-            voice=self.request.voice_name,
-            end=self.end,
-            received_at=self.received_at,
-            turn_at=self.received_at,
-            slot_at=self.slot_at,
-            first_frame_at=self.first_audio_at,
-            ended_at=ended_at,
-            head_silence_s=self.head_silence.seconds,
-            audio_s=self.n_samples_sent / SAMPLE_RATE_HZ,
-        )
 
 
 class HttpSpeech:
@@ -185,13 +168,14 @@ class HttpSpeech:
                 await answer.refuse(Refusal.of(SynthesisFailed(), RETRY_AFTER_S))
 
     async def _serve(self, scope: Event, receive: Receive, answer: _Answer) -> None:
-        received_at = trio.current_time()
+        now = trio.current_time()
+        times = RequestTimes(now, turn_at=now)
         try:
             # No `await` between check and seat: several requests at once would find the same one free.
             key = self._admitted_key(scope)
             with self._seats.taken_by(key):
                 request = self._request(await self._body(receive))
-                await self._speak(_Speech(request, answer, received_at, key), receive)
+                await self._speak(_Speech(request, answer, times, key), receive)
         except Refusal as refusal:
             await answer.refuse(refusal)
         except RequestError as error:
@@ -247,7 +231,14 @@ class HttpSpeech:
         finally:
             if self._engine.has_failed and speech.end == DISCONNECTED:
                 speech.end = SynthesisFailed.code
-            self._telemetry.request_ended(speech.record(trio.current_time()))
+            self._telemetry.request_ended(
+                speech.times.record(
+                    request_id=speech.answer.request_id,
+                    voice=speech.request.voice_name,
+                    end=speech.end,
+                    audio_s=speech.n_samples_sent / SAMPLE_RATE_HZ,
+                )
+            )
 
     async def _sound(self, speech: _Speech) -> None:
         try:
@@ -255,9 +246,9 @@ class HttpSpeech:
             session, playout = ("http", speech.key), speech.answer.request_id
             async with self._engine.open(speech.request.utterance, session, playout) as stream:
                 await stream.wait_for_slot()
-                speech.slot_at = trio.current_time()
+                speech.times.slot_at = trio.current_time()
                 with closing(file_encoder_for(speech.request.format, self._stream_config)) as encoder:
-                    await encode_utterance(stream, encoder, speech.head_silence, speech.hand_over)
+                    await encode_utterance(stream, encoder, speech.times.head_silence, speech.hand_over)
             speech.end = DONE
         except RequestError as error:
             speech.end, speech.error = error.code, error

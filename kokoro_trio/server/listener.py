@@ -19,9 +19,9 @@ from kokoro_trio.config import ListenConfig, RequestLimits, StreamConfig
 from kokoro_trio.engine.engine import Engine, EngineStatistics
 from kokoro_trio.errors import AddressUnavailable, Overloaded
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
-from kokoro_trio.server.connection import Connection, ConnectionGone, DeadlineStream, WebSocket
-from kokoro_trio.server.dialects.together import TOGETHER_PATH, Together
-from kokoro_trio.server.dialects.together_connection import TogetherConnection
+from kokoro_trio.server.connection import ConnectionGone, DeadlineStream, WebSocket
+from kokoro_trio.server.dialects import DIALECTS
+from kokoro_trio.server.dialects.dialect import Opening
 from kokoro_trio.server.http import Readiness, make_app, routed
 from kokoro_trio.server.http_connection import HttpConnection, HttpServer
 from kokoro_trio.server.http_speech import RETRY_AFTER_S, HttpSpeech
@@ -32,7 +32,7 @@ from kokoro_trio.server.protocol import Protocol
 from kokoro_trio.server.session import Session
 from kokoro_trio.telemetry.prometheus import PrometheusMetrics
 from kokoro_trio.wire.limits import SPARE_SOCKETS
-from kokoro_trio.wire.messages import CLOSE_FAULT, WEBSOCKET_PATH
+from kokoro_trio.wire.messages import CLOSE_FAULT
 
 log = structlog.get_logger()
 
@@ -104,17 +104,17 @@ class Listener:
         self._strangers: dict[trio.CancelScope, None] = {}
         """Sockets that have shown no right key, the oldest first. To cancel a scope closes its socket."""
         self._sessions_ended = trio.lowlevel.ParkingLot()
-        self._speaker: LoadedModel | None = None
+        self._model: LoadedModel | None = None
         self._is_draining = False
         self._grace = trio.CancelScope()
 
-    def open_for(self, speaker: LoadedModel) -> None:
-        self._speaker = speaker
+    def open_for(self, model: LoadedModel) -> None:
+        self._model = model
 
     @property
     def is_open(self) -> bool:
         """Whether there is a `LoadedModel`."""
-        return self._speaker is not None
+        return self._model is not None
 
     async def serve(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves until cancelled; reports the port as started. Raises `AddressUnavailable`."""
@@ -157,17 +157,17 @@ class Listener:
 
     def readiness(self) -> Readiness:
         engine = self._engine.statistics()
-        speaker = self._speaker
+        model = self._model
         state = self._state(engine)
         return Readiness(
             is_ready=state == "ready",
             state=state,
             engine="kokoro-82m",
-            device=speaker.device if speaker else "",
-            device_reason=speaker.device_reason if speaker else "",
+            device=model.device if model else "",
+            device_reason=model.device_reason if model else "",
             early_audio=engine.early_audio is not None and engine.early_audio.is_on,
             early_audio_reason=engine.early_audio.reason if engine.early_audio else "",
-            voices=len(speaker.voices.names) if speaker else 0,
+            voices=len(model.voices.names) if model else 0,
             connections=len(self._sessions),
             active=engine.active,
             waiting=engine.waiting,
@@ -177,7 +177,7 @@ class Listener:
     def _state(self, engine: EngineStatistics) -> str:
         if self._is_draining:
             return "draining"
-        if self._speaker is None:
+        if self._model is None:
             return "loading"
         return "stalled" if engine.is_stalled else "ready"
 
@@ -187,11 +187,11 @@ class Listener:
         return None if reason is None else Overloaded(reason=reason)
 
     def _catalogue(self) -> VoiceCatalogue:
-        assert self._speaker is not None, "asked for voices while the model is loading"
-        return self._speaker.voices
+        assert self._model is not None, "asked for voices while the model is loading"
+        return self._model.voices
 
     def _voices(self) -> list[Voice] | None:
-        return None if self._speaker is None else list(self._speaker.voices.voices())
+        return None if self._model is None else list(self._model.voices.voices())
 
     # One connection.
 
@@ -265,16 +265,19 @@ class Listener:
         await stream.close_gently(CLOSE_GENTLY_S)
 
     async def _serve_session(self, websocket: WebSocket, path: str) -> None:
-        assert self._speaker is not None
-        protocol = Protocol(
-            session_id=uuid.uuid4().hex,
-            voices=self._speaker.voices,
-            limits=self._speaker.limits,
-            new_request_id=lambda: uuid.uuid4().hex,
+        assert self._model is not None
+        opening = Opening(
+            session_id=new_id(),
+            query=dict(reversed(parse_qsl(_query_of(path)))),
+            voices=self._model.voices,
+            limits=self._model.limits,
+            primer=bytes(self._stream_config.prime_bytes),
+            new_id=new_id,
         )
         session = Session(
-            await self._understood(websocket, path, protocol.session_id),
-            protocol,
+            websocket,
+            DIALECTS[_without_query(path)](opening),
+            Protocol(opening.session_id, opening.voices, opening.limits, new_id),
             self._engine,
             self._stream_config,
             self._telemetry,
@@ -286,29 +289,15 @@ class Listener:
         try:
             await session.run()
         except* Exception:
-            log.exception("session_failed", session_id=protocol.session_id)
+            log.exception("session_failed", session_id=opening.session_id)
             await websocket.close(CLOSE_FAULT, "the server made a mistake")
         finally:
             self._sessions.remove(session)
             self._sessions_ended.unpark_all()
 
-    async def _understood(self, websocket: WebSocket, path: str, session_id: str) -> Connection:
-        """A connection that speaks our own protocol, whatever the client speaks on this path."""
-        assert self._speaker is not None
-        if _without_query(path) != TOGETHER_PATH:
-            return websocket
-        dialect = Together(
-            session_id,
-            dict(reversed(parse_qsl(_query_of(path)))),
-            self._speaker.voices,
-            self._speaker.limits,
-            new_id=lambda: uuid.uuid4().hex,
-        )
-        return await TogetherConnection.open(websocket, dialect)
-
     def _refusal(self, path: str, headers: Headers, key: int | None) -> "_Refusal | None":
         """Why a handshake is refused; a key is asked for before anything is told."""
-        if _without_query(path) not in (WEBSOCKET_PATH, TOGETHER_PATH):
+        if _without_query(path) not in DIALECTS:
             return _Refusal(HTTPStatus.NOT_FOUND)
         if not self._origins.allow(headers):
             log.info("foreign_origin", origin=text_of(headers, b"origin"), host=text_of(headers, b"host"))
@@ -352,6 +341,10 @@ async def _turn_away(stream: trio.SocketStream) -> None:
     with trio.move_on_after(CLOSE_GENTLY_S):
         await stream.send_all(_NO_ROOM)
         await stream.send_eof()
+
+
+def new_id() -> str:
+    return uuid.uuid4().hex
 
 
 def _asks_for_websocket(request: h11.Request) -> bool:

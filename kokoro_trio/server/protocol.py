@@ -1,8 +1,8 @@
-"""The state of one connection, without I/O: frames and events in, effects out.
+"""The state of one session, without I/O: messages and events in, effects out.
 
-`Protocol` decides what each frame from the client means, which request speaks when, and that every
-accepted request gets exactly one of `done`, `canceled`, `error` and nothing after it. The session
-carries out the effects, in order. Nothing here waits, sends, or reads a clock.
+`Protocol` decides what each message of the client leads to and which request speaks when. Every accepted
+request gets exactly one of `done`, `canceled` and `error`, and nothing after it. The session carries out the
+effects in order. Nothing here waits, sends, or reads a clock.
 """
 
 from collections import OrderedDict
@@ -19,7 +19,6 @@ from kokoro_trio.errors import (
     SessionFull,
     TooLong,
     TooManyCharacters,
-    UnexpectedBinary,
     UnknownRequest,
 )
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
@@ -39,7 +38,6 @@ from kokoro_trio.wire.messages import (
     Error,
     Meta,
     Queue,
-    Refused,
     ServerMessage,
     Speak,
     SpokenWord,
@@ -47,7 +45,6 @@ from kokoro_trio.wire.messages import (
     Started,
     StartedSpeak,
     Stop,
-    decode_client,
 )
 from kokoro_trio.wire.settings import DEFAULT_SPEED, Settings
 
@@ -56,32 +53,31 @@ FRAMES_PER_META = 10
 
 @define(eq=False)
 class Request:
-    """One accepted `speak`. `end` is the wire word or error code it ended with."""
+    """One accepted `speak`."""
 
     request_id: str
     utterance: Utterance
     voice_name: str
-    """What people are told of the voice: of a blend its name, not its recipe."""
+    """The name that clients and metrics get; a blend has its own instead of its recipe."""
     settings: Settings
-    """Those of the session when the request was made."""
+    """The settings of the session when the request was received."""
     tag: bytes = b""
-    """Goes before each frame of its audio; empty in plain framing."""
-    is_queued: bool = False
-    """The client was told that it waits."""
+    """The prefix of each audio frame in tagged framing; empty in plain framing."""
     is_speaking: bool = False
     words: list[WordTime] = field(factory=list)
-    """As far as they are known, in order."""
+    """The words whose times are known, in order."""
     n_samples_sent: int = 0
     n_frames_sent: int = 0
     end: str | None = None
+    """None while the request is outstanding, then "done", "canceled" or an error code."""
 
     @property
     def duration_s(self) -> float:
-        """Audio sent, in seconds."""
+        """Seconds of audio sent."""
         return self.n_samples_sent / self.settings.sample_rate
 
 
-# Effects: what the session is to do, in order.
+# Effects: the session carries them out in order.
 
 
 @frozen
@@ -91,21 +87,23 @@ class Send:
 
 @frozen
 class Begin:
-    """Take this request into the engine."""
+    """Open the request in the engine."""
 
     request: Request
 
 
 @frozen
 class GiveTurn:
-    """This request may send its audio now: in plain framing one speaks at a time, in tagged all do."""
+    """The request may send its audio now. In plain framing one request has the turn, in tagged framing all
+    have it.
+    """
 
     request: Request
 
 
 @frozen
 class Silence:
-    """Stop whatever is done for this request."""
+    """Stop the work for the request."""
 
     request: Request
 
@@ -121,16 +119,16 @@ Effect = Send | Begin | GiveTurn | Silence | Close
 
 @define
 class Protocol:
-    """`new_request_id` names the requests of clients that do not."""
+    """`new_request_id` makes an id for a request that has none."""
 
     session_id: str
     voices: VoiceCatalogue
     limits: RequestLimits
     new_request_id: Callable[[], str]
-    _defaults: Settings = field(factory=Settings)
+    _settings: Settings = field(factory=Settings)
     _outstanding: dict[str, Request] = field(factory=dict)
     _n_characters: int = 0
-    """In the texts of what is outstanding."""
+    """In the texts of the outstanding requests."""
     _ended: OrderedDict[str, None] = field(factory=OrderedDict)
     _is_stopping: bool = False
     _is_draining: bool = False
@@ -141,14 +139,8 @@ class Protocol:
 
     # From the client.
 
-    def receive(self, frame: str | bytes) -> list[Effect]:
-        """What a frame from the client leads to. Bad input is answered, never raised."""
-        if isinstance(frame, bytes):
-            return [Send(Error.of(UnexpectedBinary(len(frame))))]
-        try:
-            message = decode_client(frame)
-        except Refused as refused:
-            return [Send(Error.of(refused.error, refused.request_id))]
+    def receive(self, message: ClientMessage) -> list[Effect]:
+        """The effects of a message from the client. Bad input is answered, never raised."""
         try:
             return self._receive(message)
         except RequestError as error:
@@ -167,25 +159,25 @@ class Protocol:
                 return self._close_if_idle()
 
     def _start(self, message: Start) -> list[Effect]:
-        chosen = self._defaults.changed_by(message)
+        chosen = self._settings.changed_by(message)
         voice = self.voices.resolve(chosen.voice)
-        if chosen.framing != self._defaults.framing and self._outstanding:
-            expected = f"{self._defaults.framing} as long as requests are outstanding"
+        if chosen.framing != self._settings.framing and self._outstanding:
+            expected = f"{self._settings.framing} as long as requests are outstanding"
             raise BadMessage(field="framing", expected=expected, got=chosen.framing[:MAX_GOT_CHARS])
         if chosen.language is not None:
             language_named(chosen.language)
-        self._defaults = chosen
+        self._settings = chosen
         return [Send(_started(chosen, voice, self.session_id))]
 
     def _speak(self, message: Speak) -> list[Effect]:
         if self._is_stopping:
-            raise BadMessage(field="type", expected="cancel, the only one after stop", got="speak")
+            raise BadMessage(field="type", expected="only cancel after stop", got="speak")
         if self._is_draining:
             raise Overloaded(reason=Overloaded.SHUTTING_DOWN)
         if message.request_id in self._outstanding:
             raise DuplicateRequest
         self._check_size_of(message.text)
-        voice = self.voices.resolve(self._defaults.voice if message.voice is None else message.voice)
+        voice = self.voices.resolve(self._settings.voice if message.voice is None else message.voice)
         utterance = Utterance(
             message.text,
             voice=str(voice.recipe),
@@ -193,16 +185,16 @@ class Protocol:
             language=self._language(message, voice),
         )
         request_id = message.request_id or self.new_request_id()
-        is_tagged = self._defaults.is_tagged
+        is_tagged = self._settings.is_tagged
         tag = tag_of(request_id) if is_tagged else b""
-        request = Request(request_id, utterance, voice.name, self._defaults, tag)
+        request = Request(request_id, utterance, voice.name, self._settings, tag)
         self._outstanding[request_id] = request
         self._n_characters += len(message.text)
         may_speak = is_tagged or len(self._outstanding) == 1
         return [Begin(request), *([GiveTurn(request)] if may_speak else [])]
 
     def _check_size_of(self, text: str) -> None:
-        """The cheap questions first: counting words looks at each character."""
+        """Checks the cheap limits first: counting words reads every character."""
         allowed = self.limits.max_utterance_characters
         if len(text) > allowed:
             raise TooManyCharacters(max_characters=allowed, got_characters=len(text))
@@ -216,7 +208,7 @@ class Protocol:
             raise TooLong(max_words=self.limits.max_words, got_words=words)
 
     def _language(self, message: Speak, voice: Voice) -> str:
-        named = self._defaults.language if message.language is None else message.language
+        named = self._settings.language if message.language is None else message.language
         return voice.language if named is None else language_named(named)
 
     def _cancel(self, message: Cancel) -> list[Effect]:
@@ -225,7 +217,7 @@ class Protocol:
         elif message.request_id in self._outstanding:
             canceled = [self._outstanding[message.request_id]]
         elif message.request_id in self._ended:
-            return []  # It crossed the request's own end on the way.
+            return []  # The cancel crossed the end of the request on the way.
         else:
             raise UnknownRequest
         if not canceled:
@@ -235,30 +227,26 @@ class Protocol:
             effects += [Silence(request), Send(_canceled(request, message.played_s))]
         return effects + self._end(canceled, "canceled")
 
-    # From the engine's side. Each is ignored for a request that has already ended.
+    # From the engine. Each event is ignored for a request that has ended.
 
     def waits_for_slot(self, request: Request) -> list[Effect]:
-        """To be called as often as it waits: the client is told once."""
-        if request.end or request.is_queued:
-            return []
-        request.is_queued = True
-        return [Send(Queue(request.request_id))]
+        return [] if request.end else [Send(Queue(request.request_id))]
 
     def starts_speaking(self, request: Request) -> list[Effect]:
         if request.end:
             return []
         request.is_speaking = True
-        return [Send(StartedSpeak(request.request_id)), *_told(request, request.words)]
+        return [Send(StartedSpeak(request.request_id)), *_words_known(request, request.words)]
 
     def knows_words(self, request: Request, words: Sequence[WordTime]) -> list[Effect]:
-        """When the words of the request's next segment will be heard."""
+        """`words` are the timed words of the request's next segment."""
         request.words += words
         if request.end or not request.is_speaking:
             return []
-        return _told(request, words)
+        return _words_known(request, words)
 
     def sends_audio(self, request: Request, n_samples: int, segment: int) -> list[Effect]:
-        """To be called as a frame of `n_samples` begins to go out."""
+        """To be called just before a frame of `n_samples` is written."""
         request.n_samples_sent += n_samples
         request.n_frames_sent += 1
         if request.n_frames_sent % FRAMES_PER_META:
@@ -276,7 +264,7 @@ class Protocol:
         return [Send(Error.of(error, request.request_id)), *self._end([request], error.code)]
 
     def drain(self) -> list[Effect]:
-        """The server is shutting down: what is outstanding finishes, nothing new is taken."""
+        """The server is shutting down: outstanding requests finish, new ones are refused."""
         self._is_draining = True
         return self._close_if_idle()
 
@@ -314,7 +302,7 @@ def _started(chosen: Settings, voice: Voice, session_id: str) -> Started:
     )
 
 
-def _told(request: Request, words: Sequence[WordTime]) -> list[Effect]:
+def _words_known(request: Request, words: Sequence[WordTime]) -> list[Effect]:
     if not request.settings.timestamps or not words:
         return []
     text = request.utterance.text

@@ -1,9 +1,10 @@
-"""One connection: a reader, a sender, and a task with a cancel scope for every request.
+"""One WebSocket connection: a reader, a sender, and one task with a cancel scope for each request.
 
-The protocol decides, the session carries out. Effects are applied without waiting, so what the
-protocol decided is in the outbox before anything else can happen. The sender is the only writer: it
-lets messages go before audio, gives the requests that speak at once a frame each in turn, and looks
-before each write whether its request still speaks.
+The dialect translates frames to messages, the protocol decides what a message leads to, and the session
+carries that out. It applies the effects of a message without waiting, so everything that the protocol decided
+is in the outbox before any other task runs. Only the sender writes: it sends messages before audio, takes one
+frame in turn from each request that is being spoken, and checks before each write that the request has not
+ended.
 """
 
 import math
@@ -18,53 +19,42 @@ from attrs import define, field, frozen
 
 from kokoro_trio.audio.codecs import encoder_for
 from kokoro_trio.audio.frames import AudioFrame
-from kokoro_trio.audio.head_silence import HeadSilence
 from kokoro_trio.config import StreamConfig
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.engine.stream import UtteranceStream
 from kokoro_trio.errors import RequestError, SynthesisFailed
 from kokoro_trio.server.connection import Connection, ConnectionGone
+from kokoro_trio.server.dialects.dialect import Dialect, Frame, Outcome
 from kokoro_trio.server.encoding import encode_utterance
-from kokoro_trio.server.protocol import (
-    Begin,
-    Close,
-    Effect,
-    GiveTurn,
-    Protocol,
-    Request,
-    Send,
-    Silence,
-)
-from kokoro_trio.telemetry.records import DISCONNECTED, RequestRecord
+from kokoro_trio.server.protocol import Begin, Close, Effect, GiveTurn, Protocol, Request, Send, Silence
+from kokoro_trio.server.times import RequestTimes
+from kokoro_trio.telemetry.records import DISCONNECTED
 from kokoro_trio.telemetry.telemetry import Telemetry
 from kokoro_trio.wire.limits import MAX_UNSENT_MESSAGES
-from kokoro_trio.wire.messages import (
-    CLOSE_NORMAL,
-    CLOSE_RESTART,
-    Canceled,
-    Error,
-    ServerMessage,
-    StartedSpeak,
-    encode,
-)
+from kokoro_trio.wire.messages import CLOSE_NORMAL, CLOSE_RESTART, Canceled, Error
 
 log = structlog.get_logger()
 
 
 @define(eq=False)
 class _Speech:
-    """A request with all that belongs to speaking it."""
+    """A request while it is outstanding."""
 
     request: Request
-    received_at: float
     opening: AbstractAsyncContextManager[UtteranceStream]
-    """Its place in the engine, which it has from the start."""
+    """Its place in the engine, which it holds from the start."""
+    times: RequestTimes = field(factory=RequestTimes)
     scope: trio.CancelScope = field(factory=trio.CancelScope)
     turn: trio.Event = field(factory=trio.Event)
-    turn_at: float | None = None
-    head_silence: HeadSilence = field(factory=HeadSilence)
-    slot_at: float | None = None
-    first_frame_at: float | None = None
+
+
+@frozen
+class _Frames:
+    """A message that waits for the sender, as the dialect encodes it."""
+
+    frames: Sequence[Frame]
+    cancel_received_at: float | None = None
+    """Of a `canceled`: when the client's `cancel` was received."""
 
 
 @frozen
@@ -78,11 +68,12 @@ class _Audio:
 
 
 class Session:
-    """`run` serves one connection until it ends; `drain` makes it end when its requests have."""
+    """`run` serves one connection until it ends; `drain` ends it when its requests have ended."""
 
     def __init__(
         self,
         connection: Connection,
+        dialect: Dialect,
         protocol: Protocol,
         engine: Engine,
         config: StreamConfig,
@@ -90,25 +81,26 @@ class Session:
         idle_timeout_s: float = math.inf,
     ) -> None:
         self._connection = connection
+        self._dialect = dialect
         self._protocol = protocol
         self._engine = engine
         self._config = config
         self._telemetry = telemetry
         self._idle_timeout_s = idle_timeout_s
         self._last_busy_at = 0.0
-        self._cancels_received_at: deque[float] = deque()
-        """One for each `canceled` that is not sent yet, in the same order."""
+        self._receiving = trio.CancelScope()
+        """Cancelled when the dialect's timeout is over."""
+        self._times_out_at = math.inf
         self._speeches: dict[Request, _Speech] = {}
-        self._messages: deque[ServerMessage | Close] = deque()
+        self._messages: deque[_Frames | Close] = deque([_Frames(dialect.open())])
         self._audio: deque[_Audio] = deque()
         self._wake_sender = trio.Event()
         self._messages_sent = trio.lowlevel.ParkingLot()
-        self._primer = bytes(config.prime_bytes)
         self._nursery: trio.Nursery | None = None
         self._has_failed = False
 
     async def run(self) -> None:
-        """Returns when the connection has ended, from whichever side. A fault is raised in a group."""
+        """Returns when either side has ended the connection. A fault is raised in an exception group."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._until_gone, self._send_until_closed)
@@ -116,11 +108,11 @@ class Session:
             nursery.start_soon(self._close_when_idle)
 
     def drain(self) -> None:
-        """Takes no new request; closes when the outstanding ones are finished."""
+        """Accepts no new request and closes when the outstanding ones have ended."""
         self._apply(self._protocol.drain())
 
     def hang_up(self, code: int = CLOSE_RESTART, reason: str = "the server is shutting down") -> None:
-        """Closes now, whatever is outstanding."""
+        """Closes now and drops the outstanding requests."""
         self._apply([Close(code, reason)])
 
     async def _until_gone(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -147,48 +139,72 @@ class Session:
 
     async def _receive_until_gone(self) -> None:
         while True:
-            effects = self._protocol.receive(await self._connection.receive())
-            self._last_busy_at = trio.current_time()
-            for message in (effect.message for effect in effects if isinstance(effect, Send)):
-                if isinstance(message, Canceled):
-                    self._cancels_received_at.append(trio.current_time())
-                elif isinstance(message, Error):
-                    self._telemetry.message_refused(message.code)
-            for request in (effect.request for effect in effects if isinstance(effect, Begin)):
-                # Before anything is awaited: its turn, or its end, may come at any time.
-                self._speeches[request] = _Speech(request, trio.current_time(), self._opening(request))
-            self._apply(effects)
+            for outcome in await self._next_outcomes():
+                self._take(outcome)
+            self._wake()
             while len(self._messages) > MAX_UNSENT_MESSAGES:
                 await self._messages_sent.park()
+
+    async def _next_outcomes(self) -> Sequence[Outcome]:
+        with trio.CancelScope(deadline=self._times_out_at) as self._receiving:
+            frame = await self._connection.receive()
+            self._last_busy_at = trio.current_time()
+            return self._dialect.receive(frame)
+        self._times_out_at = math.inf
+        return self._dialect.time_out()
+
+    def _take(self, outcome: Outcome) -> None:
+        match outcome:
+            case str() | bytes():
+                self._messages.append(_Frames([outcome]))
+            case Error():
+                self._telemetry.message_refused(outcome.code)
+                self._apply([Send(outcome)])
+            case _:
+                effects = self._protocol.receive(outcome)
+                for effect in effects:
+                    match effect:
+                        case Send(Error(code=code)):
+                            self._telemetry.message_refused(code)
+                self._apply(effects)
 
     def _apply(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
             match effect:
                 case Send(message):
-                    self._messages.append(message)
+                    # Its `cancel` has just been received.
+                    received_at = trio.current_time() if isinstance(message, Canceled) else None
+                    self._messages.append(_Frames(self._dialect.encode(message), received_at))
                 case Begin(request):
-                    self._begin(self._speeches[request])
+                    self._begin(request)
                 case GiveTurn(request) | Silence(request) if request not in self._speeches:
                     pass  # The session is being cancelled: this request ended, and the protocol was not told.
                 case GiveTurn(request):
                     speech = self._speeches[request]
-                    speech.turn_at = trio.current_time()
+                    speech.times.turn_at = trio.current_time()
                     speech.turn.set()
                 case Silence(request):
                     self._speeches[request].scope.cancel()
                 case Close():
                     self._messages.append(effect)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Lets the sender and the timeout follow what has just been received or applied."""
         self._wake_sender.set()
+        timeout_s = self._dialect.timeout_s
+        if timeout_s == math.inf or self._times_out_at == math.inf:
+            self._times_out_at = trio.current_time() + timeout_s
+        self._receiving.deadline = self._times_out_at
 
     # Speaking.
 
-    def _begin(self, speech: _Speech) -> None:
+    def _begin(self, request: Request) -> None:
         assert self._nursery is not None, "a frame was received before `run`"
-        self._nursery.start_soon(self._speak, speech)
-
-    def _opening(self, request: Request) -> AbstractAsyncContextManager[UtteranceStream]:
         playout = request if request.settings.is_tagged else None
-        return self._engine.open(request.utterance, self._protocol.session_id, playout)
+        opening = self._engine.open(request.utterance, self._protocol.session_id, playout)
+        speech = self._speeches[request] = _Speech(request, opening)
+        self._nursery.start_soon(self._speak, speech)
 
     async def _speak(self, speech: _Speech) -> None:
         assert self._nursery is not None
@@ -196,7 +212,7 @@ class Session:
         try:
             with speech.scope:
                 async with speech.opening as stream:
-                    self._nursery.start_soon(self._until_gone, partial(self._tell_words, stream, request))
+                    self._nursery.start_soon(self._until_gone, partial(self._send_words, stream, request))
                     await self._play(stream, speech)
                 self._apply(self._protocol.is_done(request))
         except RequestError as error:
@@ -207,13 +223,20 @@ class Session:
         finally:
             del self._speeches[request]
             self._last_busy_at = trio.current_time()
-            self._telemetry.request_ended(_record(speech, trio.current_time(), self._end_if_cut_off()))
+            self._telemetry.request_ended(
+                speech.times.record(
+                    request_id=request.request_id,
+                    voice=request.voice_name,
+                    end=request.end or self._end_of_unfinished(),
+                    audio_s=request.duration_s,
+                )
+            )
 
-    def _end_if_cut_off(self) -> str:
+    def _end_of_unfinished(self) -> str:
         is_our_fault = self._has_failed or self._engine.has_failed
         return SynthesisFailed.code if is_our_fault else DISCONNECTED
 
-    async def _tell_words(self, stream: UtteranceStream, request: Request) -> None:
+    async def _send_words(self, stream: UtteranceStream, request: Request) -> None:
         async with stream.words:
             async for words in stream.words:
                 self._apply(self._protocol.knows_words(request, words))
@@ -222,12 +245,14 @@ class Session:
         if stream.is_waiting:
             self._apply(self._protocol.waits_for_slot(speech.request))
             await stream.wait_for_slot()
-        speech.slot_at = trio.current_time()
+        speech.times.slot_at = trio.current_time()
         await speech.turn.wait()
         self._apply(self._protocol.starts_speaking(speech.request))
         settings = speech.request.settings
         with closing(encoder_for(settings.format, settings.sample_rate, self._config)) as encoder:
-            await encode_utterance(stream, encoder, speech.head_silence, partial(self._hand_over, speech))
+            await encode_utterance(
+                stream, encoder, speech.times.head_silence, partial(self._hand_over, speech)
+            )
 
     async def _hand_over(self, speech: _Speech, segment: int, frames: list[AudioFrame]) -> None:
         """Returns when the sender has sent the frames."""
@@ -250,55 +275,40 @@ class Session:
                 self._wake_sender = trio.Event()
                 await self._wake_sender.wait()
 
-    async def _send_message(self, message: ServerMessage | Close) -> None:
+    async def _send_message(self, message: _Frames | Close) -> None:
         if isinstance(message, Close):
             await self._connection.close(message.code, message.reason)
             raise ConnectionGone(message.reason)
-        if isinstance(message, StartedSpeak) and self._primer:
-            # Outside of any request's audio, so that nobody takes it for speech.
-            primer, self._primer = self._primer, b""
-            await self._connection.send(primer)
-        await self._connection.send(encode(message))
-        if isinstance(message, Canceled):
-            self._telemetry.cancel_acknowledged(trio.current_time() - self._cancels_received_at.popleft())
+        if message.frames:
+            await self._connection.send(message.frames)
+        if message.cancel_received_at is not None:
+            self._telemetry.cancel_acknowledged(trio.current_time() - message.cancel_received_at)
 
     async def _send_audio(self, audio: _Audio) -> None:
-        """Sends what is next of `audio`, unless its request has ended meanwhile; the others' come next."""
+        """Sends the next frames of `audio`, unless its request has ended; other requests come next."""
         request = audio.speech.request
         if request.end is None:
-            await self._connection.send_many(self._next_frames(audio))
-            if audio.speech.first_frame_at is None:
-                audio.speech.first_frame_at = trio.current_time()
+            await self._connection.send(self._next_frames(audio))
+            audio.speech.times.frame_sent()
         if request.end is None and audio.frames:
             self._audio.append(audio)
         else:
             audio.sent.set()
 
-    def _next_frames(self, audio: _Audio) -> list[str | bytes]:
-        """One where others wait for their turn, or where a cancel would have to wait for more; else up to
-        the next `meta`, with that."""
-        request, effects, frames = audio.speech.request, list[Effect](), list[str | bytes]()
-        goes_alone = audio.speech.first_frame_at is None or self._audio or self._connection.is_congested
+    def _next_frames(self, audio: _Audio) -> list[Frame]:
+        """One frame if other requests wait for their turn, or if more would delay a `canceled`; else the
+        frames up to the next `meta`, and that.
+        """
+        request, effects, frames = audio.speech.request, list[Effect](), list[Frame]()
+        is_first = audio.speech.times.first_frame_at is None
+        goes_alone = is_first or self._audio or self._connection.is_congested
         while audio.frames and not effects:
             frame = audio.frames.popleft()
             effects = self._protocol.sends_audio(request, frame.n_samples, audio.segment)
-            frames.append(request.tag + frame.data)
+            frames += self._dialect.encode_audio(request, frame.data)
             if goes_alone:
                 break
-        return frames + [encode(effect.message) for effect in effects if isinstance(effect, Send)]
-
-
-def _record(speech: _Speech, ended_at: float, end_if_cut_off: str) -> RequestRecord:
-    request = speech.request
-    return RequestRecord.of(
-        request_id=request.request_id,
-        voice=request.voice_name,
-        end=request.end or end_if_cut_off,
-        received_at=speech.received_at,
-        turn_at=speech.turn_at,
-        slot_at=speech.slot_at,
-        first_frame_at=speech.first_frame_at,
-        ended_at=ended_at,
-        head_silence_s=speech.head_silence.seconds,
-        audio_s=request.duration_s,
-    )
+        for effect in effects:
+            if isinstance(effect, Send):
+                frames += self._dialect.encode(effect.message)
+        return frames

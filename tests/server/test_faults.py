@@ -570,13 +570,13 @@ class TestBadInput:
             assert peak_bytes < 30_000_000
             await others_are_served(server)
 
-    async def test_last_words_are_said_when_the_session_ends_first(self) -> None:
+    async def test_closing_bytes_are_sent_when_the_session_ends_first(self) -> None:
         """Whoever was about to say them, and to close the stream, is cancelled by then."""
         ours, theirs = socket.socketpair()
         with theirs:
             theirs.settimeout(5)
             stream = DeadlineStream(trio.SocketStream(trio.socket.from_stdlib_socket(ours)), b"", 1.0)
-            stream.last_words = lambda: b"farewell"
+            stream.closing_bytes = lambda: b"farewell"
             with trio.CancelScope() as session:
                 session.cancel()
                 await stream.aclose()

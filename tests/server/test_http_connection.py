@@ -12,7 +12,7 @@ import trio.testing
 from attrs import define, evolve, field
 
 from kokoro_trio.server.connection import DeadlineStream
-from kokoro_trio.server.dialects.together import TOGETHER_PATH
+from kokoro_trio.server.dialects import TOGETHER_PATH
 from kokoro_trio.server.http_speech import Event, HttpSpeech, Receive, Send
 from kokoro_trio.telemetry.prometheus import HTTP_ERROR_STATUSES
 from kokoro_trio.wire.messages import WEBSOCKET_PATH

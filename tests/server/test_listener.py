@@ -22,7 +22,7 @@ from kokoro_trio.engine.engine import EngineStatistics
 from kokoro_trio.errors import AddressUnavailable
 from kokoro_trio.model.custom_voices import CustomVoices
 from kokoro_trio.model.voices import VoiceCatalogue
-from kokoro_trio.server.dialects.together import TOGETHER_PATH
+from kokoro_trio.server.dialects import TOGETHER_PATH
 from kokoro_trio.text.reading import Sentence
 from kokoro_trio.wire.messages import WEBSOCKET_PATH
 from tests.support.clients import (

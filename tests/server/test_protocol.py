@@ -1,6 +1,6 @@
-"""Pure: the state of a connection, with frames and events fed by hand."""
+"""Pure: the state of a session, with messages and events fed by hand."""
 
-import json
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -20,7 +20,20 @@ from kokoro_trio.server import protocol as protocol_module
 from kokoro_trio.server.protocol import Begin, Close, Effect, GiveTurn, Protocol, Request, Send, Silence
 from kokoro_trio.speech import WordTime
 from kokoro_trio.wire.limits import REMEMBERED_REQUESTS
-from kokoro_trio.wire.messages import Canceled, Done, Error, Meta, Queue, SpokenWord, Started, StartedSpeak
+from kokoro_trio.wire.messages import (
+    Cancel,
+    Canceled,
+    Done,
+    Error,
+    Meta,
+    Queue,
+    Speak,
+    SpokenWord,
+    Start,
+    Started,
+    StartedSpeak,
+    Stop,
+)
 from tests.support.sessions import make_protocol
 
 TEXT = "Hello there."
@@ -31,12 +44,8 @@ def protocol() -> Protocol:
     return make_protocol()
 
 
-def frame(kind: str, **fields: object) -> str:
-    return json.dumps({"type": kind, **fields})
-
-
 def speak(protocol: Protocol, request_id: str, text: str = TEXT) -> Request:
-    effects = protocol.receive(frame("speak", request_id=request_id, text=text))
+    effects = protocol.receive(Speak(request_id=request_id, text=text))
     assert isinstance(effects[0], Begin)
     return effects[0].request
 
@@ -54,15 +63,15 @@ def error_code(effects: list[Effect]) -> str:
 class TestStart:
     def test_defaults(self, protocol: Protocol) -> None:
         expected = Started("af_aoede", "pcm", 24000, False, "plain", "session-1")
-        assert sent(protocol.receive(frame("start"))) == [expected]
+        assert sent(protocol.receive(Start())) == [expected]
 
     def test_sets_the_voice_of_later_requests(self, protocol: Protocol) -> None:
-        protocol.receive(frame("start", voice="male"))
+        protocol.receive(Start(voice="male"))
         assert speak(protocol, "r1").utterance.voice == "am_michael"
 
     def test_a_second_start_keeps_what_it_leaves_out(self, protocol: Protocol) -> None:
-        protocol.receive(frame("start", voice="af_heart"))
-        (started,) = sent(protocol.receive(frame("start", timestamps=True)))
+        protocol.receive(Start(voice="af_heart"))
+        (started,) = sent(protocol.receive(Start(timestamps=True)))
         assert started == Started("af_heart", "pcm", 24000, True, "plain", "session-1")
 
     @pytest.mark.parametrize(
@@ -82,9 +91,9 @@ class TestStart:
         ],
     )
     def test_a_refused_start_changes_nothing(
-        self, protocol: Protocol, fields: dict[str, object], code: str
+        self, protocol: Protocol, fields: dict[str, Any], code: str
     ) -> None:
-        assert error_code(protocol.receive(frame("start", **{"voice": "male"} | fields))) == code
+        assert error_code(protocol.receive(Start(**{"voice": "male"} | fields))) == code
         assert speak(protocol, "r1").utterance.voice == "af_aoede"
 
 
@@ -98,20 +107,20 @@ class TestFormats:
         ],
     )
     def test_a_rate_that_the_format_does_not_have(
-        self, protocol: Protocol, given: dict[str, object], allowed: list[str]
+        self, protocol: Protocol, given: dict[str, Any], allowed: list[str]
     ) -> None:
-        (message,) = sent(protocol.receive(frame("start", **given)))
+        (message,) = sent(protocol.receive(Start(**given)))
         assert isinstance(message, Error)
         assert (message.code, message.facts["allowed"]) == ("unsupported_sample_rate", allowed)
 
     def test_an_unknown_format_is_told_which_there_are(self, protocol: Protocol) -> None:
-        (message,) = sent(protocol.receive(frame("start", format="flac")))
+        (message,) = sent(protocol.receive(Start(format="flac")))
         assert isinstance(message, Error)
         assert (message.code, message.facts["allowed"]) == ("unsupported_format", ["pcm", "mulaw", "opus"])
 
     def test_another_format_is_for_later_requests(self, protocol: Protocol) -> None:
         before = speak(protocol, "before")
-        protocol.receive(frame("start", format="mulaw", sample_rate=8000))
+        protocol.receive(Start(format="mulaw", sample_rate=8000))
         after = speak(protocol, "after")
         for request in (before, after):
             protocol.sends_audio(request, 12_000, 0)
@@ -122,12 +131,12 @@ class TestTagged:
     @pytest.fixture
     def protocol(self) -> Protocol:
         protocol = make_protocol()
-        protocol.receive(frame("start", framing="tagged"))
+        protocol.receive(Start(framing="tagged"))
         return protocol
 
     def test_all_speak_at_once(self, protocol: Protocol) -> None:
         for request_id in ("r1", "r2"):
-            effects = protocol.receive(frame("speak", request_id=request_id, text="Hi."))
+            effects = protocol.receive(Speak(request_id=request_id, text="Hi."))
             request = protocol.outstanding[-1]
             assert effects == [Begin(request), GiveTurn(request)]
         assert protocol.is_done(protocol.outstanding[0]) == [Send(Done("r1", 0.0))]
@@ -139,7 +148,7 @@ class TestTagged:
 
     def test_an_id_that_is_too_long_for_a_tag(self, protocol: Protocol) -> None:
         request_id = "é" * 128
-        (message,) = sent(protocol.receive(frame("speak", request_id=request_id, text="Hi.")))
+        (message,) = sent(protocol.receive(Speak(request_id=request_id, text="Hi.")))
         assert isinstance(message, Error)
         assert (message.code, message.request_id) == ("bad_message", request_id)
         assert protocol.outstanding == []
@@ -149,17 +158,17 @@ class TestTagged:
 
     def test_the_framing_does_not_change_under_outstanding_requests(self, protocol: Protocol) -> None:
         request = speak(protocol, "r1")
-        assert error_code(protocol.receive(frame("start", framing="plain"))) == "bad_message"
-        (started,) = sent(protocol.receive(frame("start", framing="tagged", voice="male")))
+        assert error_code(protocol.receive(Start(framing="plain"))) == "bad_message"
+        (started,) = sent(protocol.receive(Start(framing="tagged", voice="male")))
         assert isinstance(started, Started)
         protocol.is_done(request)
-        (started,) = sent(protocol.receive(frame("start", framing="plain")))
+        (started,) = sent(protocol.receive(Start(framing="plain")))
         assert started == Started("am_michael", "pcm", 24000, False, "plain", "session-1")
 
 
 class TestVoiceAndLanguage:
     def test_equal_mixtures_are_one_voice(self, protocol: Protocol) -> None:
-        (started,) = sent(protocol.receive(frame("start", voice="am_michael(2)+af_heart(2)")))
+        (started,) = sent(protocol.receive(Start(voice="am_michael(2)+af_heart(2)")))
         assert isinstance(started, Started)
         assert started.voice == "af_heart+am_michael"
         request = speak(protocol, "r1")
@@ -175,9 +184,9 @@ class TestVoiceAndLanguage:
     def test_or_that_of_start_or_that_of_speak(
         self, protocol: Protocol, in_start: str | None, in_speak: str | None, language: str
     ) -> None:
-        (started,) = sent(protocol.receive(frame("start", language=in_start)))
+        (started,) = sent(protocol.receive(Start(language=in_start)))
         assert isinstance(started, Started)
-        effects = protocol.receive(frame("speak", text=TEXT, language=in_speak))
+        effects = protocol.receive(Speak(text=TEXT, language=in_speak))
         assert isinstance(effects[0], Begin)
         assert effects[0].request.utterance.language == language
 
@@ -188,12 +197,12 @@ class TestSpeak:
         assert (request.utterance.voice, request.utterance.speed) == ("af_aoede", 1.0)
 
     def test_an_absent_id_is_made_up_and_used(self, protocol: Protocol) -> None:
-        effects = protocol.receive(frame("speak", text="Hello."))
+        effects = protocol.receive(Speak(text="Hello."))
         assert isinstance(effects[0], Begin)
         assert sent(protocol.starts_speaking(effects[0].request)) == [StartedSpeak("made-up-0")]
 
     def test_its_own_voice_and_speed(self, protocol: Protocol) -> None:
-        effects = protocol.receive(frame("speak", text="Hello.", voice="af_heart", speed=1.5))
+        effects = protocol.receive(Speak(text="Hello.", voice="af_heart", speed=1.5))
         assert isinstance(effects[0], Begin)
         assert effects[0].request.utterance.voice == "af_heart"
         assert effects[0].request.utterance.speed == 1.5
@@ -203,20 +212,16 @@ class TestSpeak:
         [
             ({"text": "one two three four five six"}, "too_long"),
             ({"text": "Hi " + "😀" * 9_998}, "too_long"),
-            ({"text": ""}, "empty_text"),
-            ({"text": None}, "bad_text"),
             ({"voice": "af_haert"}, "unknown_voice"),
-            ({"speed": 9}, "bad_speed"),
             ({"voice": ""}, "unknown_voice"),
             ({"voice": "af_heart(0)+af_aoede"}, "unknown_voice"),
             ({"language": "klingon"}, "bad_language"),
-            ({"language": 7}, "bad_message"),
         ],
     )
     def test_bad_requests_name_themselves_and_cost_nothing_else(
-        self, protocol: Protocol, fields: dict[str, object], code: str
+        self, protocol: Protocol, fields: dict[str, Any], code: str
     ) -> None:
-        effects = protocol.receive(frame("speak", **{"request_id": "bad", "text": "Hello."} | fields))
+        effects = protocol.receive(Speak(**{"request_id": "bad", "text": "Hello."} | fields))
         (message,) = sent(effects)
         assert isinstance(message, Error)
         assert (message.code, message.request_id) == (code, "bad")
@@ -224,25 +229,20 @@ class TestSpeak:
         speak(protocol, "bad")
 
     def test_unknown_voice_names_near_ones(self, protocol: Protocol) -> None:
-        (message,) = sent(protocol.receive(frame("speak", text="Hello.", voice="af_haert")))
+        (message,) = sent(protocol.receive(Speak(text="Hello.", voice="af_haert")))
         assert isinstance(message, Error)
         assert message.facts["close_matches"][0] == "af_heart"  # type: ignore[index]
 
     def test_an_id_that_is_outstanding_is_a_duplicate(self, protocol: Protocol) -> None:
         request = speak(protocol, "r1")
-        assert (
-            error_code(protocol.receive(frame("speak", request_id="r1", text="Hi."))) == "duplicate_request"
-        )
+        assert error_code(protocol.receive(Speak(request_id="r1", text="Hi."))) == "duplicate_request"
         protocol.is_done(request)
         speak(protocol, "r1")
 
-    def test_binary_is_refused(self, protocol: Protocol) -> None:
-        assert error_code(protocol.receive(b"\x00\x01")) == "unexpected_binary"
-
 
 class TestLimits:
-    def refused(self, protocol: Protocol, **fields: object) -> Error:
-        (error,) = sent(protocol.receive(frame("speak", **fields)))
+    def refused(self, protocol: Protocol, text: str, request_id: str | None = None) -> Error:
+        (error,) = sent(protocol.receive(Speak(text, request_id)))
         assert isinstance(error, Error)
         return error
 
@@ -283,13 +283,13 @@ class TestLimits:
         assert error.code == "overloaded"
         assert (error.facts["limit"], error.facts["allowed"]) == ("characters", 35)
         speak(protocol, "r3", TEXT[:-1])
-        protocol.receive(frame("cancel", request_id=first.request_id))
+        protocol.receive(Cancel(request_id=first.request_id))
         speak(protocol, "r4")
 
 
 class TestTurns:
     def test_the_first_speaks_at_once_the_second_when_the_first_has_ended(self, protocol: Protocol) -> None:
-        effects = protocol.receive(frame("speak", request_id="r1", text="Hi."))
+        effects = protocol.receive(Speak(request_id="r1", text="Hi."))
         first = protocol.outstanding[0]
         assert effects == [Begin(first), GiveTurn(first)]
         second = speak(protocol, "r2")
@@ -302,7 +302,7 @@ class TestTurns:
 
     def test_cancelling_the_speaker_gives_the_turn_to_the_next(self, protocol: Protocol) -> None:
         first, second = speak(protocol, "r1"), speak(protocol, "r2")
-        effects = protocol.receive(frame("cancel", request_id="r1"))
+        effects = protocol.receive(Cancel(request_id="r1"))
         assert effects == [Silence(first), Send(Canceled("r1", 0.0, "", TEXT)), GiveTurn(second)]
 
 
@@ -324,7 +324,7 @@ class TestCancel:
     def test_without_an_id_cancels_everything(self, protocol: Protocol) -> None:
         first, second = speak(protocol, "r1"), speak(protocol, "r2")
         protocol.sends_audio(first, 24_000, 0)
-        effects = protocol.receive(frame("cancel"))
+        effects = protocol.receive(Cancel())
         assert effects == [
             Silence(first),
             Send(Canceled("r1", 1.0, "", TEXT)),
@@ -334,27 +334,27 @@ class TestCancel:
         assert protocol.outstanding == []
 
     def test_without_an_id_and_nothing_outstanding_says_nothing(self, protocol: Protocol) -> None:
-        assert protocol.receive(frame("cancel")) == []
+        assert protocol.receive(Cancel()) == []
 
     def test_of_an_id_never_seen(self, protocol: Protocol) -> None:
-        (message,) = sent(protocol.receive(frame("cancel", request_id="r1")))
+        (message,) = sent(protocol.receive(Cancel(request_id="r1")))
         assert isinstance(message, Error)
         assert (message.code, message.request_id) == ("unknown_request", "r1")
 
     def test_that_crosses_the_end_is_ignored(self, protocol: Protocol) -> None:
         protocol.is_done(speak(protocol, "r1"))
-        assert protocol.receive(frame("cancel", request_id="r1")) == []
+        assert protocol.receive(Cancel(request_id="r1")) == []
 
     def test_twice_is_answered_once(self, protocol: Protocol) -> None:
         speak(protocol, "r1")
-        protocol.receive(frame("cancel", request_id="r1"))
-        assert protocol.receive(frame("cancel", request_id="r1")) == []
+        protocol.receive(Cancel(request_id="r1"))
+        assert protocol.receive(Cancel(request_id="r1")) == []
 
     def test_ended_requests_are_remembered_up_to_a_limit(self, protocol: Protocol) -> None:
         for n in range(REMEMBERED_REQUESTS + 1):
             protocol.is_done(speak(protocol, f"r{n}"))
-        assert error_code(protocol.receive(frame("cancel", request_id="r0"))) == "unknown_request"
-        assert protocol.receive(frame("cancel", request_id="r1")) == []
+        assert error_code(protocol.receive(Cancel(request_id="r0"))) == "unknown_request"
+        assert protocol.receive(Cancel(request_id="r1")) == []
 
 
 WORDS = [WordTime(0, 0, 5, 0.1, 0.5), WordTime(0, 6, 11, 0.6, 1.0)]
@@ -365,7 +365,7 @@ class TestWords:
 
     @pytest.fixture
     def request_(self, protocol: Protocol) -> Request:
-        protocol.receive(frame("start", timestamps=True))
+        protocol.receive(Start(timestamps=True))
         return speak(protocol, "r1")
 
     def test_are_told_as_soon_as_they_are_known(self, protocol: Protocol, request_: Request) -> None:
@@ -390,7 +390,7 @@ class TestWords:
 
     def test_are_not_told_after_the_end(self, protocol: Protocol, request_: Request) -> None:
         protocol.starts_speaking(request_)
-        protocol.receive(frame("cancel"))
+        protocol.receive(Cancel())
         assert protocol.knows_words(request_, WORDS) == []
 
     @pytest.mark.parametrize(
@@ -412,7 +412,7 @@ class TestWords:
         request = speak(protocol, "r1")
         protocol.knows_words(request, WORDS)
         protocol.sends_audio(request, round(sent_s * 24_000), 0)
-        (canceled,) = sent(protocol.receive(frame("cancel", request_id="r1", played_s=played_s)))
+        (canceled,) = sent(protocol.receive(Cancel(request_id="r1", played_s=played_s)))
         assert canceled == Canceled("r1", sent_s, spoken, remaining)
 
     def test_what_was_played_is_of_the_one_that_speaks(self, protocol: Protocol) -> None:
@@ -422,22 +422,16 @@ class TestWords:
         protocol.sends_audio(first, 24_000, 0)
         spoken = [
             message.text_spoken
-            for message in sent(protocol.receive(frame("cancel", played_s=1.0)))
+            for message in sent(protocol.receive(Cancel(played_s=1.0)))
             if isinstance(message, Canceled)
         ]
         assert spoken == ["Hello there.", ""]
-
-    @pytest.mark.parametrize("played_s", [-1, "1", True, [1]])
-    def test_played_must_be_seconds(self, protocol: Protocol, played_s: object) -> None:
-        speak(protocol, "r1")
-        assert error_code(protocol.receive(frame("cancel", played_s=played_s))) == "bad_message"
-        assert len(protocol.outstanding) == 1
 
 
 class TestEnding:
     def test_nothing_follows_an_end(self, protocol: Protocol) -> None:
         request = speak(protocol, "r1")
-        protocol.receive(frame("cancel", request_id="r1"))
+        protocol.receive(Cancel(request_id="r1"))
         assert protocol.is_done(request) == []
         assert protocol.has_failed(request, SynthesisFailed()) == []
         assert protocol.waits_for_slot(request) == []
@@ -448,27 +442,27 @@ class TestEnding:
 
     def test_stop_closes_when_all_have_finished(self, protocol: Protocol) -> None:
         request = speak(protocol, "r1")
-        assert protocol.receive(frame("stop")) == []
+        assert protocol.receive(Stop()) == []
         effects = protocol.is_done(request)
         assert isinstance(effects[-1], Close)
         assert effects[-1].code == 1000
 
     def test_stop_of_an_idle_connection_closes_at_once(self, protocol: Protocol) -> None:
-        (close,) = protocol.receive(frame("stop"))
+        (close,) = protocol.receive(Stop())
         assert isinstance(close, Close)
 
     def test_no_speak_after_stop_but_cancel(self, protocol: Protocol) -> None:
         request = speak(protocol, "r1")
-        protocol.receive(frame("stop"))
-        assert error_code(protocol.receive(frame("speak", text="More."))) == "bad_message"
-        effects = protocol.receive(frame("cancel"))
+        protocol.receive(Stop())
+        assert error_code(protocol.receive(Speak(text="More."))) == "bad_message"
+        effects = protocol.receive(Cancel())
         assert effects[0] == Silence(request)
         assert isinstance(effects[-1], Close)
 
     def test_draining_finishes_what_is_outstanding_and_takes_no_more(self, protocol: Protocol) -> None:
         request = speak(protocol, "r1")
         assert protocol.drain() == []
-        assert error_code(protocol.receive(frame("speak", text="More."))) == "overloaded"
+        assert error_code(protocol.receive(Speak(text="More."))) == "overloaded"
         effects = protocol.is_done(request)
         assert isinstance(effects[-1], Close)
         assert effects[-1].code == 1012
@@ -500,7 +494,7 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
 
     @rule(framing=st.sampled_from(["plain", "tagged"]))
     def start(self, framing: str) -> None:
-        (effect,) = self.protocol.receive(frame("start", framing=framing))
+        (effect,) = self.protocol.receive(Start(framing=framing))
         assert isinstance(effect, Send)
         may_change = framing == self.framing or not self.protocol.outstanding
         assert isinstance(effect.message, Started if may_change else Error)
@@ -517,7 +511,7 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
 
     @rule(target=requests)
     def speak(self) -> Request:
-        effects = self.protocol.receive(frame("speak", text="Hello."))
+        effects = self.protocol.receive(Speak(text="Hello."))
         self.note(effects)
         assert isinstance(effects[0], Begin)
         self.accepted.append(effects[0].request.request_id)
@@ -526,11 +520,11 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
 
     @rule(request=requests)
     def cancel(self, request: Request) -> None:
-        self.note(self.protocol.receive(frame("cancel", request_id=request.request_id)))
+        self.note(self.protocol.receive(Cancel(request_id=request.request_id)))
 
     @rule()
     def cancel_all(self) -> None:
-        self.note(self.protocol.receive(frame("cancel")))
+        self.note(self.protocol.receive(Cancel()))
 
     @rule(request=consumes(requests))
     def done(self, request: Request) -> None:

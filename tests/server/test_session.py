@@ -1,7 +1,7 @@
 """Session: one connection over memory channels, on virtual time, with tones in the loop."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import NoReturn
@@ -18,12 +18,16 @@ from kokoro_trio.audio.frames import AudioFrame, Encoder
 from kokoro_trio.config import Config, EngineConfig, StreamConfig
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.server import session as session_module
+from kokoro_trio.server.dialects.dialect import Dialect, Opening
+from kokoro_trio.server.dialects.native import Native
+from kokoro_trio.server.dialects.together import TURN_END_TIMEOUT_S, Together
 from kokoro_trio.server.session import Session
 from kokoro_trio.speech import Samples
 from kokoro_trio.telemetry.records import RequestRecord
 from kokoro_trio.wire.framing import untag
 from tests.support.models import InLoopInference, Speller, StumblingSynthesizer
-from tests.support.sessions import MemoryConnection, Message, make_protocol
+from tests.support.scraping import scraped
+from tests.support.sessions import MemoryConnection, Message, make_opening, make_protocol
 from tests.support.telemetry import RecordingTelemetry
 
 STREAM = evolve(Config.of({"API_KEY": "k"}).stream, prime_bytes=0)
@@ -53,8 +57,11 @@ class Stage:
     connection: MemoryConnection
     engine: Engine
     session: Session
-    records: list[RequestRecord]
-    cancels_took_s: list[float]
+    telemetry: RecordingTelemetry
+
+    @property
+    def records(self) -> list[RequestRecord]:
+        return self.telemetry.records
 
 
 @asynccontextmanager
@@ -64,6 +71,7 @@ async def stage(
     stream: StreamConfig = STREAM,
     send_seconds: float = 0.0,
     connection: MemoryConnection | None = None,
+    make_dialect: Callable[[Opening], Dialect] = Native,
 ) -> AsyncIterator[Stage]:
     telemetry = RecordingTelemetry()
     connection = connection or MemoryConnection(send_seconds=send_seconds)
@@ -71,9 +79,10 @@ async def stage(
     async with trio.open_nursery() as nursery:
         await nursery.start(engine.run)
         protocol = make_protocol(max_words=10)
-        session = Session(connection, protocol, engine, stream, telemetry)
+        dialect = make_dialect(make_opening(limits=protocol.limits, prime_bytes=stream.prime_bytes))
+        session = Session(connection, dialect, protocol, engine, stream, telemetry)
         nursery.start_soon(session.run)
-        yield Stage(connection, engine, session, telemetry.records, telemetry.cancels_took_s)
+        yield Stage(connection, engine, session, telemetry)
         connection.hang_up()
         await trio.testing.wait_all_tasks_blocked()
         statistics = engine.statistics()
@@ -325,12 +334,12 @@ class TestCancelling:
             for n in range(3):
                 it.connection.say("speak", request_id=f"r{n}", text="Hello there.")
             await trio.sleep(1)
-            assert it.cancels_took_s == []
+            assert it.telemetry.cancels_took_s == []
             it.connection.say("cancel")
             await it.connection.hear_until("canceled", request_id="r2")
             it.connection.say("cancel", request_id="r2")  # It has ended: there is nothing to answer.
             await trio.sleep(1)
-        assert it.cancels_took_s == pytest.approx([0.25, 0.5, 0.75])
+        assert it.telemetry.cancels_took_s == pytest.approx([0.25, 0.5, 0.75])
 
     async def test_no_frame_follows_canceled_even_when_sends_are_slow(self, autojump_clock: None) -> None:
         async with stage(send_seconds=0.5) as it:
@@ -465,7 +474,7 @@ class TestEnding:
 
     async def test_fault_of_the_session_is_recorded_as_synthesis_failed(self, autojump_clock: None) -> None:
         class Faulty(MemoryConnection):
-            async def send(self, message: str | bytes) -> None:
+            async def send(self, messages: Sequence[str | bytes]) -> None:
                 raise ValueError("the framing has a hole")
 
         with pytest.RaisesGroup(ValueError, flatten_subgroups=True):
@@ -502,7 +511,8 @@ class TestEnding:
     async def test_draining_before_the_session_runs_closes_it(self, autojump_clock: None) -> None:
         connection = MemoryConnection()
         engine = Engine(EngineConfig(4, 8), InLoopInference(), Speller())
-        session = Session(connection, make_protocol(), engine, STREAM, RecordingTelemetry())
+        dialect = Native(make_opening())
+        session = Session(connection, dialect, make_protocol(), engine, STREAM, RecordingTelemetry())
         session.drain()
         await session.run()
         assert connection.closed_with == 1012
@@ -514,3 +524,49 @@ class TestEnding:
             it.session.hang_up()
             await trio.testing.wait_all_tasks_blocked()
             assert it.connection.closed_with == 1012
+
+
+class TestDialects:
+    """With Together's dialect."""
+
+    async def test_primer_is_not_sent_in_a_dialect_without_binary_frames(self, autojump_clock: None) -> None:
+        async with stage(stream=evolve(STREAM, prime_bytes=512), make_dialect=Together) as it:
+            commit_text(it.connection)
+            heard = await it.connection.hear_until("conversation.item.audio_output.done")
+        assert kinds(heard)[0] == "session.created"
+        assert all(isinstance(each, dict) for each in heard)
+
+    async def test_refused_messages_are_counted(self, autojump_clock: None) -> None:
+        async with stage(make_dialect=Together) as it:
+            it.connection.say("response.create")
+            await it.connection.hear_until("conversation.item.tts.failed")
+            text, _ = it.telemetry.scrape("")
+            assert scraped(text.decode())["refused_total{code=unknown_type}"] == 1
+
+    @pytest.mark.parametrize(("ends_after_s", "hears_after_s"), [(1.0, 1.0), (100.0, TURN_END_TIMEOUT_S)])
+    async def test_done_waits_for_the_end_of_the_turn_or_the_timeout(
+        self, autojump_clock: None, ends_after_s: float, hears_after_s: float
+    ) -> None:
+        def like_pipecat(opening: Opening) -> Together:
+            return Together(evolve(opening, query={"voice": "female"}))
+
+        async with stage(make_dialect=like_pipecat) as it, trio.open_nursery() as nursery:
+            it.connection.say("tts_session.updated", session={"voice": "female"})
+            commit_text(it.connection)
+            while not it.records:
+                await trio.sleep(0.01)
+            spoken_at = trio.current_time()
+
+            @nursery.start_soon
+            async def end_turn() -> None:
+                await trio.sleep(ends_after_s)
+                it.connection.say("input_text_buffer.commit")
+
+            await it.connection.hear_until("conversation.item.audio_output.done")
+            assert trio.current_time() - spoken_at == pytest.approx(hears_after_s, abs=0.05)
+            nursery.cancel_scope.cancel()
+
+
+def commit_text(connection: MemoryConnection) -> None:
+    connection.say("input_text_buffer.append", text="Hello there.")
+    connection.say("input_text_buffer.commit")

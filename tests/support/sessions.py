@@ -1,7 +1,7 @@
 """The parts of a session: voices, a protocol, and a connection whose peer is the test."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 
 import attrs
@@ -11,6 +11,7 @@ from attrs import evolve
 from kokoro_trio.config import RequestLimits
 from kokoro_trio.model.voices import VoiceCatalogue
 from kokoro_trio.server.connection import ConnectionGone
+from kokoro_trio.server.dialects.dialect import Opening
 from kokoro_trio.server.protocol import Protocol
 from kokoro_trio.weights.release import Release
 
@@ -27,6 +28,17 @@ def make_protocol(max_words: int = 5, **limits: int) -> Protocol:
     return Protocol(
         "session-1", VOICES, evolve(LIMITS, max_words=max_words, **limits), new_request_id=lambda: next(names)
     )
+
+
+def make_opening(
+    voices: VoiceCatalogue = VOICES,
+    limits: RequestLimits = LIMITS,
+    prime_bytes: int = 0,
+    query: Mapping[str, str] | None = None,
+) -> Opening:
+    """New ids are id-0, id-1 …"""
+    names = (f"id-{n}" for n in count())
+    return Opening("session-1", query or {}, voices, limits, bytes(prime_bytes), lambda: next(names))
 
 
 Message = dict[str, object]
@@ -48,14 +60,11 @@ class MemoryConnection:
         except trio.EndOfChannel:
             raise ConnectionGone("the test hung up") from None
 
-    async def send(self, message: str | bytes) -> None:
-        with trio.CancelScope(shield=True):
-            await trio.sleep(self.send_seconds)
-        await self._to_client[0].send(message)
-
-    async def send_many(self, messages: Sequence[str | bytes]) -> None:
+    async def send(self, messages: Sequence[str | bytes]) -> None:
         for message in messages:
-            await self.send(message)
+            with trio.CancelScope(shield=True):
+                await trio.sleep(self.send_seconds)
+            await self._to_client[0].send(message)
 
     async def close(self, code: int, reason: str) -> None:
         self.closed_with = code

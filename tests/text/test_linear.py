@@ -26,6 +26,8 @@ from kokoro_trio.text.normalization.languages import VOCABULARIES
 from kokoro_trio.text.reading import read
 from kokoro_trio.text.segmentation import sentence_spans, word_count
 from kokoro_trio.wire.limits import MAX_BUFFERED_CHARS
+from kokoro_trio.wire.messages import Cancel, Speak
+from tests.support.sessions import make_opening
 
 Pattern = re.Pattern[str] | re.Pattern[bytes] | regex.Pattern[str]
 Work = Callable[[str], object]
@@ -123,8 +125,7 @@ RULES += [f"{'!' * 98}{chr(0x100 + n)}/b" for n in range(10)]
 def together(text: str, n_chars: int = MAX_BUFFERED_CHARS, segment: str = "never") -> None:
     """Appends `n_chars` at a time, commits each, and pronounces words otherwise."""
     query = {"segment": segment, "extra_params": json.dumps({"pronunciation_dict": RULES})}
-    ids = count()
-    dialect = Together("session", query, VOICES, LIMITS, lambda: str(next(ids)))
+    dialect = Together(make_opening(VOICES, LIMITS, query=query))
     [_] = dialect.open()  # The rules are not refused.
     for start in range(0, len(text), n_chars):
         piece = text[start : start + n_chars]
@@ -144,8 +145,8 @@ def together_at_once(text: str) -> None:
 def session(text: str) -> None:
     limits = evolve(LIMITS, max_utterance_characters=10**6, max_words=10**6)
     protocol = Protocol("session", VOICES, limits, new_request_id=lambda: "r")
-    protocol.receive(json.dumps({"type": "speak", "text": text}))
-    protocol.receive(json.dumps({"type": "cancel"}))
+    protocol.receive(Speak(text))
+    protocol.receive(Cancel())
 
 
 def language(text: str) -> None:

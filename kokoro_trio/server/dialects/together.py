@@ -1,20 +1,20 @@
-"""Together's WebSocket dialect, without I/O: its events in, our messages out, and the other way round.
+"""Together's WebSocket dialect.
 
-A client appends text to the buffer of a context and commits it. What is spoken of a context without a
-break is one item: it begins with the first text and ends with one `done`, as soon as all that was
-committed has been spoken. Several commits in quick succession therefore share a `done`. Clients take a
-`done` for the end of a turn (Pipecat throws away what comes after it), and nothing in the dialect says
-which commit is the last of a turn.
+A client appends text to the buffer of a context and commits it. The texts that a context speaks without a
+break form one item: it begins with the first text and ends with one `done` when all committed text has been
+spoken. Commits in quick succession therefore share a `done`. Clients take a `done` for the end of a turn
+(Pipecat drops the audio after it), and no field of a commit tells whether it is the last of a turn.
 
-Some clients do say it: Pipecat commits once more at the end, with nothing to be spoken. There, `done`
-waits for that commit, so that it cannot cross the next sentence on its way. It does not wait for long
-(`give_up_waiting`). A client that then does not send this commit still gets `done`, after
-`TURN_END_TIMEOUT_S`.
+Some clients mark the end of a turn: Pipecat sends one more commit with nothing to speak. For these clients
+`done` waits for that commit, so that it cannot cross the next sentence on the way. If the commit does not
+come within `TURN_END_TIMEOUT_S`, the client gets `done` without it.
 """
 
 import base64
+import json
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import define, field, frozen
 
@@ -34,6 +34,8 @@ from kokoro_trio.errors import (
     UnsupportedSampleRate,
 )
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
+from kokoro_trio.server.dialects.dialect import Dialect, Frame, Opening, Outcome
+from kokoro_trio.server.protocol import Request
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 from kokoro_trio.text.languages import language_named, tag_of
 from kokoro_trio.text.segmentation import sentence_spans, word_count
@@ -55,7 +57,6 @@ from kokoro_trio.wire.limits import (
 )
 from kokoro_trio.wire.messages import (
     Cancel,
-    ClientMessage,
     Done,
     Error,
     Meta,
@@ -63,14 +64,12 @@ from kokoro_trio.wire.messages import (
     Speak,
     SpokenWord,
     Start,
-    StartedSpeak,
     decode_object,
     number_within,
     shown,
 )
 from kokoro_trio.wire.settings import DEFAULT_VOICE
 
-TOGETHER_PATH = "/v1/audio/speech/websocket"
 MODEL = "hexgrad/Kokoro-82M"
 DEFAULT_CONTEXT = "default"
 PARAMETERS = frozenset(
@@ -79,7 +78,9 @@ PARAMETERS = frozenset(
         *("alignment", "segment", "max_partial_length", "extra_params"),
     )
 )
-"""Of a session and of the address; others are ignored."""
+"""The parameters of an address and of an update that are used; others are ignored."""
+TURN_END_TIMEOUT_S = 2.5
+"""Pipecat ends a turn by itself after three seconds of silence."""
 
 CLIENT_TYPES = [
     "input_text_buffer.append",
@@ -94,10 +95,10 @@ DELTA, DONE = "conversation.item.audio_output.delta", "conversation.item.audio_o
 WORDS, FAILED = "conversation.item.word_timestamps", "conversation.item.tts.failed"
 
 SENTENCE, IMMEDIATE, NEVER = "sentence", "immediate", "never"
-"""When text is spoken that is not committed yet: once its sentence is whole, at once, not at all."""
+"""When text is spoken before its commit: when its sentence is complete, at once, or never."""
 
 _FORMATS = {"pcm": "pcm", "raw": "pcm", "wav": "pcm", "opus": "opus", "mulaw": "mulaw"}
-"""Together's name of a format → ours. WAV is PCM behind a header."""
+"""Together's name of a format → ours. WAV is PCM after a header."""
 _ENCODINGS = {"pcm_s16le": "pcm", "pcm_mulaw": "mulaw"}
 
 _STOPS, _CLOSERS = ".!?…。！？", ")]\"'”’»"
@@ -105,14 +106,10 @@ _ANOTHER_SENTENCE = " Then"
 _WORD_GAP = re.compile(r"\s+")
 _CLAUSE_GAP = re.compile(r"""(?<=[,;:.!?—…])\s+""")
 
-Event = dict[str, object]
-Outcome = ClientMessage | Event
-"""What an event of the client leads to: a message for our own protocol, or an event for the client."""
-
 
 @frozen
 class Pronunciations:
-    """The replacements that a client wants for some words."""
+    """A client's replacements of words."""
 
     replacements: Mapping[str, str]
     _words: re.Pattern[str]
@@ -123,7 +120,7 @@ class Pronunciations:
         return cls(replacements, re.compile(rf"(?<!\w)(?:{words})(?!\w)"))
 
     def replaced_in(self, text: str) -> str:
-        """Raises `BadText` where that makes it longer than a text may be."""
+        """Raises `BadText` if the result is longer than `MAX_BUFFERED_CHARS`."""
         if not self.replacements:
             return text
         replaced = self._words.sub(lambda found: self.replacements[found[0]], text)
@@ -136,14 +133,14 @@ NO_PRONUNCIATIONS = Pronunciations.of({})
 
 
 @frozen
-class Settings:
-    """Of a context, as a client's parameters say."""
+class ContextSettings:
+    """The settings of a context, from the client's parameters."""
 
     voice: str
     language: str | None
     """None: that of the voice."""
     text_language: str
-    """The letter of the language that the text is in."""
+    """The letter of the text's language."""
     speed: float | None
     format: str
     sample_rate: int
@@ -154,12 +151,12 @@ class Settings:
     pronunciations: Pronunciations
 
     @classmethod
-    def of(cls, asked: Mapping[str, object], voices: VoiceCatalogue) -> "Settings":
-        """Of parameters as `_kept` returns them. Raises `RequestError`."""
+    def of(cls, asked: Mapping[str, object], voices: VoiceCatalogue) -> "ContextSettings":
+        """From parameters as `_kept` returns them. Raises `RequestError`."""
         model = _string(asked, "model") or MODEL
         if model.lower() not in (MODEL.lower(), "kokoro-82m", "kokoro"):
             raise BadMessage(field="model", expected=MODEL, got=model[:MAX_GOT_CHARS])
-        # In an address that was not escaped, the plus of a blend arrives as a space.
+        # In an unescaped address the plus of a blend arrives as a space.
         voice_name = (_string(asked, "voice") or DEFAULT_VOICE).replace(" ", "+")
         voice = voices.resolve(voice_name)
         language = _language(_string(asked, "language"), voice)
@@ -188,16 +185,16 @@ class Settings:
 
 @define
 class _Item:
-    """What is spoken of a context until its `done`."""
+    """The texts that a context speaks until its `done`."""
 
     item_id: str
     outstanding: set[str] = field(factory=set)
     """Request ids."""
     spoken_s: float = 0.0
-    """By the requests that have ended."""
-    is_heard: bool = False
-    silent_because: RequestError | Error | None = None
-    """Why something of it was not spoken. It counts where nothing was."""
+    """Seconds of audio of the requests that have ended."""
+    has_audio: bool = False
+    failure: RequestError | Error | None = None
+    """Why a text was skipped. The client gets it if the item has no audio at all."""
 
 
 @define
@@ -205,20 +202,20 @@ class _Context:
     context_id: str
     asked: dict[str, object]
     refused: dict[str, RequestError]
-    """Why parameters of the address are not among `asked`, until an update replaces them."""
-    settings: Settings | None = None
+    """Unusable parameters of the address, which are not in `asked`, until an update replaces them."""
+    settings: ContextSettings | None = None
     refusal: RequestError | None = None
-    """Why there are no settings. Then nothing is spoken: not in another voice, not in another format."""
+    """Why `settings` is None. The context then speaks nothing, instead of another voice or format."""
     buffer: str = ""
     item: _Item | None = None
     has_uncommitted: bool = False
     marks_turns: bool = False
-    """The client commits an empty buffer at the end of what it has to say."""
+    """The client ends its turns with a commit of an empty buffer."""
     is_turn_over: bool = False
 
     @property
     def is_spoken(self) -> bool:
-        """All of the item that was committed, and nothing waits for a commit."""
+        """All text of the item is committed and spoken."""
         return self.item is not None and not self.item.outstanding and not self.has_uncommitted
 
     @property
@@ -226,48 +223,38 @@ class _Context:
         return self.is_spoken and self.marks_turns and not self.is_turn_over
 
     @property
-    def name(self) -> Event:
-        """Stands in the events of a context that the client has named."""
+    def name(self) -> dict[str, object]:
+        """The field that names a context in its events; the default context has none."""
         return {} if self.context_id == DEFAULT_CONTEXT else {"context_id": self.context_id}
 
 
 @define
-class Together:
-    """One connection. `query`: the parameters in its address, each as it was given first."""
-
-    session_id: str
-    query: Mapping[str, str]
-    voices: VoiceCatalogue
-    limits: RequestLimits
-    """Longer texts are cut into several requests."""
-    new_id: Callable[[], str]
+class Together(Dialect):
+    _opening: Opening
     _contexts: dict[str, _Context] = field(factory=dict)
     _contexts_by_request: dict[str, _Context] = field(factory=dict)
     _n_items: int = 0
-    _speaking: str | None = None
-    """The request whose audio is coming, or came last."""
     _started: Start | None = None
 
-    def open(self) -> list[Event]:
-        """What is said first. A parameter that cannot be used is told, and again with each text."""
-        context = self._contexts[DEFAULT_CONTEXT] = _Context(DEFAULT_CONTEXT, *_known(self.query))
+    def open(self) -> list[Frame]:
+        """The greeting. An unusable parameter fails here, and again with each text."""
+        context = self._contexts[DEFAULT_CONTEXT] = _Context(DEFAULT_CONTEXT, *_known(self._opening.query))
         try:
             context.settings = self._settings(context, {})
         except RequestError as error:
             context.refusal = error
-        told = [] if context.refusal is None else [_failed(context.refusal)]
-        return [{"event_id": self.new_id(), "type": CREATED, "session": self._described(context)}, *told]
+        created = _event(CREATED, event_id=self._opening.new_id(), session=self._described(context))
+        return [created] if context.refusal is None else [created, _failed(context.refusal)]
 
     # From the client.
 
-    def receive(self, frame: str | bytes) -> list[Outcome]:
-        """Bad input is answered, never raised."""
+    def receive(self, frame: Frame) -> list[Outcome]:
         try:
             if isinstance(frame, bytes):
                 raise UnexpectedBinary(len(frame))
             return self._receive(decode_object(frame))
         except RequestError as error:
-            return [_failed(error)]
+            return [Error.of(error)]
 
     def _receive(self, values: Mapping[str, object]) -> list[Outcome]:
         match values.get("type"):
@@ -279,7 +266,7 @@ class Together:
                 return self._clear(self._context(values))
             case "context.cancel":
                 return self._cancel(self._context(values))
-            # What Together's reference calls it, though it is the client that says it.
+            # Together's reference has the past tense, although the client sends it.
             case "tts_session.updated" | "tts_session.update":
                 return self._update(values)
             case kind:
@@ -291,15 +278,13 @@ class Together:
             raise BadText(reason="field 'text' must be a string")
         if len(context.buffer) + len(text) > MAX_BUFFERED_CHARS:
             raise BadText(reason=f"more than {MAX_BUFFERED_CHARS} characters wait for a commit")
-        buffer = _joined(context.buffer, text)
-        context.buffer = buffer
+        context.buffer = _joined(context.buffer, text)
         if text.strip():
             context.has_uncommitted, context.is_turn_over = True, False
-        received: Event = {"type": RECEIVED, "text": text, **context.name}
-        return [received, *self._speak_ahead(context, text)]
+        return [_event(RECEIVED, text=text, **context.name), *self._speak_ahead(context, text)]
 
     def _speak_ahead(self, context: _Context, appended: str) -> list[Outcome]:
-        """Of text that is not committed."""
+        """Speaks text before its commit, as the settings say."""
         settings = context.settings
         if settings is None or settings.segment == NEVER:
             return []
@@ -319,7 +304,7 @@ class Together:
         return [*spoken, *self._finished(context)]
 
     def _clear(self, context: _Context) -> list[Outcome]:
-        """Nothing of the context is heard from here on, and no `done` either."""
+        """The client gets neither audio nor `done` of the context from here on."""
         request_ids = context.item.outstanding if context.item else set[str]()
         for request_id in request_ids:
             del self._contexts_by_request[request_id]
@@ -330,10 +315,10 @@ class Together:
         canceled = self._clear(context)
         if context.context_id != DEFAULT_CONTEXT:
             del self._contexts[context.context_id]
-        return [*canceled, {"type": CANCELLED, "context_id": context.context_id}]
+        return [*canceled, _event(CANCELLED, context_id=context.context_id)]
 
     def _update(self, values: Mapping[str, object]) -> list[Outcome]:
-        """Without a `context_id`, of all contexts. What cannot be used leaves a session as it was."""
+        """Changes the named context, else all of them. An unusable parameter changes nothing."""
         session = values.get("session")
         if not isinstance(session, dict):
             raise BadMessage(field="session", expected="an object", got=shown(session))
@@ -344,32 +329,33 @@ class Together:
         contexts = [self._context(values)] if named else [*self._contexts.values()]
         settings = [self._settings(each, known) for each in contexts]
         for context, chosen in zip(contexts, settings, strict=True):
-            # Pipecat's first words are the voice once more that stands in its address.
+            # Pipecat's first message repeats the voice of its address.
             is_pipecat = not self._n_items and known.get("voice") == context.asked.get("voice")
             context.marks_turns |= is_pipecat and "voice" in known
             context.asked.update(known)
             context.refused = {}
             context.settings, context.refusal = chosen, None
-        return [{"type": UPDATED, "session": self._described(contexts[0]), **contexts[0].name}]
+        return [_event(UPDATED, session=self._described(contexts[0]), **contexts[0].name)]
 
-    # From our own side.
+    # From the protocol.
 
     @property
-    def waits_for_end(self) -> bool:
-        """All is spoken, and only the commit is missing that ends a turn."""
-        return any(context.waits_for_end for context in self._contexts.values())
+    def timeout_s(self) -> float:
+        """Finite while only the commit is missing that ends a turn."""
+        waits = any(context.waits_for_end for context in self._contexts.values())
+        return TURN_END_TIMEOUT_S if waits else math.inf
 
-    def give_up_waiting(self) -> list[Event]:
-        """It has not come in time, and is not expected from here on."""
-        told: list[Event] = []
+    def time_out(self) -> list[Frame]:
+        """The commit has not come, and is no longer expected."""
+        frames: list[Frame] = []
         for context in self._contexts.values():
             if context.waits_for_end:
                 context.marks_turns = False
-                told += self._finished(context)
-        return told
+                frames += self._finished(context)
+        return frames
 
-    def tell(self, message: ServerMessage) -> list[Event]:
-        """What a message of our protocol is to this client. Of a request that was cleared, nothing."""
+    def encode(self, message: ServerMessage) -> list[Frame]:
+        """Nothing for a request whose context was cleared."""
         request_id = getattr(message, "request_id", None)
         if isinstance(message, Error) and request_id is None:
             return [_failed(message)]
@@ -377,49 +363,42 @@ class Together:
         if context is None or context.item is None:
             return []
         match message:
-            case StartedSpeak():
-                self._speaking = request_id
-                return []
             case Meta(words=words) if words:
                 return [_timestamps(context, context.item, words)]
             case Done():
                 context.item.spoken_s += message.duration_s
                 return self._ended(context, message.request_id)
-            case Error(code=code):
-                is_skipped = code == Unpronounceable.code
-                if is_skipped:
-                    context.item.silent_because = message
-                told = [] if is_skipped else [_failed(message, context)]
-                return [*told, *self._ended(context, request_id or "")]
+            case Error(code=Unpronounceable.code):
+                context.item.failure = message
+                return self._ended(context, request_id or "")
+            case Error():
+                return [_failed(message, context), *self._ended(context, request_id or "")]
         return []
 
-    def tell_audio(self, data: bytes) -> list[Event]:
-        """The same for audio; what comes while nobody speaks is none."""
-        context = self._contexts_by_request.get(self._speaking or "")
+    def encode_audio(self, request: Request, data: bytes) -> list[Frame]:
+        context = self._contexts_by_request.get(request.request_id)
         if context is None or context.item is None:
             return []
         settings, item = context.settings, context.item
-        if settings and settings.is_wav and not item.is_heard:
+        if settings and settings.is_wav and not item.has_audio:
             data = wav_head(settings.sample_rate) + data
-        item.is_heard = True
-        delta = base64.b64encode(data).decode()
-        return [{"type": DELTA, "item_id": item.item_id, "delta": delta, **context.name}]
+        item.has_audio = True
+        return [_event(DELTA, item_id=item.item_id, delta=base64.b64encode(data).decode(), **context.name)]
 
-    def _ended(self, context: _Context, request_id: str) -> list[Event]:
+    def _ended(self, context: _Context, request_id: str) -> list[Frame]:
         assert context.item is not None
         context.item.outstanding.remove(request_id)
         del self._contexts_by_request[request_id]
         return self._finished(context)
 
-    def _finished(self, context: _Context) -> list[Event]:
-        """The end of the item, where it has come."""
+    def _finished(self, context: _Context) -> list[Frame]:
+        """Ends the item if all of it is spoken."""
         item = context.item
         if item is None or not context.is_spoken or context.waits_for_end:
             return []
-        because = None if item.is_heard else item.silent_because
-        told = [] if because is None else [_failed(because, context)]
+        failed = [] if item.has_audio or item.failure is None else [_failed(item.failure, context)]
         context.item = None
-        return [*told, {"type": DONE, "item_id": item.item_id, **context.name}]
+        return [*failed, _event(DONE, item_id=item.item_id, **context.name)]
 
     # Speaking.
 
@@ -431,7 +410,7 @@ class Together:
             context.item = _Item(f"tts_{self._n_items}")
         settings = context.settings
         if settings is None:
-            context.item.silent_because = context.refusal
+            context.item.failure = context.refusal
             return []
         spoken: list[Outcome] = []
         if settings.start != self._started:
@@ -440,15 +419,15 @@ class Together:
             pronounced = settings.pronunciations.replaced_in(text)
         except BadText as error:
             return [*spoken, _failed(error, context)]
-        pieces = _pieces(pronounced, settings.text_language, self.limits)
+        pieces = _pieces(pronounced, settings.text_language, self._opening.limits)
         return spoken + [self._request(context, context.item, settings, piece) for piece in pieces]
 
-    def _start(self, settings: Settings) -> Start:
+    def _start(self, settings: ContextSettings) -> Start:
         self._started = settings.start
         return settings.start
 
-    def _request(self, context: _Context, item: _Item, settings: Settings, text: str) -> Speak:
-        request_id = self.new_id()
+    def _request(self, context: _Context, item: _Item, settings: ContextSettings, text: str) -> Speak:
+        request_id = self._opening.new_id()
         item.outstanding.add(request_id)
         self._contexts_by_request[request_id] = context
         return Speak(
@@ -462,7 +441,7 @@ class Together:
     # Contexts.
 
     def _context(self, values: Mapping[str, object]) -> _Context:
-        """The one that is meant; the first time, made like the default one."""
+        """The context that a message names. A new one starts as a copy of the default context."""
         context_id = _string(values, "context_id") or DEFAULT_CONTEXT
         context = self._contexts.get(context_id)
         if context is not None:
@@ -479,18 +458,18 @@ class Together:
         )
         return context
 
-    def _settings(self, context: _Context, changes: Mapping[str, object]) -> Settings:
-        """Of a context once these parameters are changed. Raises `RequestError`."""
+    def _settings(self, context: _Context, changes: Mapping[str, object]) -> ContextSettings:
+        """The settings of a context after these changes. Raises `RequestError`."""
         if not changes and context.settings is not None:
             return context.settings
         for name, error in context.refused.items():
             if name not in changes:
-                raise error.with_traceback(None)  # Each raise would make the traceback longer.
-        return Settings.of({**context.asked, **changes}, self.voices)
+                raise error.with_traceback(None)  # Each raise would extend the traceback.
+        return ContextSettings.of({**context.asked, **changes}, self._opening.voices)
 
-    def _described(self, context: _Context) -> Event:
+    def _described(self, context: _Context) -> dict[str, object]:
         return {
-            "id": self.session_id,
+            "id": self._opening.session_id,
             "object": "realtime.tts.session",
             "modalities": ["text", "audio"],
             "model": MODEL,
@@ -498,51 +477,55 @@ class Together:
         }
 
 
-def _failed(error: RequestError | Error, context: _Context | None = None) -> Event:
-    """Of an item where there is one; errors never end the connection."""
-    told = error if isinstance(error, Error) else Error.of(error)
-    facts = dict(told.facts)
-    is_model = told.code == BadMessage.code and facts.get("field") == "model"
-    is_ours = told.code in (SynthesisFailed.code, Overloaded.code)
-    described: Event = {
-        **facts,
-        "message": told.message,
+def _event(kind: str, **fields: object) -> str:
+    """A text frame. ASCII escapes: a refused value may hold a lone surrogate, which has no UTF-8."""
+    return json.dumps({"type": kind, **fields})
+
+
+def _failed(error: RequestError | Error, context: _Context | None = None) -> str:
+    """The event names the context's item if there is one. Errors never end the connection."""
+    error = error if isinstance(error, Error) else Error.of(error)
+    is_model = error.code == BadMessage.code and error.facts.get("field") == "model"
+    is_ours = error.code in (SynthesisFailed.code, Overloaded.code)
+    described = {
+        **error.facts,
+        "message": error.message,
         "type": "server_error" if is_ours else "invalid_request_error",
-        "param": facts.get("field"),
-        "code": "model_not_available" if is_model else told.code,
+        "param": error.facts.get("field"),
+        "code": "model_not_available" if is_model else error.code,
     }
-    item: Event = {"item_id": context.item.item_id} if context and context.item else {}
-    return {"type": FAILED, "error": described, **item, **(context.name if context else {})}
+    item = {"item_id": context.item.item_id} if context and context.item else {}
+    return _event(FAILED, error=described, **item, **(context.name if context else {}))
 
 
-def _timestamps(context: _Context, item: _Item, words: Sequence[SpokenWord]) -> Event:
+def _timestamps(context: _Context, item: _Item, words: Sequence[SpokenWord]) -> str:
     """In seconds from the first sample of the item."""
-    return {
-        "type": WORDS,
-        "item_id": item.item_id,
-        "words": [word.text for word in words],
-        "start_seconds": [round(item.spoken_s + word.start_s, 3) for word in words],
-        "end_seconds": [round(item.spoken_s + word.end_s, 3) for word in words],
+    return _event(
+        WORDS,
+        item_id=item.item_id,
+        words=[word.text for word in words],
+        start_seconds=[round(item.spoken_s + word.start_s, 3) for word in words],
+        end_seconds=[round(item.spoken_s + word.end_s, 3) for word in words],
         **context.name,
-    }
+    )
 
 
 # The text buffer.
 
 
 def _joined(buffer: str, appended: str) -> str:
-    """Sentences that are appended one by one mostly come without the space between them.
+    """Adds the space that clients leave out between sentences that they append one by one.
 
-    What is appended word by word, or token by token, has its own.
+    Text that is appended word by word or token by token contains its spaces.
     """
     is_next = _ends_sentence(buffer) and word_count(appended) > 1 and appended[:1].isupper()
     return f"{buffer} {appended}" if is_next and not buffer[-1:].isspace() else buffer + appended
 
 
 def _ends_sentence(text: str) -> bool:
-    """Whether the last marks of `text` are those of a sentence's end. Looks at the end only.
+    """Whether the last marks of `text` end a sentence.
 
-    A single stop behind a digit does not count: more of the number may follow.
+    A single stop after a digit does not count, because the number may go on.
     """
     stopped = text.rstrip().rstrip(_CLOSERS)
     before = stopped.rstrip(_STOPS)
@@ -550,16 +533,16 @@ def _ends_sentence(text: str) -> bool:
     return n_stops > 1 or (n_stops == 1 and not before[-1:].isdecimal())
 
 
-def _whole_chars(buffer: str, appended: str, settings: Settings) -> int:
-    """How much of the buffer is whole sentences, or more than may wait for the end of one.
+def _whole_chars(buffer: str, appended: str, settings: ContextSettings) -> int:
+    """The length of the buffer's complete sentences, and of text that exceeds `max_partial_length`.
 
-    The last sentence is whole if it ends where something longer than a word ends that was appended: of
-    a single one nobody knows what it goes on with ("Dr.", "e.g.", "3.").
+    The last sentence is complete if the appended text ends with it and has several words: a single word may
+    be an abbreviation or a number that goes on ("Dr.", "e.g.", "3.").
     """
     may_end = word_count(appended) > 1 and _ends_sentence(buffer)
     spans = sentence_spans(buffer + (_ANOTHER_SENTENCE if may_end else ""), settings.text_language)
     whole = spans[-2][1] if len(spans) > 1 else 0
-    # To the end: what stays in the buffer is read again with each append.
+    # Repeated to the end, because each append reads the rest of the buffer again.
     while len(buffer) - whole > (limit := settings.max_partial_chars):
         partial = buffer[whole : whole + limit]
         whole += _last_gap(_CLAUSE_GAP, partial) or _last_gap(_WORD_GAP, partial) or limit
@@ -571,7 +554,7 @@ def _last_gap(gap: re.Pattern[str], text: str) -> int:
 
 
 def _pieces(text: str, language: str, limits: RequestLimits) -> Iterator[str]:
-    """The text in as few requests as it takes, cut between sentences, and inside those that are too long."""
+    """Cuts a text into few requests: between sentences, and inside sentences that are too long."""
     if _fits(text, limits):
         yield text.strip()
         return
@@ -590,7 +573,7 @@ def _fits(text: str, limits: RequestLimits) -> bool:
 
 
 def _halves(text: str, limits: RequestLimits) -> Iterator[str]:
-    """As often as it takes, where a word ends; in scripts without spaces anywhere."""
+    """Halves a text between words until each part fits; a text without spaces anywhere."""
     text = text.strip()
     if not text:
         return
@@ -608,7 +591,7 @@ def _halves(text: str, limits: RequestLimits) -> Iterator[str]:
 
 
 def _known(asked: Mapping[str, object]) -> tuple[dict[str, object], dict[str, RequestError]]:
-    """The parameters among these, as a context keeps them, and why the rest of them is refused."""
+    """The usable parameters as a context keeps them, and the errors of the unusable ones."""
     kept: dict[str, object] = {}
     refused: dict[str, RequestError] = {}
     for name in asked:
@@ -621,7 +604,7 @@ def _known(asked: Mapping[str, object]) -> tuple[dict[str, object], dict[str, Re
 
 
 def _kept(name: str, value: object) -> object:
-    """Of bounded size. Raises `RequestError`."""
+    """A parameter of bounded size. Raises `RequestError`."""
     if name == "extra_params":
         return _pronunciations(value)
     is_short = len(value) <= MAX_PARAMETER_CHARS if isinstance(value, str) else True
@@ -639,7 +622,7 @@ def _string(asked: Mapping[str, object], name: str) -> str | None:
 
 
 def _one_of(asked: Mapping[str, object], name: str, *allowed: str) -> str:
-    """The first is what holds without it."""
+    """The first of `allowed` is the default."""
     value = _string(asked, name) or allowed[0]
     if value not in allowed:
         raise BadMessage(field=name, expected=" or ".join(allowed), got=value[:MAX_GOT_CHARS])
@@ -672,7 +655,7 @@ def _speed(asked: Mapping[str, object]) -> float | None:
 
 
 def _language(tag: str | None, voice: Voice) -> str | None:
-    """The letter; None where it says no more than the voice does ("en", and a British voice)."""
+    """The letter of the language; None if the voice speaks it already ("en" and a British voice)."""
     if not tag or tag_of(voice.language).partition("-")[0] == tag.lower():
         return None
     return language_named(tag)

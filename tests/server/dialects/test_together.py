@@ -1,9 +1,9 @@
-"""Pure: Together's dialect, with events of the client and messages of the server fed by hand."""
+"""Pure: Together's dialect, with frames of the client and messages of the protocol fed by hand."""
 
 import base64
 import json
-from collections.abc import Mapping
-from itertools import count
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -21,13 +21,15 @@ from kokoro_trio.server.dialects.together import (
     DONE,
     FAILED,
     RECEIVED,
+    TURN_END_TIMEOUT_S,
     UPDATED,
     WORDS,
-    Event,
     Pronunciations,
     Together,
     _ends_sentence,
 )
+from kokoro_trio.server.protocol import Request
+from kokoro_trio.speech import Utterance
 from kokoro_trio.text.segmentation import word_count
 from kokoro_trio.wire.limits import (
     MAX_BUFFERED_CHARS,
@@ -43,15 +45,27 @@ from kokoro_trio.wire.messages import (
     Done,
     Error,
     Meta,
+    ServerMessage,
     Speak,
     SpokenWord,
     Start,
     StartedSpeak,
 )
+from kokoro_trio.wire.settings import Settings
+from tests.support.sessions import make_opening
 
 VOICES = VoiceCatalogue.of(("af_heart", "am_michael", "bf_emma"), female="af_heart", male="am_michael")
 LIMITS = Config.of({"API_KEY": "k"}).requests
 PCM = b"\x01\x02\x03\x04"
+Event = dict[str, Any]
+
+
+def events(frames: Sequence[str | bytes]) -> list[Event]:
+    return [json.loads(frame) for frame in frames]
+
+
+def request(request_id: str) -> Request:
+    return Request(request_id, Utterance("Hello.", "af_heart"), "af_heart", Settings())
 
 
 class Client:
@@ -65,10 +79,9 @@ class Client:
         max_characters: int = 10_000,
         **query: str,
     ) -> None:
-        names = (f"id-{n}" for n in count())
         limits = evolve(LIMITS, max_words=max_words, max_utterance_characters=max_characters)
-        self.together = Together("session-1", {**(asked or {}), **query}, VOICES, limits, lambda: next(names))
-        self.heard: list[Any] = self.together.open()
+        self.together = Together(make_opening(VOICES, limits, query={**(asked or {}), **query}))
+        self.heard = events(self.together.open())
         self.asked: list[Any] = []
         self.ended: set[str] = set()
 
@@ -77,9 +90,15 @@ class Client:
 
     def say_raw(self, frame: str | bytes) -> list[Speak]:
         """What is to be spoken because of it."""
-        outcomes = self.together.receive(frame)
-        self.heard += [outcome for outcome in outcomes if isinstance(outcome, dict)]
-        asked = [outcome for outcome in outcomes if not isinstance(outcome, dict)]
+        asked: list[Any] = []
+        for outcome in self.together.receive(frame):
+            match outcome:
+                case str() | bytes():
+                    self.heard += events([outcome])
+                case Error():
+                    self.tell(outcome)
+                case _:
+                    asked.append(outcome)
         self.asked += asked
         return [message for message in asked if isinstance(message, Speak)]
 
@@ -98,16 +117,19 @@ class Client:
         return last.request_id
 
     def audio(self, request_id: str, data: bytes = PCM) -> None:
-        self.heard += self.together.tell(StartedSpeak(request_id))
-        self.heard += self.together.tell_audio(data)
+        self.tell(StartedSpeak(request_id))
+        self.heard += events(self.together.encode_audio(request(request_id), data))
 
     def done(self, request_id: str, duration_s: float = 1.0) -> None:
         self.ended.add(request_id)
-        self.heard += self.together.tell(Done(request_id, duration_s))
+        self.tell(Done(request_id, duration_s))
 
     def fails(self, error: Error) -> None:
         self.ended.add(error.request_id or "")
-        self.heard += self.together.tell(error)
+        self.tell(error)
+
+    def tell(self, message: ServerMessage) -> None:
+        self.heard += events(self.together.encode(message))
 
     @property
     def outstanding(self) -> list[str]:
@@ -161,13 +183,6 @@ def test_text_audio_and_end_of_an_item() -> None:
     assert [event["item_id"] for event in client.new(DELTA)] == ["tts_2"]
 
 
-def test_bytes_outside_of_a_request_are_no_audio() -> None:
-    client = Client()
-    client.speak("Hello there.")
-    client.new()
-    assert client.together.tell_audio(bytes(512)) == []
-
-
 def test_commits_that_follow_each_other_share_one_done() -> None:
     client = Client()
     first, second = client.speak("One more thing."), client.speak("And another one.")
@@ -204,10 +219,10 @@ def test_a_client_that_begins_like_pipecat_is_expected_to_end_its_turns() -> Non
     client.say("tts_session.updated", session={"voice": "af_heart"})
     client.done(client.speak("Hello there."))
     assert DONE not in client.kinds()
-    assert client.together.waits_for_end
+    assert client.together.timeout_s == TURN_END_TIMEOUT_S
     client.commit()
     assert client.kinds() == [DONE]
-    assert not client.together.waits_for_end
+    assert client.together.timeout_s == math.inf
 
 
 def test_who_does_not_end_his_turns_after_all_gets_done_as_others_do() -> None:
@@ -215,10 +230,10 @@ def test_who_does_not_end_his_turns_after_all_gets_done_as_others_do() -> None:
     client.say("tts_session.updated", session={"voice": "af_heart"})
     client.done(client.speak("Hello there."))
     client.new()
-    assert [event["type"] for event in client.together.give_up_waiting()] == [DONE]
+    assert [event["type"] for event in events(client.together.time_out())] == [DONE]
     client.done(client.speak("It is me."))
     assert client.kinds() == [RECEIVED, DONE]
-    assert client.together.give_up_waiting() == []
+    assert client.together.time_out() == []
 
 
 def test_another_voice_says_nothing_of_how_turns_end() -> None:
@@ -334,10 +349,10 @@ def test_the_words_of_an_item_are_timed_from_its_first_sample() -> None:
     first, second = client.speak("Hello there."), client.speak("It is me.")
     assert client.asked[0].timestamps is True
     told = [SpokenWord("Hello", 0.1, 0.4, 0, 5), SpokenWord("there.", 0.4, 0.9, 6, 12)]
-    client.heard += client.together.tell(Meta(first, 0, 0, told))
+    client.tell(Meta(first, 0, 0, told))
     client.done(first, duration_s=1.5)
-    client.heard += client.together.tell(Meta(second, 0, 0, [SpokenWord("It", 0.1, 0.2, 0, 2)]))
-    client.heard += client.together.tell(Meta(second, 0, 4800))
+    client.tell(Meta(second, 0, 0, [SpokenWord("It", 0.1, 0.2, 0, 2)]))
+    client.tell(Meta(second, 0, 4800))
     assert client.new(WORDS) == [
         {
             "type": WORDS,
@@ -359,9 +374,9 @@ def test_nothing_follows_a_clear() -> None:
     client.asked.clear()
     client.say("input_text_buffer.clear")
     assert client.asked == [Cancel(speaking), Cancel(waiting)]
-    assert client.together.tell_audio(PCM) == []
+    assert client.together.encode_audio(request(speaking), PCM) == []
     for message in (StartedSpeak(waiting), Done(speaking, 1.0), Canceled(waiting), Error("x", "x", waiting)):
-        assert client.together.tell(message) == []
+        assert client.together.encode(message) == []
     assert client.commit() == []
     assert client.new() == []
     client.done(client.speak("Something else."))
@@ -508,7 +523,7 @@ def test_an_update_holds_from_the_next_text_on() -> None:
         "alignment": "word",
     }
     client.say("tts_session.updated", session=session)
-    assert client.new(UPDATED)[0]["session"]["voice"] == "am_michael"  # type: ignore[index]
+    assert client.new(UPDATED)[0]["session"]["voice"] == "am_michael"
     request_id = client.speak("Hello there.")
     assert client.asked == [
         Start(format="pcm", sample_rate=16000, timestamps=True),
@@ -704,7 +719,7 @@ def test_a_wav_begins_with_its_header() -> None:
     client = Client(response_format="wav", sample_rate="16000")
     request_id = client.speak("Hello there.")
     client.audio(request_id)
-    client.heard += client.together.tell_audio(PCM)
+    client.audio(request_id)
     first, second = (base64.b64decode(str(event["delta"])) for event in client.new(DELTA))
     assert (first[:4], first[8:16], first[36:40], first[44:]) == (b"RIFF", b"WAVEfmt ", b"data", PCM)
     assert int.from_bytes(first[24:28], "little") == 16000
@@ -793,7 +808,7 @@ def test_every_item_ends_once_or_is_cleared(doings: list[tuple[str, str, str]], 
         client.commit(context_id=context)
     while client.outstanding:
         _do(client, "ends", "", "")
-    client.heard += client.together.give_up_waiting()
+    client.heard += events(client.together.time_out())
     told = [(event["type"], event["item_id"]) for event in client.heard if "item_id" in event]
     for item_id in {item_id for _, item_id in told}:
         kinds = [kind for kind, of in told if of == item_id]

@@ -14,7 +14,8 @@ import trio
 from websockets.sync.client import ClientConnection, connect
 
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
-from kokoro_trio.server.dialects.together import CREATED, DELTA, DONE, FAILED, TOGETHER_PATH, WORDS
+from kokoro_trio.server.dialects import TOGETHER_PATH
+from kokoro_trio.server.dialects.together import CREATED, DELTA, DONE, FAILED, WORDS
 from tests.support.bots import GREETING, LATER, REPLY, STORY
 from tests.support.clients import status_of_handshake, talk
 from tests.support.models import SlowTones
