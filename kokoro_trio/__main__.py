@@ -218,7 +218,7 @@ async def _shut_down_on_signal(
         nursery.start_soon(_drain, listener, grace_s, nursery.cancel_scope)
         number = await anext(signals)
         logger.info("hastening", signal=signal.Signals(number).name)
-        listener.hasten()
+        listener.skip_grace()
         await anext(signals)
         nursery.cancel_scope.cancel()
 

@@ -1,4 +1,4 @@
-"""From what the engine makes of an utterance to frames, for whichever way they are sent."""
+"""Encodes the audio of an utterance to frames, for WebSockets and HTTP."""
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
 
@@ -11,25 +11,25 @@ from kokoro_trio.engine.stream import Piece
 from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
 
 ENCODED_AT_ONCE_SAMPLES = SAMPLE_RATE_HZ // 5
-"""Of Opus some milliseconds of work: no more is done before the first frame, or after a cancel."""
+"""Some milliseconds of Opus: this bounds the work before the first frame and after a cancel."""
 
 _SILENCE = np.zeros(ENCODED_AT_ONCE_SAMPLES, np.float32)
 
 HandOver = Callable[[int, list[AudioFrame]], Awaitable[None]]
-"""Sends some frames of a segment, and returns when they are sent. There may be none."""
+"""Called with a segment's index and frames, maybe none; returns when the frames are sent."""
 
 
 async def encode_utterance(
     pieces: AsyncIterable[Piece], encoder: Encoder, head_silence: HeadSilence, hand_over: HandOver
 ) -> None:
-    """All of the utterance, piece by piece. Raises `RequestError` where it cannot be spoken (to the end)."""
+    """Encodes the pieces as they come. Raises the `RequestError` of an utterance that fails."""
     segment = 0
     async for piece in pieces:
         segment = piece.segment
         head_silence.feed_silence(piece.silence_s)
         head_silence.feed(piece.samples)
         for samples in _blocks(piece):
-            # A cancel waits here for the thread, so that `close` never comes beside a `push`.
+            # A cancel waits here for the thread, so that `close` never runs during a `push`.
             frames = (
                 await trio.to_thread.run_sync(encoder.push, samples)
                 if encoder.blocks

@@ -1,4 +1,4 @@
-"""The HTTP side: the page, health and readiness, which voices there are, and how the server is doing."""
+"""The HTTP routes except speech: the page, health, readiness, voices, models and metrics."""
 
 from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
@@ -38,14 +38,14 @@ VOICES_PATH = "/v1/audio/voices"
 
 @frozen
 class Readiness:
-    """Whether new requests are taken, and what a load balancer or an operator wants to know."""
+    """The body of `/readyz`, for load balancers and operators."""
 
     is_ready: bool
     state: str
     engine: str
     device: str
     device_reason: str
-    """Why it is not the GPU, where there is one."""
+    """Why the CPU is used although the machine has a GPU."""
     early_audio: bool
     early_audio_reason: str
     voices: int
@@ -56,7 +56,7 @@ class Readiness:
 
 
 def routed(app: QuartTrio, path: str, at_path: Application) -> Application:
-    """`at_path` serves its path, `app` the others."""
+    """`at_path` serves `path`, and `app` all other paths."""
 
     async def serve(scope: Event, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == path:
@@ -73,7 +73,7 @@ def make_app(
     api_keys: ApiKeys,
     prometheus: PrometheusMetrics | None,
 ) -> QuartTrio:
-    """`voices` returns None while the model is loading. With `prometheus`, `/metrics` is served too."""
+    """`voices` returns None while the model is loading. `prometheus` None: there is no `/metrics`."""
     app = QuartTrio(__name__)
     page = page_files()
     if prometheus is not None:
@@ -116,7 +116,7 @@ def make_app(
         check_key()
         return models_listed()
 
-    # A name may have a slash in it.
+    # A name may contain a slash.
     @app.get(f"{MODELS_PATH}/<path:name>")
     async def show_model(name: str) -> dict[str, str | int]:
         check_key()
@@ -166,7 +166,7 @@ def make_metrics_app(prometheus: PrometheusMetrics) -> Application:
 
 
 def _add_metrics(app: QuartTrio, prometheus: PrometheusMetrics) -> None:
-    # Unauthenticated, because scrapers are set up without a key. It holds no text, voice or client.
+    # No key, because scrapers have none. The metrics contain no text, voice or client.
     @app.get("/metrics")
     async def metrics() -> Response:
         text, content_type = prometheus.scrape(request.headers.get("Accept", ""))
@@ -174,7 +174,7 @@ def _add_metrics(app: QuartTrio, prometheus: PrometheusMetrics) -> None:
 
 
 async def _page_file(file: PageFile) -> Response:
-    """304 where the browser has it already."""
+    """The answer is 304 if the browser has the file."""
     response = Response(file.content, content_type=file.content_type, headers=HEADERS)
     await response.add_etag()
     await response.make_conditional(request)
@@ -186,12 +186,12 @@ def _raw(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
 
 
 def _listed(voice: Voice) -> dict[str, str | bool | None]:
-    """As JSON. `recipe` only where it is a blend; `id` is what clients of other servers look for."""
-    told: dict[str, str | bool | None] = {
+    """A voice as JSON. Only a blend has a `recipe`. Clients of other servers read `id`."""
+    payload: dict[str, str | bool | None] = {
         "id": voice.name,
         "name": voice.name,
         "language": tag_of(voice.language),
         "gender": voice.gender,
         "is_blend": voice.written is not None,
     }
-    return told if voice.written is None else told | {"recipe": voice.written}
+    return payload if voice.written is None else payload | {"recipe": voice.written}

@@ -1,9 +1,9 @@
-"""HTTP/1.1 on one connection: reads one request after the other, and has an ASGI application answer each.
+"""HTTP/1.1 on one connection: reads requests one by one and lets an ASGI application answer each.
 
-h11 reads and writes, and hypercorn turns a request into an ASGI exchange. hypercorn's own connection is not
-used: it reads ahead into a queue, in which the application and the reader can wait for each other for ever;
-it keeps the connection, so that a later request for a WebSocket never reaches the listener; and it speaks
-HTTP/2. Here `receive` reads from the socket, and there is no queue.
+h11 parses and serialises, and hypercorn turns a request into an ASGI exchange. hypercorn's own connection is
+not used for three reasons: it reads ahead into a queue, in which application and reader can deadlock; it
+keeps the connection, so a later WebSocket request never reaches the listener; and it accepts HTTP/2. Here
+`receive` reads from the socket, and there is no queue.
 """
 
 import re
@@ -42,18 +42,18 @@ _HYPERCORN.errorlog = None
 
 @define(eq=False)
 class HttpServer:
-    """What the connections of a port share."""
+    """The state that the connections of a port share."""
 
     app: Application
     config: ListenConfig
     telemetry: Telemetry
     is_draining: bool = False
-    """From then on clients are told to connect anew for their next request."""
+    """Each response then closes its connection, so that clients reconnect to another server."""
     _n_outstanding: int = 0
     _answered: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
 
     async def until_idle(self) -> None:
-        """Until the response to every request that was received has been sent, or given up."""
+        """Waits until the response to every received request was sent or abandoned."""
         while self._n_outstanding:
             await self._answered.park()
 
@@ -69,23 +69,23 @@ class HttpServer:
 
 @define(eq=False)
 class HttpConnection:
-    """One connection. Call `next_request`, then `answer`, until there is no next request."""
+    """One connection. Call `next_request` and `answer` in turn until `next_request` returns None."""
 
     _server: HttpServer
     _stream: DeadlineStream
     head: bytearray = field(factory=bytearray)
-    """All that was received of the current request when its head was whole."""
+    """All bytes received of the current request when its head was complete."""
     _parser: h11.Connection = field(
         factory=lambda: h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
     )
     _has_ended: bool = False
-    """The client sends nothing more. It may have closed its side only, and still read."""
+    """The client has closed its sending side. It may still read."""
     _gone: trio.Event = field(factory=trio.Event)
-    """Nothing more is received from the client or sent to it."""
+    """Set when no more data can be received from the client or sent to it."""
     _scope: Event = field(factory=dict)
 
     async def next_request(self) -> h11.Request | None:
-        """None where the client left, sent no whole head in time, or sent no HTTP/1.1, which is answered."""
+        """None if the client left, was too slow, or sent a malformed request, which is answered here."""
         timeout_s = self._server.config.handshake_timeout_s
         if self._parser.our_state is not h11.IDLE:
             if self._is_gone or {*self._parser.states.values()} != {h11.DONE}:
@@ -118,12 +118,12 @@ class HttpConnection:
         return None if self._is_gone else event
 
     async def answer(self, request: h11.Request) -> None:
-        """Runs the application, and reads what it left of the body."""
+        """Runs the application, then reads the rest of the body."""
         stream = HTTPStream(
-            self._server.app,  # type: ignore[arg-type]  # as `spawn_app` gets it, which does not call it
+            self._server.app,  # type: ignore[arg-type]  # `spawn_app` gets it and does not call it
             _HYPERCORN,
             WorkerContext(None),
-            self,  # type: ignore[arg-type]  # of a task group it uses `spawn_app` only
+            self,  # type: ignore[arg-type]  # it uses only `spawn_app` of a task group
             ssl=False,
             client=None,
             server=None,
@@ -146,13 +146,13 @@ class HttpConnection:
             except* Exception:
                 log.exception("http_request_failed", path=self._scope["path"])
             await stream.app_send(None)  # Answers with 500 if the application did not answer.
-        # A client that is refused while it sends would be reset, and not see its answer, if we closed now.
+        # If we closed now, a client that is still sending would be reset and would not see its answer.
         with trio.move_on_after(self._server.config.handshake_timeout_s):
             while self._is_sending_body and self._parser.our_state in (h11.DONE, h11.MUST_CLOSE):
                 await self._receive()
 
     async def spawn_app(self, app: object, config: object, scope: Event, send: object) -> None:
-        """Is called by hypercorn's stream, with the ASGI scope that it has made of the request."""
+        """Called by hypercorn's stream with the ASGI scope of the request."""
         self._scope = scope
 
     @property
@@ -174,7 +174,7 @@ class HttpConnection:
                 await self._refuse(error.error_status_hint)
                 break
             if isinstance(event, h11.Data):
-                # One read may hold ten thousand chunks of one byte.
+                # One read may contain ten thousand chunks of one byte.
                 await trio.lowlevel.checkpoint()
                 return {"type": "http.request", "body": bytes(event.data), "more_body": True}
             if isinstance(event, h11.EndOfMessage):
@@ -183,7 +183,7 @@ class HttpConnection:
                 self._gone.set()
         while not self._is_gone:
             if self._has_ended and self._scope["path"] == SPEECH_PATH:
-                # A client that has left looks the same, and its speech would keep a slot.
+                # A client that has left looks the same, and its speech would hold a slot.
                 self._gone.set()
             elif self._has_ended or len(self._parser.trailing_data[0]) > MAX_READ_AHEAD_BYTES:
                 await self._gone.wait()
@@ -192,7 +192,7 @@ class HttpConnection:
         return {"type": "http.disconnect"}
 
     async def _read(self) -> bytes:
-        """Returns nothing where nothing more comes."""
+        """Empty at the end of the client's data."""
         try:
             data = await self._stream.receive_some(_RECEIVE_BYTES)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -205,7 +205,7 @@ class HttpConnection:
         return data
 
     async def _send(self, event: events.Event) -> None:
-        """Writes what hypercorn's stream made of what the application sent."""
+        """Writes an event of the application, as hypercorn's stream passes it on."""
         match event:
             case events.Response():
                 headers = [*event.headers, *_HYPERCORN.response_headers("h11")]
@@ -223,13 +223,13 @@ class HttpConnection:
         await self._write(h11.Response(status_code=status, headers=headers))
 
     async def _refuse(self, status: int) -> None:
-        """Ends the connection for a malformed request; answers it unless the application has begun to."""
+        """Ends the connection after a malformed request; answers it if the application has not begun to."""
         data = b""
         if self._parser.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self._server.telemetry.http_refused(status)
             headers = [(b"content-length", b"0"), (b"connection", b"close")]
             data = self._parser.send(h11.Response(status_code=status, headers=headers)) or b""
-        # Before the write, as the application may begin its answer meanwhile.
+        # Before the write, because the application may begin its answer during it.
         self._gone.set()
         await self._send_all(data)
 
@@ -242,10 +242,10 @@ class HttpConnection:
             await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._gone.set()
-            await trio.aclose_forcefully(self._stream.stream)  # Ends a `receive` that is waiting.
+            await trio.aclose_forcefully(self._stream.stream)  # Ends a pending `receive`.
 
 
 def _path_of(request: h11.Request) -> bytes:
-    """With the query. A client that takes the server for a proxy names its origin before it."""
+    """The path with its query. A client that talks to a proxy sends an origin before it."""
     origin = _ORIGIN.match(request.target)
     return request.target[origin.end() :] if origin else request.target

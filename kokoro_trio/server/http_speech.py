@@ -1,9 +1,9 @@
-"""`POST /v1/audio/speech`: one request, one utterance, its audio sent as it is made.
+"""`POST /v1/audio/speech`: one request is one utterance, whose audio is streamed.
 
-Plain ASGI and not a Quart view: what a request does in the engine lies in one task and one cancel scope,
-which a view and the body that it returns would share between them. The answer begins with the first audio,
-so that whatever goes wrong before has a status of its own; what goes wrong later breaks the transfer off,
-so that nobody takes half a sound for a whole one.
+This is plain ASGI instead of a Quart view, because the work for a request must lie in one task and one cancel
+scope; a view and its response body would split it. The response begins with the first audio, so that an error
+before it gets its own status. A later error aborts the transfer, so that no client takes truncated audio for
+complete audio.
 """
 
 import json
@@ -55,12 +55,12 @@ Application = Callable[[Event, Receive, Send], Awaitable[None]]
 
 
 class ClientLeft(Exception):
-    """Before the request was whole."""
+    """The client left before its request was complete."""
 
 
 @define(eq=False)
 class _Answer:
-    """What the client of one request gets. `begin` comes first and once; without `end` it is broken off."""
+    """The response to one request: `begin` once, then `write`. Without `end` the transfer is aborted."""
 
     _send: Send
     request_id: str
@@ -70,7 +70,7 @@ class _Answer:
         self, status: HTTPStatus, content_type: str, headers: list[tuple[str, str]] | None = None
     ) -> None:
         self.has_begun = True
-        told = [
+        fields = [
             ("Content-Type", content_type),
             # Proxies must neither buffer nor cache a streamed response.
             ("Cache-Control", "no-store"),
@@ -78,7 +78,7 @@ class _Answer:
             ("X-Request-Id", self.request_id),
             *(headers or []),
         ]
-        raw = [(name.lower().encode(), value.encode()) for name, value in told]
+        raw = [(name.lower().encode(), value.encode()) for name, value in fields]
         await self._send({"type": "http.response.start", "status": int(status), "headers": raw})
 
     async def write(self, data: bytes) -> None:
@@ -97,7 +97,7 @@ class _Answer:
 
 @define(eq=False)
 class _Speech:
-    """A request that is spoken."""
+    """A request that is being spoken."""
 
     request: SpeechRequest
     answer: _Answer
@@ -119,7 +119,7 @@ class _Speech:
         self.n_samples_sent += sum(frame.n_samples for frame in frames)
 
     async def conclude(self) -> None:
-        """Ends the answer, or breaks it off where its sound is not whole."""
+        """Ends the answer, or leaves it without an end if its audio is not complete."""
         if self.error is not None:
             await self._fail(Refusal.of(self.error, RETRY_AFTER_S))
         elif self.end == DONE:
@@ -135,7 +135,7 @@ class _Speech:
 
 
 class HttpSpeech:
-    """An ASGI application. `why_not` says why no request is accepted now; `voices` needs a loaded model."""
+    """An ASGI application. `overloaded` returns the error of requests that cannot be accepted now."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class HttpSpeech:
         seats: Seats,
         engine: Engine,
         voices: Callable[[], VoiceCatalogue],
-        why_not: Callable[[], Overloaded | None],
+        overloaded: Callable[[], Overloaded | None],
         telemetry: Telemetry,
     ) -> None:
         self._config = config
@@ -154,11 +154,11 @@ class HttpSpeech:
         self._seats = seats
         self._engine = engine
         self._voices = voices
-        self._why_not = why_not
+        self._overloaded = overloaded
         self._telemetry = telemetry
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
-        """Whatever goes wrong here costs this request only."""
+        """Handles every exception, so that a fault affects only this request."""
         answer = _Answer(send, uuid.uuid4().hex)
         try:
             await self._serve(scope, receive, answer)
@@ -171,7 +171,7 @@ class HttpSpeech:
         now = trio.current_time()
         times = RequestTimes(now, turn_at=now)
         try:
-            # No `await` between check and seat: several requests at once would find the same one free.
+            # No `await` between check and seat, or concurrent requests would take the same seat.
             key = self._admitted_key(scope)
             with self._seats.taken_by(key):
                 request = self._request(await self._body(receive))
@@ -185,7 +185,7 @@ class HttpSpeech:
             pass
 
     def _admitted_key(self, scope: Event) -> int:
-        """The number of the key. Checks what the head of a request tells, the key before everything else.
+        """Checks the head of a request, the key first, and returns the key's number.
 
         Raises `Refusal` or `RequestError`.
         """
@@ -194,8 +194,8 @@ class HttpSpeech:
             raise wrong_key()
         if scope["method"] != "POST":
             raise wrong_method("POST")
-        if (overloaded := self._why_not()) is not None:
-            raise overloaded
+        if (error := self._overloaded()) is not None:
+            raise error
         if not self._seats.is_free_for(key):
             raise Overloaded(reason="there are as many connections as may be")
         return key
@@ -242,7 +242,7 @@ class HttpSpeech:
 
     async def _sound(self, speech: _Speech) -> None:
         try:
-            # The requests of one key share slots as one session, so that many of them get no larger share.
+            # The requests of one key count as one session, so that many of them get no larger share of slots.
             session, playout = ("http", speech.key), speech.answer.request_id
             async with self._engine.open(speech.request.utterance, session, playout) as stream:
                 await stream.wait_for_slot()

@@ -1,4 +1,4 @@
-"""The API keys that a request carries, whether one is valid, and how many connections each key has."""
+"""API keys: which one a request carries, and how many requests each key may have at a time."""
 
 import hmac
 from collections import Counter
@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 
 @frozen
 class ApiKeys:
-    """Opens for any of these keys; where there are none, for everybody."""
+    """The valid keys. If there are none, every request passes."""
 
     _keys: tuple[str, ...] = field(repr=False)
 
@@ -19,9 +19,9 @@ class ApiKeys:
         return self.key_for(query, headers) is not None
 
     def key_for(self, query: str, headers: Iterable[tuple[bytes, bytes]]) -> int | None:
-        """The index of the matching key (0 where no key is required); None if no key matches.
+        """The index of the matching key (0 if no key is required); None if no key matches.
 
-        Every pair is compared, each in constant time: how long it takes tells nothing of the keys.
+        Every pair is compared, each in constant time, so that the time tells nothing about the keys.
         """
         if not self._keys:
             return 0
@@ -37,7 +37,7 @@ class ApiKeys:
 
 @define
 class Seats:
-    """WebSockets and speech requests over HTTP that are served at one moment, in all and by key."""
+    """Limits the WebSockets and HTTP speech requests served at a time, in total and for each key."""
 
     _max: int
     _max_per_key: int

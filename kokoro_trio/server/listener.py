@@ -1,6 +1,6 @@
-"""The one port: reads the head of each request.
+"""The server's port: reads the head of each request.
 
-trio-websocket serves WebSockets, HttpConnection everything else.
+trio-websocket serves WebSockets, and HttpConnection serves everything else.
 """
 
 import uuid
@@ -49,7 +49,7 @@ _PEER_LEFT = (
     trio_websocket.ConnectionClosed,
     ConnectionGone,
 )
-"""What is raised where a peer went away, or never finished its handshake."""
+"""Raised when a peer leaves or does not finish its handshake."""
 _REASONS = {
     "draining": "it is shutting down",
     "loading": "the model is still being loaded",
@@ -59,7 +59,7 @@ _REASONS = {
 
 @frozen
 class LoadedModel:
-    """What sessions share once the model is loaded."""
+    """The state that sessions share once the model is loaded."""
 
     voices: VoiceCatalogue
     limits: RequestLimits
@@ -68,7 +68,7 @@ class LoadedModel:
 
 
 class Listener:
-    """Accepts connections from the start; takes WebSockets once it was given a `LoadedModel`."""
+    """Accepts connections from the start, and WebSockets when it has a `LoadedModel`."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Listener:
             self._seats,
             engine,
             voices=self._catalogue,
-            why_not=self._why_not,
+            overloaded=self._overloaded,
             telemetry=telemetry,
         )
         served = None if config.metrics_port else telemetry
@@ -102,7 +102,7 @@ class Listener:
         self._sessions: set[Session] = set()
         self.n_sockets = 0
         self._strangers: dict[trio.CancelScope, None] = {}
-        """Sockets that have shown no right key, the oldest first. To cancel a scope closes its socket."""
+        """Sockets without a valid key so far, the oldest first. Cancelling a scope closes its socket."""
         self._sessions_ended = trio.lowlevel.ParkingLot()
         self._model: LoadedModel | None = None
         self._is_draining = False
@@ -113,7 +113,7 @@ class Listener:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a `LoadedModel`."""
+        """Whether the model is loaded."""
         return self._model is not None
 
     async def serve(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
@@ -124,9 +124,9 @@ class Listener:
         await trio.serve_listeners(self._serve_stream, listeners)
 
     async def drain(self, grace_s: float) -> None:
-        """Takes no new request, lets outstanding ones finish within `grace_s`, closes every session.
+        """Refuses new requests, lets outstanding ones finish within `grace_s`, and closes every session.
 
-        To be called once.
+        Call it once.
         """
         self._is_draining = self._http.is_draining = True
         for session in list(self._sessions):
@@ -140,12 +140,12 @@ class Listener:
         with trio.move_on_after(HANG_UP_S):
             await self._until_no_session()
 
-    def hasten(self) -> None:
-        """Ends the grace of a `drain`: what is outstanding is dropped."""
+    def skip_grace(self) -> None:
+        """Ends the grace period of `drain` and drops the outstanding requests."""
         self._grace.cancel()
 
     async def hang_up(self) -> None:
-        """The engine is gone: closes every session as the fault of the server that it is."""
+        """Closes every session with a server error after the engine has failed."""
         for session in list(self._sessions):
             session.hang_up(CLOSE_FAULT, "the engine failed")
         with trio.move_on_after(HANG_UP_S, shield=True):
@@ -181,13 +181,13 @@ class Listener:
             return "loading"
         return "stalled" if engine.is_stalled else "ready"
 
-    def _why_not(self) -> Overloaded | None:
-        """Where nothing new is spoken now."""
+    def _overloaded(self) -> Overloaded | None:
+        """The error for new requests while none is accepted."""
         reason = _REASONS.get(self.readiness().state)
         return None if reason is None else Overloaded(reason=reason)
 
     def _catalogue(self) -> VoiceCatalogue:
-        assert self._model is not None, "asked for voices while the model is loading"
+        assert self._model is not None, "the voices are unknown while the model is loading"
         return self._model.voices
 
     def _voices(self) -> list[Voice] | None:
@@ -211,7 +211,7 @@ class Listener:
                 self.n_sockets -= 1
 
     def _make_room_for(self, newcomer: trio.CancelScope) -> bool:
-        """Drops the oldest stranger if there is no room: strangers must not keep out clients with a key."""
+        """Drops the oldest stranger if there is no room: strangers must not lock out clients with keys."""
         if (
             len(self._strangers) <= SPARE_SOCKETS
             and self.n_sockets <= self._config.max_connections + SPARE_SOCKETS
@@ -247,7 +247,7 @@ class Listener:
                 request = await trio_websocket.wrap_server_stream(
                     nursery, stream, max_message_size=self._config.max_message_bytes
                 )
-            # Of h11's headers: trio-websocket removes `Host`.
+            # The headers come from h11, because trio-websocket removes `Host`.
             if (refusal := self._refusal(request.path, list(handshake.headers), key)) is not None:
                 self._telemetry.handshake_refused(refusal.status)
                 headers = [*refusal.headers, (b"Connection", b"close")]
@@ -255,7 +255,7 @@ class Listener:
                 await request.reject(refusal.status, extra_headers=headers, body=body)
             else:
                 assert key is not None
-                # No `await` between check and seat: several handshakes at once would find the same one free.
+                # No `await` between check and seat, or concurrent handshakes would take the same seat.
                 with self._seats.taken_by(key):
                     websocket = WebSocket(await request.accept(), stream)
                     ping = self._config.ping_interval_s, self._config.ping_timeout_s
@@ -290,13 +290,13 @@ class Listener:
             await session.run()
         except* Exception:
             log.exception("session_failed", session_id=opening.session_id)
-            await websocket.close(CLOSE_FAULT, "the server made a mistake")
+            await websocket.close(CLOSE_FAULT, "internal server error")
         finally:
             self._sessions.remove(session)
             self._sessions_ended.unpark_all()
 
     def _refusal(self, path: str, headers: Headers, key: int | None) -> "_Refusal | None":
-        """Why a handshake is refused; a key is asked for before anything is told."""
+        """Why a handshake is refused, if it is. The key is checked before the server's state."""
         if _without_query(path) not in DIALECTS:
             return _Refusal(HTTPStatus.NOT_FOUND)
         if not self._origins.allow(headers):
@@ -319,7 +319,7 @@ async def open_listeners(host: str, port: int) -> list[trio.SocketListener]:
 
 @asynccontextmanager
 async def containing_faults(stream: trio.SocketStream) -> AsyncIterator[None]:
-    """Closes the stream at the end, and logs what goes wrong: an exception would end the server."""
+    """Closes the stream at the end and logs exceptions, which would otherwise end the server."""
     try:
         yield
     except* _PEER_LEFT:
@@ -337,7 +337,7 @@ class _Refusal:
 
 
 async def _turn_away(stream: trio.SocketStream) -> None:
-    """Does not read first: a client that opens many silent connections must not delay the answer."""
+    """Answers without reading: a client that opens many silent connections must not delay the answer."""
     with trio.move_on_after(CLOSE_GENTLY_S):
         await stream.send_all(_NO_ROOM)
         await stream.send_eof()

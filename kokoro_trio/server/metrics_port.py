@@ -1,4 +1,4 @@
-"""`/metrics` on a port of its own (knob METRICS_PORT), which a firewall can keep apart from speech."""
+"""`/metrics` on its own port (knob METRICS_PORT), so that a firewall can treat it apart from speech."""
 
 import trio
 

@@ -1,7 +1,6 @@
-"""OpenAI's interface to speech, without I/O: what a request means, and what answers and errors look like.
+"""OpenAI's speech interface without I/O: requests, answers and errors as OpenAI's clients expect them.
 
-`POST /v1/audio/speech` and `GET /v1/models`, as OpenAI's own clients speak them. Fields that are unknown
-here (`instructions` …) are ignored, as in `messages`.
+It covers `POST /v1/audio/speech` and `GET /v1/models`. Unknown fields (`instructions` …) are ignored.
 """
 
 import base64
@@ -28,7 +27,7 @@ from kokoro_trio.model.voices import Voice, VoiceCatalogue
 from kokoro_trio.speech import Utterance
 from kokoro_trio.text.languages import language_named
 from kokoro_trio.wire.limits import MAX_GOT_CHARS
-from kokoro_trio.wire.messages import decode_object, optional, optional_speed, shown, something_said
+from kokoro_trio.wire.messages import decode_object, optional, optional_speed, shown, spoken_text
 from kokoro_trio.wire.settings import DEFAULT_SPEED, DEFAULT_VOICE
 
 SPEECH_PATH = "/v1/audio/speech"
@@ -36,7 +35,7 @@ MODELS_PATH = "/v1/models"
 SSE_CONTENT_TYPE = "text/event-stream; charset=utf-8"
 
 MODELS = ("kokoro", "hexgrad/Kokoro-82M", "tts-1", "tts-1-hd", "gpt-4o-mini-tts")
-"""All one model. A request may name any other as well: clients are set up with what they know."""
+"""Names of our one model. A request may name any other model too, because clients have their own defaults."""
 MODELS_CREATED = 1_735_257_600
 """27 December 2024, when Kokoro-82M was published."""
 
@@ -58,8 +57,8 @@ VOICES = {
     "shimmer": "af_bella",
     "verse": "am_puck",
 }
-"""OpenAI's names and voices of Kokoro: the one of that name where there is, else one of the same sex that
-speaks well. A blend may take such a name for itself."""
+"""OpenAI's voices and ours: the voice of the same name if there is one, else a good one of the same gender. A
+blend may have one of these names, and then it is used."""
 
 _PARAMETERS = {
     "bad_text": "input",
@@ -71,14 +70,14 @@ _PARAMETERS = {
     "unsupported_format": "response_format",
     "bad_language": "language",
 }
-"""The field that an error is about, by its code."""
+"""The request field of an error, by its code."""
 
 INVALID_REQUEST = "invalid_request_error"
 
 
 @frozen
 class SpeechRequest:
-    """What a body asks for, checked."""
+    """The checked content of a request body."""
 
     utterance: Utterance
     voice_name: str
@@ -110,12 +109,12 @@ def speech_request(body: bytes, voices: VoiceCatalogue, max_characters: int) -> 
 
 
 def resolve(name: str, voices: VoiceCatalogue) -> Voice:
-    """Of OpenAI's names too. Raises `UnknownVoice` with the nearest of all."""
+    """Resolves OpenAI's names too. Raises `UnknownVoice` with the closest of all names."""
     try:
         return voices.resolve(name)
     except UnknownVoice as unknown:
         if type(unknown) is not UnknownVoice:
-            raise  # It is about a recipe, which mixes voices of the model.
+            raise  # A recipe is wrong, and recipes mix only voices of the model.
         if name in VOICES:
             return voices.resolve(VOICES[name])
         near = near_names(name, [*unknown.close_matches, *VOICES])
@@ -123,7 +122,7 @@ def resolve(name: str, voices: VoiceCatalogue) -> Voice:
 
 
 def _voice_named(values: Mapping[str, Any]) -> str:
-    """OpenAI's custom voices are objects with an `id`. Without any it is the default of the WebSocket."""
+    """The voice's name or the `id` of OpenAI's custom voice objects; the default if there is none."""
     voice = values.get("voice")
     if voice is None:
         return DEFAULT_VOICE
@@ -140,7 +139,7 @@ def _input(values: Mapping[str, Any], max_characters: int) -> str:
         raise BadMessage(field="input", expected="a string", got=shown(text))
     if len(text) > max_characters:
         raise TooManyCharacters(max_characters=max_characters, got_characters=len(text))
-    return something_said(text)
+    return spoken_text(text)
 
 
 def _format(values: Mapping[str, Any]) -> str:
@@ -163,7 +162,7 @@ def _is_sse(values: Mapping[str, Any]) -> bool:
 
 @define
 class Refusal(Exception):
-    """A request that ends with an error, as its client sees it."""
+    """An error response."""
 
     status: HTTPStatus
     message: str
@@ -186,8 +185,8 @@ class Refusal(Exception):
 
     @property
     def body(self) -> dict[str, dict[str, str | None]]:
-        told = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
-        return {"error": told}
+        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return {"error": error}
 
 
 def wrong_key() -> Refusal:
@@ -200,12 +199,12 @@ def wrong_key() -> Refusal:
 
 
 def foreign_origin() -> Refusal:
-    message = "pages of this origin may not use the server; its knob ALLOWED_ORIGINS lists those that may"
+    message = "pages of this origin may not use the server; see its knob ALLOWED_ORIGINS"
     return Refusal(HTTPStatus.FORBIDDEN, message, code="foreign_origin")
 
 
 def fault() -> Refusal:
-    return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the server made a mistake", "server_error")
+    return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "internal server error", "server_error")
 
 
 def websocket_only(path: str) -> Refusal:
@@ -217,7 +216,7 @@ def websocket_only(path: str) -> Refusal:
 
 
 def wrong_method(allowed: str) -> Refusal:
-    message = f"this address takes {allowed} requests only"
+    message = f"this address accepts only {allowed} requests"
     return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, message, headers=[("Allow", allowed)])
 
 
@@ -235,7 +234,7 @@ def _parameter(error: RequestError) -> str | None:
 
 
 def too_slow(timeout_s: float) -> Refusal:
-    return Refusal(HTTPStatus.REQUEST_TIMEOUT, f"the body did not come within {timeout_s:g} s")
+    return Refusal(HTTPStatus.REQUEST_TIMEOUT, f"the body was not received within {timeout_s:g} s")
 
 
 def not_found(path: str) -> Refusal:
@@ -263,7 +262,7 @@ def delta_event(data: bytes) -> bytes:
 
 
 def done_event() -> bytes:
-    """OpenAI counts tokens, which are what it bills; here there are none."""
+    """OpenAI bills tokens; we count none."""
     usage = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
     return _event({"type": "speech.audio.done", "usage": usage})
 

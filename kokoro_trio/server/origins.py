@@ -1,6 +1,6 @@
-"""Which web pages may use the server: the check of `Origin`, and the CORS headers of `/v1/*`.
+"""Which web pages may use the server: the check of `Origin` and the CORS headers of `/v1/*`.
 
-A browser names in `Origin` the page that makes a request. Other clients send no `Origin` and pass.
+A browser sends the origin of the requesting page in `Origin`. Other clients send no `Origin` and pass.
 """
 
 import json
@@ -31,8 +31,8 @@ _EXPOSED_HEADERS = b"Retry-After, X-Request-Id"
 class Origins:
     """The server's own origin and those of the knob ALLOWED_ORIGINS.
 
-    `needs_local_host`: without an API key, the own origin counts only under a name of this machine. An
-    attacker can let a name of his own resolve to a loopback address, and `Host` and `Origin` then agree.
+    `needs_local_host`: without an API key, the own origin must be a loopback address. An attacker's host name
+    can resolve to a loopback address, and `Host` and `Origin` then agree.
     """
 
     _listed: frozenset[str]
@@ -54,7 +54,7 @@ class Origins:
 
 
 def _is_own(origin: str, host: str) -> bool:
-    """Compares without the scheme: behind a proxy that ends TLS, the page's scheme is not ours."""
+    """Ignores the scheme, which differs from ours behind a proxy that terminates TLS."""
     scheme, _, authority = origin.partition("://")
     default_port = _DEFAULT_PORTS.get(scheme, "")
     return authority != "" and authority.removesuffix(default_port) == host.removesuffix(default_port)
@@ -73,17 +73,17 @@ def _without_default_port(origin: str) -> str:
 
 
 def text_of(headers: Headers, name: bytes) -> str | None:
-    """In lower case. Several headers of this name count as one, as HTTP joins them."""
+    """The value in lower case. Repeated headers are joined, as HTTP says."""
     values = [value.decode("latin-1").lower() for each, value in headers if each == name]
     return ", ".join(values) if values else None
 
 
 @frozen
 class CrossOrigin:
-    """An ASGI application around another: CORS for `/v1/*`.
+    """ASGI middleware that adds CORS to `/v1/*`.
 
-    A foreign page may send GET and HEAD, whose answers its browser keeps from it. The server refuses its
-    other requests, as a browser sends a POST of plain text without a preflight.
+    A foreign page may send GET and HEAD, because the browser hides their answers from it. Its other requests
+    are refused here, because a browser sends a POST of plain text without a preflight.
     """
 
     _app: Application
@@ -121,7 +121,7 @@ def _response_headers(origin: bytes | None) -> list[tuple[bytes, bytes]]:
 
 
 def _preflight_headers(origin: bytes, headers: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
-    # OpenAI's client for browsers sends a dozen headers of its own.
+    # OpenAI's browser client sends a dozen headers of its own.
     asked_for = headers.get(b"access-control-request-headers")
     allowed = _ALLOWED_HEADERS if asked_for is None else b", ".join((_ALLOWED_HEADERS, asked_for))
     return [

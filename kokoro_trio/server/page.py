@@ -1,6 +1,6 @@
-"""The page at `/`: its files, and how a browser is to treat them.
+"""The page at `/`: its files and their HTTP headers.
 
-`/` is `index.html`, and what it needs is below `/page/`. Without the key: the page asks for it.
+`/` is `index.html`, which loads the other files from `/page/`. They need no key; the page asks for the key.
 """
 
 from importlib.resources import files
@@ -15,16 +15,15 @@ _CONTENT_TYPES = {
     "svg": "image/svg+xml",
 }
 HEADERS = {
-    # Everything is of this server, and nothing is made into markup or code on the way. Of the WebSocket
-    # too: to 'self' it belongs.
+    # The page loads only this server's files and creates neither markup nor code from text. 'self' covers the
+    # WebSocket too.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    # Asked for anew each time, and not sent again while it is the same: a server that was brought up to
-    # date is seen at the next look.
+    # The browser revalidates each file, so that an updated server takes effect at the next visit.
     "Cache-Control": "no-cache",
 }
 
@@ -36,11 +35,11 @@ class PageFile:
 
 
 def page_files() -> dict[str, PageFile]:
-    """What the page is made of, by name."""
+    """The files of the page by name."""
     folder = files("kokoro_trio.server").joinpath("page")
     return {
         each.name: PageFile(each.read_bytes(), content_type)
         for each in folder.iterdir()
-        # Editors and file managers leave files of their own there.
+        # Editors and file managers leave other files there.
         if (content_type := _CONTENT_TYPES.get(each.name.rpartition(".")[2])) and each.is_file()
     }

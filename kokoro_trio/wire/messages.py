@@ -1,7 +1,7 @@
-"""The messages of the wire, typed; the only place that knows how they look as JSON.
+"""The typed messages of the wire. Only this module knows their JSON.
 
-Both ends use this module: the server decodes `ClientMessage`s and encodes `ServerMessage`s, the
-client the other way round. Unknown fields are ignored, unknown types are an error.
+The server decodes `ClientMessage`s and encodes `ServerMessage`s, the client the other way round. Unknown
+fields are ignored, and unknown types are an error.
 """
 
 import json
@@ -37,7 +37,7 @@ CLOSE_ABNORMAL = 1006
 """Never sent: the connection ended without a close frame."""
 
 
-# Client to server. A field that is None was left out; the session's defaults then hold.
+# Client to server. A field that was left out is None, and the session's setting holds.
 
 
 @frozen
@@ -61,9 +61,9 @@ class Speak:
 
 @frozen
 class Cancel:
-    """Ends one request, or every outstanding one where `request_id` is None.
+    """Ends one request, or every outstanding one if `request_id` is None.
 
-    `played_s`: of the request that is spoken, how many seconds the listener really heard.
+    `played_s`: the seconds that the listener heard of the request that is being spoken.
     """
 
     request_id: str | None = None
@@ -72,7 +72,7 @@ class Cancel:
 
 @frozen
 class Stop:
-    """No more requests; what is outstanding finishes, then the connection closes."""
+    """No more requests follow. The connection closes when the outstanding ones have ended."""
 
 
 ClientMessage = Start | Speak | Cancel | Stop
@@ -87,7 +87,7 @@ class Started:
     format: str
     sample_rate: int
     timestamps: bool
-    # Older servers of this protocol say neither.
+    # Older servers send neither.
     framing: str = PLAIN
     session_id: str = ""
 
@@ -99,7 +99,7 @@ class StartedSpeak:
 
 @frozen
 class SpokenWord:
-    """`text` stands at `start_char` to `end_char` (exclusive) of what the client sent.
+    """`text` is at `start_char` to `end_char` (exclusive) of the client's text.
 
     Seconds count from the first sample of the request.
     """
@@ -113,7 +113,7 @@ class SpokenWord:
 
 @frozen
 class Meta:
-    """`total_samples`: sent so far. `words`: of `segment`, whose audio is still to come."""
+    """`total_samples` were sent so far. `words` belong to `segment`, whose audio follows."""
 
     request_id: str
     segment: int
@@ -123,7 +123,7 @@ class Meta:
 
 @frozen
 class Queue:
-    """The request is accepted, but every slot is busy."""
+    """The request was accepted and waits for a slot."""
 
     request_id: str
 
@@ -140,7 +140,7 @@ class Canceled:
 
     request_id: str
     duration_s: float = 0.0
-    # Older servers of this protocol say neither.
+    # Older servers send neither.
     text_spoken: str | None = None
     text_remaining: str | None = None
 
@@ -173,17 +173,17 @@ _TYPE_NAMES = {kind: name for name, kind in (_CLIENT_TYPES | _SERVER_TYPES).item
 
 
 def encode(message: ClientMessage | ServerMessage) -> str:
-    """A text frame. Fields that are None are left out; an error's facts stand beside its code."""
+    """A text frame. Fields that are None are left out; an error's facts are fields beside its code."""
     values = asdict(message)
     facts = values.pop("facts", {})
     known = {name: value for name, value in values.items() if value is not None}
-    # ASCII escapes: a refused value may hold a lone surrogate, which has no UTF-8.
+    # ASCII escapes, because a refused value may contain a lone surrogate, which UTF-8 cannot encode.
     return json.dumps({"type": _TYPE_NAMES[type(message)], **facts, **known})
 
 
 @define
 class Refused(Exception):
-    """A frame that is not a usable message, and the request it meant, where that could be read."""
+    """A malformed message, with its request id if that could be read."""
 
     error: RequestError
     request_id: str | None = None
@@ -259,7 +259,7 @@ def _spoken_words(values: object) -> list[SpokenWord]:
 
 
 def decode_object(frame: str | bytes) -> dict[str, Any]:
-    """The JSON object that a text holds. Raises `BadJson`."""
+    """The JSON object in a text. Raises `BadJson`."""
     try:
         values = json.loads(frame, parse_constant=_refuse_constant)
     except RecursionError as error:
@@ -272,12 +272,12 @@ def decode_object(frame: str | bytes) -> dict[str, Any]:
 
 
 def _refuse_constant(constant: str) -> NoReturn:
-    # NaN and Infinity are Python's extension of JSON, not JSON.
+    # Python's parser accepts NaN and Infinity, which JSON does not have.
     raise ValueError(f"{constant} is not JSON")
 
 
 def optional(values: Mapping[str, Any], name: str, kind: type[Any]) -> Any:  # noqa: ANN401
-    """The field, None where it was left out. Raises `BadMessage` where it is of another kind."""
+    """The field, or None if it was left out. Raises `BadMessage` if it is of another type."""
     value = values.get(name)
     is_vast = kind is int and number_within(value, -MAX_WHOLE, MAX_WHOLE) is None
     if value is None or (type(value) is kind and not is_vast):
@@ -286,10 +286,10 @@ def optional(values: Mapping[str, Any], name: str, kind: type[Any]) -> Any:  # n
 
 
 def number_within(value: object, minimum: float, maximum: float) -> float | None:
-    """`value` as a float, None where it is no number of this range.
+    """`value` as a float, or None if it is not a number in this range.
 
-    For every number of a client: Python reads thousands of digits, of which it makes no float, and 1e400 as
-    infinity.
+    Every number of a client is checked here, because Python parses integers that do not fit into a float, and
+    parses 1e400 as infinity.
     """
     # bool is a subclass of int.
     if isinstance(value, bool) or not isinstance(value, int | float) or not minimum <= value <= maximum:
@@ -313,11 +313,11 @@ def _text(values: Mapping[str, Any]) -> str:
     text = values.get("text")
     if not isinstance(text, str):
         raise BadText(reason=f"field 'text' must be a string, got {shown(text)}")
-    return something_said(text)
+    return spoken_text(text)
 
 
-def something_said(text: str) -> str:
-    """The text, which can be read. Raises `BadText` and `EmptyText`."""
+def spoken_text(text: str) -> str:
+    """Returns a text that can be spoken. Raises `BadText` or `EmptyText`."""
     if not _is_unicode(text):
         raise BadText(reason="it holds half a surrogate pair")
     if not text.strip():
@@ -350,7 +350,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def shown(value: object) -> str:
-    """A refused value as it stands in an error: as JSON, not all of a long one, nothing nested."""
+    """A refused value for an error: JSON, truncated, without nested values."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):

@@ -1,7 +1,4 @@
-"""Two mends for trio-websocket, used by both sides.
-
-Drop replies that may no longer be sent while closing, and notice a silent peer.
-"""
+"""Two fixes for trio-websocket, used by server and client: replies while closing, and silent peers."""
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -13,18 +10,18 @@ from wsproto.utilities import LocalProtocolError
 
 
 class Readable(Protocol):
-    """A stream that tells which of its reads is under way."""
+    """A stream that shows whether a read is pending."""
 
     @property
     def pending_read(self) -> object | None:
-        """Another object for each read; None while nobody reads."""
+        """A new object for each read; None while no read is pending."""
 
 
 def drop_late_replies(websocket: trio_websocket.WebSocketConnection) -> None:
-    """Makes a connection that closes drop the frames that it may no longer send.
+    """Drops the frames that trio-websocket sends after its close frame.
 
-    The peer may still send a ping, or a message over the limit. trio-websocket answers these, and wsproto
-    then raises an error that would end the reading task in the middle of the closing handshake.
+    While a connection closes, the peer may still send a ping or an over-long message. trio-websocket answers
+    these, and wsproto then raises an error that would end the reading task before the closing handshake ends.
     """
     connection = websocket._wsproto
     send = connection.send
@@ -41,7 +38,7 @@ def drop_late_replies(websocket: trio_websocket.WebSocketConnection) -> None:
 
 
 async def send_ping(websocket: trio_websocket.WebSocketConnection) -> None:
-    """Returns when the ping is written: a timeout for the pong must not interrupt the write.
+    """Returns when the ping is written, so that a timeout for the pong cannot interrupt the write.
 
     Raises `trio_websocket.ConnectionClosed`.
     """
@@ -53,15 +50,15 @@ async def wait_until_silent(
 ) -> None:
     """Pings every `interval_s`, and returns when the peer sends nothing for `timeout_s` after a ping.
 
-    Any byte is a sign of life, as the pong may be queued behind audio on a slow line. Silence counts only
-    while a read is pending: the bytes of a peer that we do not read wait in the kernel.
+    Any received byte counts, because the pong may be queued behind audio on a slow line. Silence counts only
+    while a read is pending, because without one the peer's bytes wait in the kernel.
     """
     await trio.sleep(interval_s)
     while True:
         read = stream.pending_read
         await ping()
         await trio.sleep(timeout_s)
-        # After the event loop was blocked, the reader must see first what has arrived meanwhile.
+        # If the event loop was blocked, the reader must first receive the data that has arrived meanwhile.
         await trio.lowlevel.checkpoint()
         if read is not None and stream.pending_read is read:
             return
