@@ -1,4 +1,4 @@
-"""End to end: what SIGTERM does to a process that serves, with tones instead of the model."""
+"""End to end: SIGTERM to a serving process, with tones instead of the model."""
 
 import json
 import signal
@@ -28,7 +28,7 @@ LONG = "one two three four five six seven. " * 8
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """Makes a second of sound in 0.1 s."""
+    """Makes a second of audio in 0.1 s."""
     monkeypatch.setenv("TONES_STEP_S", "0.1")
     with running(tmp_path, "tests.support.tones") as started:
         yield started
@@ -41,7 +41,7 @@ def begin_to_speak(client: ClientConnection, text: str = LONG) -> None:
 
 
 def kinds_until_closed(client: ClientConnection) -> tuple[list[str], int]:
-    """The types of the messages that still come, and the close code."""
+    """The types of the remaining messages, and the close code."""
     kinds = []
     try:
         while True:
@@ -53,7 +53,7 @@ def kinds_until_closed(client: ClientConnection) -> tuple[list[str], int]:
         return kinds, closed.rcvd.code
 
 
-def test_one_signal_finishes_what_is_outstanding(server: Server) -> None:
+def test_sigterm_lets_outstanding_requests_finish(server: Server) -> None:
     with connect(server.url) as speaking, connect(server.url) as idle:
         begin_to_speak(speaking)
         server.process.send_signal(signal.SIGTERM)
@@ -66,7 +66,7 @@ def test_one_signal_finishes_what_is_outstanding(server: Server) -> None:
     assert server.process.wait(timeout=10) == 0
 
 
-def test_what_is_asked_for_while_it_drains_is_for_another_server(server: Server) -> None:
+def test_draining_server_refuses_new_requests(server: Server) -> None:
     with connect(server.url) as client:
         begin_to_speak(client)
         server.process.send_signal(signal.SIGTERM)
@@ -78,7 +78,7 @@ def test_what_is_asked_for_while_it_drains_is_for_another_server(server: Server)
     assert code == 1012
 
 
-def test_a_second_signal_hastens(server: Server) -> None:
+def test_second_sigterm_skips_the_grace_period(server: Server) -> None:
     with connect(server.url) as client:
         begin_to_speak(client)
         server.process.send_signal(signal.SIGTERM)
@@ -93,7 +93,7 @@ def test_a_second_signal_hastens(server: Server) -> None:
     assert time.monotonic() - signaled_at < 10
 
 
-def test_a_signal_while_the_model_is_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sigterm_while_the_model_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TONES_LOAD_S", "30")
     server = start(tmp_path, module="tests.support.tones")
     try:
@@ -106,7 +106,7 @@ def test_a_signal_while_the_model_is_loading(tmp_path: Path, monkeypatch: pytest
         server.process.wait()
 
 
-async def test_http_requests_are_outstanding_until_they_are_answered() -> None:
+async def test_http_request_is_outstanding_until_it_is_answered() -> None:
     app, may_answer, was_asked = QuartTrio(__name__), trio.Event(), trio.Event()
 
     @app.get("/slow")

@@ -1,4 +1,4 @@
-"""Pure: what the engine delivers, piece by piece through an encoder, without an engine."""
+"""Pure: pieces of an utterance through an encoder, without an engine."""
 
 from collections.abc import AsyncIterator
 
@@ -15,7 +15,7 @@ from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
 
 @define
 class Keeper:
-    """An encoder that keeps what it is given."""
+    """An encoder that keeps its input."""
 
     blocks: bool
     pushed: list[Samples] = field(factory=list)
@@ -37,7 +37,7 @@ async def delivered(*pieces: Piece) -> AsyncIterator[Piece]:
 
 
 @pytest.mark.parametrize("blocks", [False, True])
-async def test_a_pause_is_made_block_by_block(blocks: bool) -> None:
+async def test_pause_is_encoded_in_blocks(blocks: bool) -> None:
     loud, nothing = np.ones(700, np.float32), np.zeros(0, np.float32)
     encoder, head_silence = Keeper(blocks), HeadSilence()
     handed_over: list[tuple[int, int]] = []

@@ -1,6 +1,6 @@
-"""What goes wrong on either side of a connection: real sockets, tones with a fault put in.
+"""Faults of the server and of clients: real sockets, tones with injected faults.
 
-After each, the engine must be as idle as before, and others must have been served meanwhile.
+After each fault the engine must be idle, and other clients must have been served meanwhile.
 """
 
 import json
@@ -60,7 +60,7 @@ LONG_TEXT = "On and on it goes, and nobody knows why. " * 25
 
 @attrs.frozen
 class Batches(ToneSynthesizer):
-    """Two windows at once are more than its memory holds; and a sentence of 13 letters is by itself."""
+    """Runs out of memory for two windows at once, and for a sentence of 13 letters."""
 
     max_batch: int = 4
 
@@ -71,7 +71,7 @@ class Batches(ToneSynthesizer):
 
 
 class Noise(ToneSynthesizer):
-    """In the third window of every utterance with a z."""
+    """Returns NaN in the third window of every utterance with a z."""
 
     def vocode(self, windows: Sequence[Window]) -> list[Samples]:
         samples = super().vocode(windows)
@@ -82,7 +82,7 @@ class Noise(ToneSynthesizer):
 
 
 class TestFaultyModel:
-    async def test_a_step_that_raises(self) -> None:
+    async def test_exception_in_a_step_fails_its_request_only(self) -> None:
         async with running(load=StumblingSynthesizer) as server:
             bad = HELLO | {"request_id": "bad", "text": "x"}
             heard = await in_thread(talk, server.url(), HELLO, bad, HELLO | {"request_id": "r2"}, until=3)
@@ -90,7 +90,7 @@ class TestFaultyModel:
             await others_are_served(server)
         assert [record.end for record in server.records if record.request_id == "bad"] == ["synthesis_failed"]
 
-    async def test_not_a_number_is_not_played(self) -> None:
+    async def test_nan_samples_are_not_played(self) -> None:
         async with running(load=Noise) as server:
             bad = HELLO | {"request_id": "bad", "text": "z" * 60}
             heard = await in_thread(talk, server.url(), bad, HELLO, until=2)
@@ -100,7 +100,7 @@ class TestFaultyModel:
             assert 8000 < np.abs(audio).max() < 8300
             await others_are_served(server)
 
-    async def test_no_memory_for_a_batch_costs_those_that_have_none_alone(self) -> None:
+    async def test_out_of_memory_batch_is_retried_one_by_one(self) -> None:
         async with running(load=Batches) as server:
             texts = ["a" * 12, "b" * 13, "c" * 14, "d" * 15]
             ends: list[tuple[str, str]] = []
@@ -117,7 +117,7 @@ class TestFaultyModel:
 
 
 class Stuck(ToneSynthesizer):
-    """Its first vocode step returns when `go_on` is set."""
+    """The first vocode step returns when `go_on` is set."""
 
     go_on: threading.Event
 
@@ -136,7 +136,7 @@ def stuck() -> Iterator[type[Stuck]]:
 
 
 class TestStuckModel:
-    async def test_is_not_ready_until_the_step_returns(self, stuck: type[Stuck]) -> None:
+    async def test_stuck_step_makes_the_server_not_ready(self, stuck: type[Stuck]) -> None:
         engine = EngineConfig(4, 8, stalled_after_s=0.1, stuck_after_s=60)
         heard: list[bytes | dict[str, object]] = []
         async with running(load=stuck, engine_config=engine) as server, trio.open_nursery() as nursery:
@@ -174,7 +174,7 @@ class TestProcess:
             ("lost", "inference_broken", "vocode"),
         ],
     )
-    def test_an_engine_that_can_go_on_no_more_ends_it_for_its_supervisor(
+    def test_broken_engine_ends_the_process_for_its_supervisor(
         self, tmp_path: Path, fault: str, event: str, kind: str
     ) -> None:
         with process(fault, tmp_path, WATCHDOG_STALLED="0.2", WATCHDOG_STUCK="0.5") as server:
@@ -184,22 +184,22 @@ class TestProcess:
         assert (last["event"], last["kind"]) == (event, kind)
         assert [each["end"] for each in logged(tmp_path / "metrics.log")] == ["synthesis_failed"]
 
-    def test_a_reader_that_is_stuck_does_not_hold_up_the_end(self, tmp_path: Path) -> None:
+    def test_stuck_g2p_does_not_delay_the_exit(self, tmp_path: Path) -> None:
         settings = {"SHUTDOWN_GRACE": "0.2", "TONES_LAST_SENTENCE_S": "0.2"}
         with process("unread", tmp_path, **settings) as server, connect(server.url) as client:
             client.send(json.dumps(HELLO))
-            # The answer to this one says that the first has been taken in.
+            # The answer to this request shows that the first was received.
             client.send(json.dumps(HELLO))
             assert ends_of(hear(client)) == {("r1", "error"): 1}
             server.process.send_signal(signal.SIGTERM)
             assert server.process.wait(30) == 0
 
-    def test_a_thread_that_dies_ends_it_too(self, tmp_path: Path) -> None:
+    def test_dead_inference_thread_ends_the_process(self, tmp_path: Path) -> None:
         with process("dying", tmp_path) as server:
             assert close_code_after(server.url, lambda client: client.send(json.dumps(HELLO))) == 1011
             assert server.process.wait(30) not in (0, None)
 
-    def test_an_event_loop_that_is_held_up_ends_it_as_well(self, tmp_path: Path) -> None:
+    def test_blocked_event_loop_ends_the_process(self, tmp_path: Path) -> None:
         with process("holding", tmp_path, WATCHDOG_STUCK="2") as server:
             with connect(server.url) as client, pytest.raises(websockets.exceptions.ConnectionClosed):
                 client.send(json.dumps(HELLO))
@@ -208,18 +208,18 @@ class TestProcess:
             assert server.process.wait(30) not in (0, None)
         assert "Timeout (0:00:02)!" in (tmp_path / "server.log").read_text()
 
-    def test_a_full_disk_and_a_log_folder_that_is_none(self, tmp_path: Path) -> None:
-        """Neither the log nor the metrics can be written; nobody who listens hears of it."""
+    def test_full_disk_and_unusable_log_folder_do_not_stop_speech(self, tmp_path: Path) -> None:
+        """Neither the log nor the metrics can be written. Clients are served all the same."""
         (tmp_path / "no_folder").write_text("but a file")
         (tmp_path / "server.log").symlink_to("/dev/full")
-        # Python buffers standard error, unless the environment forbids it.
+        # Python buffers standard error unless the environment forbids it.
         with process("", tmp_path, LOG_FOLDER=str(tmp_path / "no_folder"), PYTHONUNBUFFERED="") as server:
             for _ in range(3):
                 assert ends_of(talk(server.url, HELLO)) == {("r1", "done"): 1}
             server.process.send_signal(signal.SIGTERM)
             assert server.process.wait(30) == 0
 
-    def test_metrics_that_cannot_be_written_are_told_of_in_the_log(self, tmp_path: Path) -> None:
+    def test_unwritable_metrics_are_logged(self, tmp_path: Path) -> None:
         (tmp_path / "metrics.log").symlink_to("/dev/full")
         with process("", tmp_path) as server:
             assert ends_of(talk(server.url, HELLO)) == {("r1", "done"): 1}
@@ -227,7 +227,7 @@ class TestProcess:
             assert server.process.wait(30) == 0
         assert "metrics_not_written" in [each["event"] for each in logged(tmp_path / "server.log")]
 
-    def test_the_key_is_never_logged_and_nobody_writes_lines_into_the_log(self, tmp_path: Path) -> None:
+    def test_api_key_is_not_logged_and_newlines_are_escaped(self, tmp_path: Path) -> None:
         with process("", tmp_path, API_KEY="tell-nobody", LOG_LEVEL="debug") as server:
             url = server.url.replace(f"api_key={KEY}", "api_key=tell-nobody")
             name = 'r\n{"event": "forged"}\u001b[2J'
@@ -241,9 +241,7 @@ class TestProcess:
         assert all(json.loads(line).get("event") != "forged" for line in written.splitlines())
 
     @pytest.mark.parametrize(("host", "n_warnings"), [("0.0.0.0", 1), ("127.0.0.1", 0)])
-    def test_key_that_everybody_knows_is_warned_of_once(
-        self, host: str, n_warnings: int, tmp_path: Path
-    ) -> None:
+    def test_default_api_key_is_warned_about_once(self, host: str, n_warnings: int, tmp_path: Path) -> None:
         with process("", tmp_path, API_KEY="dev-key", HOST=host) as server:
             url = server.url.replace(f"api_key={KEY}", "api_key=dev-key")
             assert ends_of(talk(url, HELLO)) == {("r1", "done"): 1}
@@ -262,10 +260,10 @@ def reset(peer: socket.socket) -> None:
 class TestClientThatGoes:
     @pytest.mark.parametrize("leave", [reset, socket.socket.close])
     @pytest.mark.parametrize("after_s", [0.0, 0.1, 0.3, 0.5, 0.7])
-    async def test_in_every_step_of_a_request(
+    async def test_client_disconnects_in_each_step_of_a_request(
         self, leave: Callable[[socket.socket], None], after_s: float
     ) -> None:
-        """Steps take 0.2 s: before the first, in each of the first three, and while it hears."""
+        """Steps take 0.2 s. The client leaves before the first, in one of the first three, or in the audio."""
         async with running(load=SlowTones) as server:
             peer = await in_thread(open_raw_websocket, server)
             peer.sendall(masked_text_frame(json.dumps(HELLO | {"text": LONG_TEXT})))
@@ -273,12 +271,12 @@ class TestClientThatGoes:
             leave(peer)
             await until_idle(server)
             ends = [(record.request_id, record.end) for record in server.records]
-            # What had not been read yet was not asked for.
+            # A request that the server had not read leaves no record.
             assert ends == [("r1", "disconnected")] or (after_s == 0 and not ends)
             await others_are_served(server)
 
     @pytest.mark.parametrize("n_bytes", [1, 5, 40])
-    async def test_in_the_midst_of_a_frame(self, n_bytes: int) -> None:
+    async def test_client_disconnects_within_a_frame(self, n_bytes: int) -> None:
         async with running() as server:
             peer = await in_thread(open_raw_websocket, server)
             peer.sendall(masked_text_frame(json.dumps(HELLO))[:n_bytes])
@@ -287,7 +285,7 @@ class TestClientThatGoes:
             assert server.records == []
             await others_are_served(server)
 
-    async def test_between_a_cancel_and_its_answer(self) -> None:
+    async def test_client_disconnects_between_cancel_and_canceled(self) -> None:
         async with running(load=SlowTones) as server:
             peer = await in_thread(open_raw_websocket, server)
             peer.sendall(masked_text_frame(json.dumps(HELLO | {"text": LONG_TEXT})))
@@ -298,8 +296,8 @@ class TestClientThatGoes:
             assert [record.request_id for record in server.records] == ["r1"]
             assert server.records[0].end in ("canceled", "disconnected")
 
-    async def test_that_reads_a_byte_now_and_then(self) -> None:
-        """A second of it may take no longer than the limit, however alive the peer looks."""
+    async def test_client_that_reads_a_byte_at_a_time_hits_the_send_timeout(self) -> None:
+        """The limit holds for the whole write, although the client reads a little all the time."""
 
         def sip(peer: socket.socket) -> None:
             with suppress(OSError):
@@ -321,11 +319,11 @@ class TestClientThatGoes:
 
 
 class TestFloods:
-    async def test_thousands_of_cancels_while_another_listens(self) -> None:
+    async def test_flood_of_cancels_does_not_disturb_another_client(self) -> None:
         n_cancels = 10_000
 
         def flood(url: str) -> Counter[tuple[str, str]]:
-            """Every one is answered, while it is asked for."""
+            """Every cancel is answered."""
             with connect(url) as client:
                 reader = ThreadPoolExecutor(1).submit(hear, client, n_cancels)
                 for _ in range(n_cancels):
@@ -346,7 +344,7 @@ class TestFloods:
         assert not was_over
         assert answered == [{("never asked for", "error"): n_cancels}]
 
-    async def test_a_thousand_requests_of_one_while_another_asks_for_one(self) -> None:
+    async def test_flood_of_requests_does_not_disturb_another_client(self) -> None:
         def flood(url: str, queued: threading.Event) -> Counter[tuple[str, str]]:
             with connect(url) as client:
                 for number in range(1100):
@@ -372,12 +370,12 @@ class TestFloods:
         assert n_meanwhile < 100
         assert set(ends[0].values()) == {1}
         by_end = Counter(end for _, end in ends[0])
-        # Beyond the limit it is refused at once; how many have ended by then depends on the machine.
+        # Requests over the limit are refused; how many have ended by then depends on the machine.
         assert by_end.total() == 1100
         assert by_end["done"] >= 1000
         assert by_end["error"] >= 1
 
-    async def test_a_hundred_connections_that_say_nothing(self) -> None:
+    async def test_hundred_silent_connections(self) -> None:
         async with running(listen=IMPATIENT) as server:
             silent = [
                 await in_thread(socket.create_connection, ("127.0.0.1", server.port)) for _ in range(100)
@@ -388,7 +386,7 @@ class TestFloods:
                     peer.settimeout(10)
                     assert await in_thread(peer.recv, 1) == b""
 
-    async def test_a_handshake_a_byte_at_a_time(self) -> None:
+    async def test_handshake_sent_a_byte_at_a_time_times_out(self) -> None:
         def drip(port: int) -> bytes:
             with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
                 with suppress(OSError):
@@ -403,7 +401,7 @@ class TestFloods:
             assert await in_thread(drip, server.port) == b""
             await others_are_served(server)
 
-    async def test_wrong_keys_by_the_hundred(self) -> None:
+    async def test_hundreds_of_wrong_api_keys(self) -> None:
         def knock(url: str) -> set[int]:
             return {status_of_handshake(url)[0] for _ in range(150)}
 
@@ -422,7 +420,7 @@ class TestFloods:
 
 
 class TestLimits:
-    async def test_connections_with_one_key(self) -> None:
+    async def test_connection_limit_for_each_key(self) -> None:
         async with running(listen=evolve(CONFIG.listen, max_connections_per_key=1)) as server:
             first = await in_thread(open_raw_websocket, server)
             assert (await in_thread(status_of_handshake, server.url(key="first")))[0] == 503
@@ -431,7 +429,7 @@ class TestLimits:
             await until_idle(server)
             assert (await in_thread(status_of_handshake, server.url(key="first")))[0] == 101
 
-    async def test_silent_sockets_do_not_keep_a_client_with_a_key_out(
+    async def test_silent_sockets_do_not_lock_out_a_client_with_a_key(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(listener_module, "SPARE_SOCKETS", 2)
@@ -446,8 +444,10 @@ class TestLimits:
             for peer in (first, *others):
                 peer.close()
 
-    async def test_sockets_of_clients_with_a_key(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """They are dropped for nobody: one more socket than there may be is turned away."""
+    async def test_sockets_of_clients_with_a_key_are_not_dropped(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A socket over the limit is refused, and none of a client with a key is dropped for it."""
         monkeypatch.setattr(listener_module, "SPARE_SOCKETS", 2)
 
         def keep_alive(port: int) -> socket.socket:
@@ -465,12 +465,12 @@ class TestLimits:
             assert (await in_thread(knock, server.port)).startswith(b"HTTP/1.1 503 ")
             for peer in known:
                 peer.close()
-            # The server counts a socket until it has noticed that its peer is gone.
+            # The server counts a socket until it notices that the peer is gone.
             await until(lambda: server.listener.n_sockets == 0)
             await others_are_served(server)
 
-    async def test_handshakes_in_one_burst(self) -> None:
-        """All have arrived before the first is answered."""
+    async def test_burst_of_handshakes_stays_within_the_connection_limit(self) -> None:
+        """All handshakes arrive before the first is answered."""
         n_handshakes = 30
 
         def handshake(port: int) -> socket.socket:
@@ -487,7 +487,7 @@ class TestLimits:
             await until_idle(server)
             await others_are_served(server)
 
-    async def test_speech_over_http_counts_too(self) -> None:
+    async def test_http_speech_counts_as_a_connection(self) -> None:
         def ask(port: int, key: str) -> httpx.Response:
             url = f"http://127.0.0.1:{port}/v1/audio/speech"
             return httpx.post(url, json={"input": "Hello."}, headers={"X-API-Key": key}, timeout=10)
@@ -502,7 +502,7 @@ class TestLimits:
             await until_idle(server)
             assert (await in_thread(ask, server.port, "first")).status_code == 200
 
-    async def test_a_connection_on_which_nothing_is_asked_for(self) -> None:
+    async def test_idle_timeout_closes_the_connection(self) -> None:
         async with running(load=SlowTones, listen=evolve(CONFIG.listen, idle_timeout_s=0.5)) as server:
             began_at = trio.current_time()
 
@@ -510,7 +510,7 @@ class TestLimits:
                 client.send(json.dumps(HELLO))
 
             assert await in_thread(close_code_after, server.url(), ask) == 1000
-            # It was heard to its end first, in two steps of 0.2 s.
+            # The utterance ended first, in two steps of 0.2 s.
             assert trio.current_time() - began_at > 0.4 + 0.5
             assert [record.end for record in server.records] == ["done"]
 
@@ -534,7 +534,7 @@ class TestBadInput:
             ("", "bad_json"),
         ],
     )
-    async def test_costs_its_own_message_only(self, frame: str | bytes, code: str) -> None:
+    async def test_malformed_message_does_not_affect_the_session(self, frame: str | bytes, code: str) -> None:
         def say(url: str) -> tuple[dict[str, object], Counter[tuple[str, str]]]:
             with connect(url) as client:
                 client.send(frame)
@@ -548,7 +548,7 @@ class TestBadInput:
             assert len(json.dumps(answer)) < 1000
             assert ends == {("r1", "done"): 1}
 
-    async def test_a_message_of_a_hundred_megabytes(self) -> None:
+    async def test_message_of_100_megabytes_closes_with_1009(self) -> None:
         def pour(url: str) -> int:
             with (
                 connect(url, compression=None) as client,
@@ -571,7 +571,7 @@ class TestBadInput:
             await others_are_served(server)
 
     async def test_closing_bytes_are_sent_when_the_session_ends_first(self) -> None:
-        """Whoever was about to say them, and to close the stream, is cancelled by then."""
+        """The task that would send them and close the stream is cancelled before."""
         ours, theirs = socket.socketpair()
         with theirs:
             theirs.settimeout(5)
@@ -585,8 +585,8 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("frame", "code"), [(b"\x81\x82\0\0\0\0\xff\xfe", 1007), (b"\x83\x80\0\0\0\0", 1002)]
     )
-    async def test_frames_that_are_none(self, frame: bytes, code: int) -> None:
-        """Text that is not UTF-8, and an opcode that there is not."""
+    async def test_malformed_frame_closes_with_its_code(self, frame: bytes, code: int) -> None:
+        """Text that is not UTF-8, and an undefined opcode."""
 
         def say(server: Server) -> bytes:
             with open_raw_websocket(server) as peer:

@@ -1,6 +1,6 @@
-"""Whatever comes in at the socket: nothing reaches the log as unforeseen, and others are served after it.
+"""Random input at the socket: no exception reaches the log, and other clients are served after it.
 
-python -m pytest tests/server/test_fuzz.py --fuzz 100     a hundred times as much of it
+python -m pytest tests/server/test_fuzz.py --fuzz 100     a hundred times as many inputs
 """
 
 import json
@@ -52,7 +52,7 @@ HEADS = (
 
 
 def random_message(chance: random.Random) -> str:
-    """Often something that is understood, so that there is something to disturb."""
+    """A frame, often a valid one, so that there is a request to disturb."""
     kind = chance.choice(["speak", "speak", "start", "cancel", "stop", "?"])
     message: dict[str, object] = {"type": kind}
     if kind == "speak":
@@ -63,7 +63,7 @@ def random_message(chance: random.Random) -> str:
 
 
 def random_post(chance: random.Random) -> bytes:
-    """For the OpenAI interface; often one that is understood."""
+    """A request to the OpenAI interface, often a valid one."""
     body: dict[str, object] = {"model": "kokoro", "input": " ".join(chance.choices(WORDS, k=5))}
     body["response_format"] = chance.choice(["pcm", "wav", "mp3", "opus", "aac", "flac", None, 7])
     body["stream_format"] = chance.choice(["audio", "sse", None, [1]])
@@ -77,7 +77,7 @@ def random_post(chance: random.Random) -> bytes:
 
 
 def mutated(data: bytes, chance: random.Random) -> bytes:
-    """With some bytes changed, left out or put in, now and then with none."""
+    """Changes, removes or inserts some bytes, sometimes none."""
     mutable = bytearray(data)
     for _ in range(chance.choice([0, 0, 1, 1, 3, 20])):
         at = chance.randrange(len(mutable) + 1)
@@ -92,7 +92,7 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
 
 
 def disturb(server: Server, chance: random.Random) -> None:
-    """One connection with something on it that hardly anybody would send; some of it is heard."""
+    """One connection with unusual bytes; returns some of the answer."""
     kind = chance.choice(["noise", "head", "post", "frames", "noise after the handshake"])
     if kind in ("noise", "head", "post"):
         peer = socket.create_connection(("127.0.0.1", server.port))
@@ -115,7 +115,7 @@ def disturb(server: Server, chance: random.Random) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_a_socket_takes_everything(seed: int, fuzz_factor: int) -> None:
+async def test_random_input_does_not_break_the_server(seed: int, fuzz_factor: int) -> None:
     chance = random.Random(seed)
     with structlog.testing.capture_logs() as logged:
         async with running(listen=LISTEN, stream=STREAM) as server:

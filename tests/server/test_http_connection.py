@@ -1,4 +1,4 @@
-"""End to end: what one connection to the port may carry. Raw sockets, tones instead of a model."""
+"""End to end: HTTP and WebSocket on one connection. Raw sockets, tones instead of the model."""
 
 import json
 import socket
@@ -23,7 +23,7 @@ from tests.support.servers import CONFIG, IMPATIENT, Server, fill_all_slots, in_
 from tests.support.sessions import KOKORO
 
 PATIENT = evolve(CONFIG.listen, handshake_timeout_s=600)
-"""What is refused by its head is answered although no body comes."""
+"""A request refused for its head is answered although its body does not come."""
 HEALTHZ = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 BODY = json.dumps({"voice": "alloy", "input": "Hello there.", "response_format": "pcm"}).encode()
 KEY = "X-API-Key: first"
@@ -31,7 +31,7 @@ SPEAK = masked_text_frame(json.dumps(HELLO | {"text": "Hello there. " * 10}))
 
 
 def post(*headers: str, method: str = "POST", length: int | None = None) -> bytes:
-    """The head of a request for speech; `length`: of its body, else it comes in chunks."""
+    """The head of a speech request. `length` of its body; None: it is chunked."""
     framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
     lines = [f"{method} /v1/audio/speech HTTP/1.1", "Host: x", framing, *headers, "", ""]
     return "\r\n".join(lines).encode()
@@ -39,7 +39,7 @@ def post(*headers: str, method: str = "POST", length: int | None = None) -> byte
 
 @define
 class Peer:
-    """A client that sends what it is told to, and reads one answer after the other."""
+    """A client on a raw socket."""
 
     socket: socket.socket
     _received: bytes = field(default=b"")
@@ -91,7 +91,7 @@ def peer_of(server: Server) -> Iterator[Peer]:
 
 
 class TestWebSocketOnAUsedConnection:
-    async def test_after_a_get(self) -> None:
+    async def test_websocket_after_a_get(self) -> None:
         async with running() as server:
             with peer_of(server) as peer:
                 await peer.send(HEALTHZ)
@@ -100,14 +100,14 @@ class TestWebSocketOnAUsedConnection:
                 assert await peer.status() == 101
                 await peer.hears_a_request_to_its_end()
 
-    async def test_pipelined_behind_gets(self) -> None:
+    async def test_websocket_pipelined_after_gets(self) -> None:
         async with running() as server:
             with peer_of(server) as peer:
                 await peer.send(HEALTHZ * 3 + HANDSHAKE)
                 assert [await peer.status() for _ in range(4)] == [200, 200, 200, 101]
                 await peer.hears_a_request_to_its_end()
 
-    async def test_after_speech(self) -> None:
+    async def test_websocket_after_speech(self) -> None:
         async with running(voices=KOKORO) as server:
             with peer_of(server) as peer:
                 await peer.send(post(KEY, length=len(BODY)) + BODY)
@@ -116,7 +116,7 @@ class TestWebSocketOnAUsedConnection:
                 assert await peer.status() == 101
                 await peer.hears_a_request_to_its_end()
 
-    async def test_refused(self) -> None:
+    async def test_websocket_with_a_wrong_key_is_refused(self) -> None:
         async with running() as server:
             with peer_of(server) as peer:
                 await peer.send(HEALTHZ + HANDSHAKE.replace(b"first", b"wrong"))
@@ -126,7 +126,7 @@ class TestWebSocketOnAUsedConnection:
                 assert await peer.is_closed()
 
     @pytest.mark.parametrize("path", [WEBSOCKET_PATH, TOGETHER_PATH])
-    async def test_path_without_an_upgrade(self, path: str) -> None:
+    async def test_websocket_path_without_upgrade_gets_426(self, path: str) -> None:
         async with running() as server:
             answer = await server.get(path)
         assert (answer.status_code, answer.headers["Upgrade"]) == (426, "websocket")
@@ -135,7 +135,7 @@ class TestWebSocketOnAUsedConnection:
 
 
 class TestHttp11Only:
-    async def test_preface_of_http_2(self) -> None:
+    async def test_http_2_preface_is_refused(self) -> None:
         async with running() as server:
             with peer_of(server) as peer:
                 await peer.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
@@ -149,7 +149,7 @@ class TestHttp11Only:
                 await peer.send(HEALTHZ[:-2] + upgrade + HEALTHZ)
                 assert [await peer.status() for _ in range(2)] == [200, 200]
 
-    async def test_http_1_0(self) -> None:
+    async def test_http_1_0_is_served(self) -> None:
         async with running() as server:
             with peer_of(server) as peer:
                 await peer.send(b"GET /healthz HTTP/1.0\r\n\r\n")
@@ -169,7 +169,7 @@ class TestRefusedByItsHead:
             (post().replace(b"POST /v1/audio/speech", b"POST /v1/models"), 405),
         ],
     )
-    async def test_no_body_is_waited_for_and_the_error_is_json(self, head: bytes, status: int) -> None:
+    async def test_error_comes_before_the_body_and_is_json(self, head: bytes, status: int) -> None:
         async with running(listen=PATIENT) as server:
             with peer_of(server) as peer:
                 await peer.send(head)
@@ -177,14 +177,16 @@ class TestRefusedByItsHead:
         assert (got, headers["content-type"]) == (status, "application/json")
         assert set(json.loads(body)["error"]) == {"message", "type", "param", "code"}
 
-    async def test_while_loading(self) -> None:
+    async def test_speech_while_loading_gets_503(self) -> None:
         async with running(listen=PATIENT, ready=False) as server:
             with peer_of(server) as peer:
                 await peer.send(post(KEY))
                 assert await peer.status() == 503
 
     @pytest.mark.parametrize(("key", "status"), [("X-API-Key: wrong", 401), (KEY, 413)])
-    async def test_one_that_sends_all_of_its_body_sees_it_and_goes_on(self, key: str, status: int) -> None:
+    async def test_client_that_sends_its_body_gets_the_error_and_keeps_the_connection(
+        self, key: str, status: int
+    ) -> None:
         n_bytes = 5_000_000
         async with running() as server:
             with peer_of(server) as peer:
@@ -193,7 +195,7 @@ class TestRefusedByItsHead:
                 await peer.send(HEALTHZ)
                 assert await peer.status() == 200
 
-    async def test_one_that_never_ends_its_body_is_closed(self) -> None:
+    async def test_client_that_never_ends_its_body_is_closed(self) -> None:
         def pour(peer: Peer) -> None:
             with suppress(OSError):
                 while True:
@@ -207,7 +209,7 @@ class TestRefusedByItsHead:
             await until(lambda: server.listener.n_sockets == 0)
 
     @pytest.mark.parametrize(("key", "statuses"), [("X-API-Key: wrong", [401]), (KEY, [100, 200])])
-    async def test_one_that_asks_before_it_sends_its_body(self, key: str, statuses: list[int]) -> None:
+    async def test_expect_100_continue(self, key: str, statuses: list[int]) -> None:
         async with running(voices=KOKORO) as server:
             with peer_of(server) as peer:
                 await peer.send(post(key, "Expect: 100-continue", length=len(BODY)))
@@ -218,10 +220,10 @@ class TestRefusedByItsHead:
 
 
 class TestNoDeadlockWhileRefusing:
-    async def test_body_that_comes_on_while_its_refusal_is_written(
+    async def test_body_that_arrives_while_the_refusal_is_written(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """More pieces than a queue between reader and application would hold."""
+        """The body has more pieces than a queue between reader and application would hold."""
         send_all, is_answered, may_send = DeadlineStream.send_all, trio.Event(), trio.Event()
 
         async def held_up(stream: DeadlineStream, data: bytes) -> None:
@@ -240,7 +242,7 @@ class TestNoDeadlockWhileRefusing:
                 assert await peer.status() in (401, 408)
             await until(lambda: server.listener.n_sockets == 0)
 
-    async def test_peer_that_pipelines_and_reads_nothing(self) -> None:
+    async def test_client_that_pipelines_and_does_not_read(self) -> None:
         listen = evolve(IMPATIENT, http_send_timeout_s=0.3)
         async with running(listen=listen) as server:
             with socket.socket() as deaf:
@@ -255,7 +257,7 @@ class TestNoDeadlockWhileRefusing:
 
 class TestLeaving:
     @pytest.mark.parametrize("behind", [b"", b"\r\n", HEALTHZ])
-    async def test_while_waiting_for_a_slot_with_bytes_behind_the_body(self, behind: bytes) -> None:
+    async def test_client_leaves_while_it_waits_for_a_slot(self, behind: bytes) -> None:
         async with running(voices=KOKORO, load=SlowTones) as server, trio.open_nursery() as nursery:
             await fill_all_slots(server, nursery)
             with peer_of(server) as peer:
@@ -265,7 +267,7 @@ class TestLeaving:
             nursery.cancel_scope.cancel()
         assert [(record.end, record.queue_ms) for record in server.records] == [("disconnected", None)]
 
-    async def test_while_speaking_with_more_behind_the_body_than_is_read_ahead(self) -> None:
+    async def test_client_leaves_with_pipelined_bytes_beyond_the_read_ahead(self) -> None:
         body = json.dumps({"voice": "alloy", "input": "On and on it goes. " * 100, "response_format": "pcm"})
         async with running(voices=KOKORO, load=SlowTones) as server:
             with peer_of(server) as peer:
@@ -276,10 +278,10 @@ class TestLeaving:
 
 
 class TestHalfClosing:
-    """The client sends nothing more, and reads."""
+    """The client closes its sending side and reads on."""
 
     @pytest.mark.parametrize("get", [HEALTHZ, HEALTHZ.replace(b"1.1", b"1.0"), HEALTHZ * 3])
-    async def test_other_answers_are_sent_whole(self, get: bytes) -> None:
+    async def test_other_answers_are_sent_completely(self, get: bytes) -> None:
         async with running() as server:
             for _ in range(10):
                 with peer_of(server) as peer:
@@ -289,14 +291,14 @@ class TestHalfClosing:
                         assert await peer.status() == 200
                     assert await peer.is_closed()
 
-    async def test_a_refusal_is_sent(self) -> None:
+    async def test_refusal_is_sent(self) -> None:
         async with running() as server:
             with peer_of(server) as peer:
                 await peer.send(post(length=10))
                 peer.socket.shutdown(socket.SHUT_WR)
                 assert await peer.status() == 401
 
-    async def test_speech_ends(self) -> None:
+    async def test_speech_is_cancelled(self) -> None:
         async with running(voices=KOKORO) as server:
             with peer_of(server) as peer:
                 await peer.send(post(KEY, length=len(BODY)) + BODY)
@@ -309,7 +311,7 @@ class TestHalfClosing:
 
 
 class TestDraining:
-    async def test_answers_ask_for_another_connection(self) -> None:
+    async def test_responses_close_the_connection(self) -> None:
         async with running(voices=KOKORO, load=SlowTones) as server, trio.open_nursery() as nursery:
             with peer_of(server) as speaking, peer_of(server) as pooled:
                 await pooled.send(HEALTHZ)
@@ -349,14 +351,14 @@ class TestFaults:
                 assert await peer.is_closed()
         assert status in HTTP_ERROR_STATUSES, "its series would begin with the first one"
 
-    async def test_long_body_in_the_same_read_is_no_long_head(self) -> None:
+    async def test_long_body_in_the_same_read_does_not_count_as_head(self) -> None:
         body = json.dumps({"voice": "alloy", "input": "Hello.", "user": "x" * 40_000}).encode()
         async with running(voices=KOKORO) as server:
             with peer_of(server) as peer:
                 await peer.send(post(KEY, length=len(body)) + body)
                 assert await peer.status() == 200
 
-    async def test_peer_that_leaves_during_its_handshake_is_no_fault_of_ours(
+    async def test_client_that_leaves_during_the_handshake_logs_no_fault(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def broken(stream: DeadlineStream, data: bytes) -> None:
@@ -372,7 +374,7 @@ class TestFaults:
         assert [each for each in logged if each["log_level"] == "error"] == []
 
     @pytest.mark.parametrize("target", [b"?x", b"http://[/", b"//[", b"*", b"http://x/healthz"])
-    async def test_odd_targets_are_no_fault_of_ours(self, target: bytes) -> None:
+    async def test_malformed_targets_log_no_fault(self, target: bytes) -> None:
         async with running() as server:
             with structlog.testing.capture_logs() as logged:
                 for request_ in (HEALTHZ, HANDSHAKE):
@@ -382,7 +384,9 @@ class TestFaults:
                         assert await peer.status() in (200, 400, 404)
         assert [each for each in logged if each["log_level"] == "error"] == []
 
-    async def test_of_a_view_is_logged_and_answered_in_json(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_exception_in_a_view_is_logged_and_answered_in_json(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def broken() -> None:
             raise RuntimeError("no such model")
 
@@ -396,7 +400,7 @@ class TestFaults:
         assert (entry["event"], entry["path"]) == ("http_view_failed", "/v1/models")
         assert str(entry["exc_info"]) == "no such model"
 
-    async def test_of_an_application_is_logged_and_costs_its_request(
+    async def test_exception_in_the_application_is_logged_and_ends_its_request(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def broken(speech: HttpSpeech, scope: Event, receive: Receive, send: Send) -> None:

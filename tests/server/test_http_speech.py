@@ -1,4 +1,4 @@
-"""End to end: `POST /v1/audio/speech` on real sockets, tones instead of a model."""
+"""End to end: `POST /v1/audio/speech` on real sockets, tones instead of the model."""
 
 import base64
 import json
@@ -31,7 +31,7 @@ from tests.support.sounds import MOST_ADDED_S, best_likeness, samples_in
 
 LONG = HELLO | {"input": "On and on it goes. " * 50}
 MANY_WORDS = "a a a a a a a a a a. " * 110
-"""1100; these servers let a WebSocket have 1000."""
+"""1100 characters; a WebSocket of these servers may have 1000."""
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def events_in(body: str) -> list[dict[str, Any]]:
 
 
 class TestSpeaking:
-    async def test_every_format_is_the_same_sound(self) -> None:
+    async def test_every_format_decodes_to_the_same_audio(self) -> None:
         async with running(voices=KOKORO) as server:
             said = from_pcm16((await post(server)).content).astype(np.float32)
             answers = {name: await post(server, response_format=name) for name in CONTENT_TYPES}
@@ -57,14 +57,14 @@ class TestSpeaking:
             assert -0.001 <= (len(heard) - len(said)) / SAMPLE_RATE_HZ <= MOST_ADDED_S
             assert best_likeness(heard, said) > 0.98
 
-    async def test_mp3_unless_something_else_is_asked_for(self) -> None:
+    async def test_default_format_is_mp3(self) -> None:
         async with running(voices=KOKORO) as server:
             answer = await post(server, response_format=None)
         assert answer.headers["Content-Type"] == "audio/mpeg"
 
     @pytest.mark.parametrize("name", list(CONTENT_TYPES))
-    async def test_the_first_audio_comes_before_the_last_is_made(self, name: str) -> None:
-        """A window lasts a second and takes 0.2 s to make."""
+    async def test_first_audio_is_sent_before_the_last_is_synthesised(self, name: str) -> None:
+        """A window has a second of audio and takes 0.2 s."""
 
         def arrivals(base: str) -> list[float]:
             with streamed(base, input=f"{'a' * 100}. Over.", response_format=name) as response:
@@ -74,7 +74,7 @@ class TestSpeaking:
             came_at = await in_thread(arrivals, url(server))
         assert came_at[-1] - came_at[0] > 5 * 0.2
 
-    async def test_events_hold_the_same_audio(self) -> None:
+    async def test_sse_events_contain_the_same_audio(self) -> None:
         async with running(voices=KOKORO) as server:
             plain = await post(server)
             answer = await post(server, stream_format="sse")
@@ -84,15 +84,15 @@ class TestSpeaking:
         assert b"".join(base64.b64decode(delta["audio"]) for delta in deltas) == plain.content
         assert done["type"] == "speech.audio.done"
 
-    async def test_a_longer_text_than_a_websocket_takes(self) -> None:
+    async def test_text_longer_than_the_websocket_limit(self) -> None:
         async with running(voices=KOKORO) as server:
             answer = await post(server, input=MANY_WORDS)
             over = await post(server, input="a " * 2049)
-        # A letter and a space are 150 ms.
+        # A letter and a space take 150 ms.
         assert len(answer.content) / 2 / SAMPLE_RATE_HZ > 1100 * 0.15
         assert (over.status_code, over.json()["error"]["code"]) == (400, "too_long")
 
-    async def test_several_on_one_connection(self) -> None:
+    async def test_several_requests_on_one_connection(self) -> None:
         def converse(base: str) -> list[int]:
             with httpx.Client(base_url=base, headers=KEY, timeout=10) as client:
                 posts = [client.post(PATH, json=HELLO | {"voice": voice}) for voice in ("nova", "?", "echo")]
@@ -104,7 +104,7 @@ class TestSpeaking:
         async with running(voices=KOKORO) as server:
             assert await in_thread(converse, url(server)) == [200, 400, 200, 200]
 
-    async def test_side_by_side(self) -> None:
+    async def test_requests_are_served_concurrently(self) -> None:
         async with running(voices=KOKORO) as server:
             answers: list[httpx.Response] = []
 
@@ -118,7 +118,7 @@ class TestSpeaking:
             assert len({answer.content for answer in answers}) == 1
             assert len({answer.headers["X-Request-Id"] for answer in answers}) == 8
 
-    async def test_those_of_one_key_are_one_session_and_may_have_all_slots(self) -> None:
+    async def test_requests_of_one_key_count_as_one_session_and_may_use_all_slots(self) -> None:
         may_leave = threading.Event()
 
         def post_and_stay(base: str, key: str) -> None:
@@ -136,7 +136,7 @@ class TestSpeaking:
             assert server.engine.statistics().active == 4
             may_leave.set()
 
-    async def test_leaves_a_record_and_is_counted(self) -> None:
+    async def test_request_is_recorded_and_counted(self) -> None:
         async with running(voices=KOKORO) as server:
             answer = await post(server, response_format="mp3")
             await post(server, input="...")
@@ -179,8 +179,8 @@ class TestOrigins:
         assert (answer.status_code, answer.content) == (204, b"")
         assert answer.headers["Access-Control-Allow-Origin"] == self.APP
 
-    async def test_plain_text_of_a_foreign_page_is_not_spoken(self) -> None:
-        """It needs no preflight, and where there is no key it needs nothing else."""
+    async def test_plain_text_post_of_a_foreign_page_gets_403(self) -> None:
+        """It needs no preflight, and without an API key it needs no header."""
         async with running(voices=KOKORO, listen=evolve(CONFIG.listen, api_keys=())) as server:
             answer = await self.ask(server, **{"Origin": self.APP, "Content-Type": "text/plain"})
             assert (answer.status_code, answer.json()["error"]["code"]) == (403, "foreign_origin")
@@ -195,14 +195,14 @@ class TestErrors:
             ({"voice": "aloy"}, 400, "unknown_voice", "voice"),
             ({"input": ""}, 400, "empty_text", "input"),
             ({"speed": 4}, 400, "bad_speed", "speed"),
-            # Known only once it is read out.
+            # Known only after grapheme-to-phoneme.
             ({"input": "..."}, 400, "unpronounceable", "input"),
             ({"input": "...", "stream_format": "sse"}, 400, "unpronounceable", "input"),
             ({"input": "x."}, 500, "synthesis_failed", None),
             ({"input": "x.", "stream_format": "sse"}, 500, "synthesis_failed", None),
         ],
     )
-    async def test_before_the_first_audio_have_a_status(
+    async def test_error_before_the_first_audio_has_a_status(
         self, fields: dict[str, object], status: int, code: str, param: str | None
     ) -> None:
         async with running(voices=KOKORO, load=StumblingSynthesizer) as server:
@@ -213,7 +213,7 @@ class TestErrors:
         assert set(error) == {"message", "type", "param", "code"}
         assert (error["code"], error["param"]) == (code, param)
 
-    async def test_after_it_break_the_transfer_off(self) -> None:
+    async def test_error_after_the_first_audio_aborts_the_transfer(self) -> None:
         def listen(base: str, **fields: object) -> bytes:
             body = b""
             with streamed(base, input="Hello there. x.", **fields) as response:
@@ -237,31 +237,31 @@ class TestErrors:
 
     @pytest.mark.parametrize("key", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic first"}])
     @pytest.mark.parametrize(("method", "path"), [("POST", PATH), ("GET", "/v1/models"), ("GET", PATH)])
-    async def test_the_key_is_asked_for(self, method: str, path: str, key: dict[str, str]) -> None:
+    async def test_wrong_or_missing_key_gets_401(self, method: str, path: str, key: dict[str, str]) -> None:
         async with running(voices=KOKORO) as server:
             answer = await in_thread(httpx.request, method, url(server) + path, headers=key)
         assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
         assert answer.json()["error"]["code"] == "invalid_api_key"
 
     @pytest.mark.parametrize("key", [{"Authorization": "Bearer second"}, {"X-API-Key": "first"}])
-    async def test_any_key_in_any_way(self, key: dict[str, str]) -> None:
+    async def test_each_key_is_accepted_in_each_header(self, key: dict[str, str]) -> None:
         async with running(voices=KOKORO) as server:
             answer = await in_thread(httpx.post, url(server) + PATH, json=HELLO, headers=key)
         assert answer.status_code == 200
 
-    async def test_another_method(self) -> None:
+    async def test_other_method_gets_405(self) -> None:
         async with running(voices=KOKORO) as server:
             answer = await in_thread(httpx.get, url(server) + PATH, headers=KEY)
         assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
 
-    async def test_a_body_that_is_too_large(self) -> None:
+    async def test_too_large_body_gets_413(self) -> None:
         listen = evolve(CONFIG.listen, max_message_bytes=10_000)
         async with running(voices=KOKORO, listen=listen) as server:
             answer = await post(server, instructions="x" * 3_000_000)
             assert (await post(server)).status_code == 200
         assert answer.status_code == 413
 
-    async def test_a_body_that_does_not_come(self) -> None:
+    async def test_body_timeout_gets_408(self) -> None:
         def wait(port: int) -> bytes:
             with socket.create_connection(("127.0.0.1", port), timeout=20) as peer:
                 head = f"POST {PATH}?api_key=first HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n"
@@ -271,14 +271,14 @@ class TestErrors:
         async with running(voices=KOKORO, listen=IMPATIENT) as server:
             assert (await in_thread(wait, server.port)).startswith(b"HTTP/1.1 408")
 
-    async def test_while_loading(self) -> None:
+    async def test_loading_server_gets_503(self) -> None:
         async with running(ready=False) as server:
             answer = await post(server)
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
         assert answer.headers["Retry-After"]
 
-    async def test_where_as_many_wait_as_may(self) -> None:
-        """Four are made at a time, eight may wait."""
+    async def test_full_queue_gets_503(self) -> None:
+        """Four requests have a slot, and eight may wait."""
         async with running(voices=KOKORO, load=SlowTones) as server, trio.open_nursery() as nursery:
             for number in range(12):
                 nursery.start_soon(listen, server, number)
@@ -289,7 +289,7 @@ class TestErrors:
         assert answer.headers["Retry-After"]
         assert server.records == []
 
-    async def test_while_the_model_is_stuck(self) -> None:
+    async def test_stuck_model_gets_503(self) -> None:
         class Stuck(ToneSynthesizer):
             go_on: ClassVar[threading.Event] = threading.Event()
 
@@ -313,7 +313,7 @@ class TestErrors:
         assert refused.headers["Retry-After"]
         assert [answer.status_code for answer in answers] == [200]
 
-    async def test_are_counted(self) -> None:
+    async def test_errors_are_counted(self) -> None:
         async with running(voices=KOKORO) as server:
             await post(server, voice="aloy")
             await post(server, input="...")
@@ -322,7 +322,7 @@ class TestErrors:
         assert counted == {"refused_total{code=unknown_voice}": 1, "http_refused_total{status=400}": 2}
         assert metrics["requests_total{end=unpronounceable}"] == 1
 
-    async def test_a_fault_of_our_own_costs_one_request(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_internal_fault_fails_one_request_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def broken(audio_format: str, config: object) -> None:
             raise RuntimeError("no such encoder in this build")
 
@@ -337,7 +337,7 @@ class TestErrors:
 
 
 class TestModels:
-    async def test_list_and_each(self) -> None:
+    async def test_models_are_listed_and_found(self) -> None:
         async with running() as server:
             listed = (await server.get("/v1/models", **KEY)).json()["data"]
             each = [(await server.get(f"/v1/models/{name}", **KEY)).json() for name in MODELS]
@@ -346,7 +346,7 @@ class TestModels:
         assert each == listed
         assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
 
-    async def test_an_address_that_is_not_there(self) -> None:
+    async def test_unknown_address_gets_404(self) -> None:
         async with running() as server:
             answer = await server.get("/v1/audio/transcriptions", **KEY)
         assert (answer.status_code, answer.json()["error"]["type"]) == (404, "invalid_request_error")
@@ -354,7 +354,7 @@ class TestModels:
 
 class TestLeaving:
     @pytest.mark.parametrize("name", list(CONTENT_TYPES))
-    async def test_in_the_middle(self, name: str) -> None:
+    async def test_client_leaves_during_speech(self, name: str) -> None:
         def leave(base: str) -> None:
             with streamed(base, **LONG | {"response_format": name}) as response:
                 next(response.iter_raw())
@@ -365,12 +365,12 @@ class TestLeaving:
             (record,) = server.records
             n_steps = server.engine.statistics().steps_run
             await trio.sleep(0.5)
-            # The step in flight when it left, at most.
+            # At most the step that ran when the client left.
             assert server.engine.statistics().steps_run <= n_steps + 1
         assert record.end == "disconnected"
         assert 0 < record.audio_s < 5
 
-    async def test_before_the_first_audio(self) -> None:
+    async def test_client_leaves_before_the_first_audio(self) -> None:
         def leave(base: str) -> None:
             with pytest.raises(httpx.ReadTimeout):
                 httpx.post(base + PATH, json=LONG, headers=KEY, timeout=0.1)
@@ -380,7 +380,7 @@ class TestLeaving:
             await until(lambda: is_idle(server))
         assert [(record.end, record.audio_s) for record in server.records] == [("disconnected", 0)]
 
-    async def test_while_waiting_for_a_slot(self) -> None:
+    async def test_client_leaves_while_it_waits_for_a_slot(self) -> None:
         def leave(base: str) -> None:
             with pytest.raises(httpx.ReadTimeout):
                 httpx.post(base + PATH, json=HELLO, headers=KEY, timeout=0.1)
@@ -416,7 +416,7 @@ async def test_fault_of_the_engine_is_recorded_as_synthesis_failed() -> None:
 
 
 class TestSlowClients:
-    """What they are sent is more than the kernel keeps for them."""
+    """The audio is larger than the kernel's buffers."""
 
     @staticmethod
     def open_deaf(server: Server) -> socket.socket:
@@ -430,11 +430,11 @@ class TestSlowClients:
 
     @staticmethod
     def is_held(server: Server) -> bool:
-        """It is far ahead of its listener: nothing more is made."""
+        """The engine is far ahead of the client and makes nothing more."""
         statistics = server.engine.statistics()
         return statistics.steps_run > 5 and statistics.in_step == 0
 
-    async def test_one_that_pauses_for_longer_than_a_websocket_may_hears_all(self) -> None:
+    async def test_client_that_pauses_longer_than_a_websocket_may_gets_everything(self) -> None:
         def pause(server: Server) -> int:
             with self.open_deaf(server) as peer:
                 received = peer.recv(4096)
@@ -448,14 +448,14 @@ class TestSlowClients:
         assert n_bytes > 1100 * 0.15 * SAMPLE_RATE_HZ * 2
         assert [record.end for record in server.records] == ["done"]
 
-    async def test_one_that_never_reads_is_dropped(self) -> None:
+    async def test_client_that_never_reads_is_dropped(self) -> None:
         async with running(voices=KOKORO, listen=evolve(CONFIG.listen, http_send_timeout_s=0.3)) as server:
             with self.open_deaf(server):
                 await until(lambda: bool(server.records))
                 assert is_idle(server)
         assert [record.end for record in server.records] == ["disconnected"]
 
-    async def test_one_that_never_reads_does_not_hold_up_the_end(self) -> None:
+    async def test_client_that_never_reads_does_not_delay_the_shutdown(self) -> None:
         with ExitStack() as until_the_end:
             async with running(voices=KOKORO) as server:
                 until_the_end.enter_context(self.open_deaf(server))
@@ -463,13 +463,13 @@ class TestSlowClients:
                 await trio.sleep(0.2)
                 server.scope.cancel()
                 stopped_at = trio.current_time()
-            # A send may take as long as that.
+            # A send may take this long.
             assert trio.current_time() - stopped_at < CONFIG.listen.http_send_timeout_s
         assert [record.end for record in server.records] == ["disconnected"]
 
 
 class TestDraining:
-    async def test_what_is_spoken_is_finished_and_nothing_new_taken(self) -> None:
+    async def test_speech_in_progress_finishes_and_new_requests_are_refused(self) -> None:
         answers: list[httpx.Response] = []
         async with running(voices=KOKORO, load=SlowTones) as server, trio.open_nursery() as nursery:
 
@@ -482,14 +482,14 @@ class TestDraining:
                 draining.start_soon(server.listener.drain, 20)
                 await until(lambda: server.listener.readiness().state == "draining")
                 refused = await post(server)
-            # That the draining has ended: not before the audio had.
+            # The draining ends after the audio.
             assert [record.end for record in server.records] == ["done"]
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
         assert refused.headers["Retry-After"]
         assert answers[0].status_code == 200
         assert len(answers[0].content) > SAMPLE_RATE_HZ
 
-    async def test_what_is_not_finished_in_time_is_broken_off(self) -> None:
+    async def test_speech_is_aborted_after_the_grace_period(self) -> None:
         broken = threading.Event()
 
         def listen(base: str) -> None:

@@ -1,4 +1,4 @@
-"""End to end: real sockets, clients that we did not write, tones instead of a model."""
+"""End to end: real sockets, third-party clients, tones instead of the model."""
 
 import json
 import random
@@ -43,7 +43,7 @@ SILENCE_AT_ENDS_S = 1.0
 
 
 class TestHttp:
-    async def test_health_and_readiness(self) -> None:
+    async def test_healthz_and_readyz(self) -> None:
         async with running() as server:
             assert (await server.get("/healthz")).status_code == 200
             ready = await server.get("/readyz")
@@ -52,7 +52,7 @@ class TestHttp:
             assert ready.json()["voices"] == 3
             assert ready.json()["max_concurrent_jobs"] == 4
 
-    async def test_while_loading(self) -> None:
+    async def test_loading_server_is_not_ready(self) -> None:
         async with running(ready=False) as server:
             assert (await server.get("/healthz")).status_code == 200
             answer = await server.get("/readyz")
@@ -61,7 +61,7 @@ class TestHttp:
             assert status == 503
             assert retry_after is not None
 
-    async def test_unknown_paths(self) -> None:
+    async def test_unknown_path_gets_404(self) -> None:
         async with running() as server:
             assert (await server.get("/nowhere")).status_code == 404
             assert (await in_thread(status_of_handshake, server.url("/nowhere")))[0] == 404
@@ -75,7 +75,7 @@ class TestHttp:
             assert await in_thread(twice, server.port) == [200, 200]
 
     @pytest.mark.parametrize("head", [b"nonsense\r\n\r\n", b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n"])
-    async def test_bad_requests_are_answered(self, head: bytes) -> None:
+    async def test_malformed_requests_are_answered(self, head: bytes) -> None:
         def send(port: int) -> bytes:
             with socket.create_connection(("127.0.0.1", port), timeout=20) as peer:
                 peer.sendall(head)
@@ -84,7 +84,7 @@ class TestHttp:
         async with running() as server:
             assert (await in_thread(send, server.port)).startswith(b"HTTP/1.1 4")
 
-    async def test_a_connection_that_says_nothing_is_closed(self) -> None:
+    async def test_silent_connection_is_closed(self) -> None:
         def wait(port: int) -> bytes:
             with socket.create_connection(("127.0.0.1", port), timeout=20) as peer:
                 return peer.recv(1024)
@@ -92,7 +92,7 @@ class TestHttp:
         async with running(listen=IMPATIENT) as server:
             assert await in_thread(wait, server.port) == b""
 
-    async def test_a_port_in_use(self) -> None:
+    async def test_port_in_use(self) -> None:
         async with running() as server:
             taken = evolve(CONFIG.listen, port=server.port)
             with pytest.RaisesGroup(AddressUnavailable):
@@ -109,7 +109,7 @@ class TestMetrics:
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         return scraped(answer.text)
 
-    async def test_of_one_that_is_spoken_one_canceled_and_one_that_fails(self) -> None:
+    async def test_done_canceled_and_failed_requests_are_counted(self) -> None:
         async with running() as server:
             cancel = {"type": "cancel", "request_id": "long"}
             mute = HELLO | {"request_id": "mute", "text": "..."}
@@ -137,15 +137,15 @@ class TestMetrics:
         assert (values["sessions"], values["active"], values["queued"]) == (0, 0, 0)
         assert "slack_min_seconds" not in values
 
-    async def test_one_cancel_of_several_is_acknowledged_for_each(self) -> None:
+    async def test_cancel_of_several_requests_is_acknowledged_for_each(self) -> None:
         async with running(load=SlowTones) as server:
             several = [self.LONG | {"request_id": f"r{number}"} for number in range(3)]
             await in_thread(talk, server.url(), *several, {"type": "cancel"}, until=3)
             values = await self.scrape(server)
         assert values["cancel_ack_seconds_count"] == 3
 
-    async def test_load_while_somebody_is_listening(self) -> None:
-        """Eight utterances for four slots, steps of 0.2 s."""
+    async def test_load_is_reported_while_a_client_listens(self) -> None:
+        """Eight utterances, four slots, steps of 0.2 s."""
 
         def listen(url: str, until_heard: threading.Event, until_scraped: threading.Event) -> None:
             with connect(url, close_timeout=0.2) as client:
@@ -176,7 +176,7 @@ class TestMetrics:
         assert "slack_min_seconds" not in idle
         assert idle["requests_total{end=disconnected}"] == 8
 
-    async def test_is_there_while_the_model_is_loading(self) -> None:
+    async def test_metrics_are_served_while_the_model_loads(self) -> None:
         async with running(ready=False) as server:
             assert (await self.scrape(server))["requests_total{end=done}"] == 0
 
@@ -200,11 +200,11 @@ class TestDoor:
         async with running() as server:
             assert (await in_thread(status_of_handshake, server.url(key=key), **headers))[0] == status
 
-    async def test_no_key_is_asked_for_where_none_is_set(self) -> None:
+    async def test_no_key_is_required_if_none_is_set(self) -> None:
         async with running(listen=evolve(CONFIG.listen, api_keys=())) as server:
             assert (await in_thread(status_of_handshake, server.url(key=None)))[0] == 101
 
-    async def test_more_connections_than_allowed(self) -> None:
+    async def test_connection_over_the_limit_gets_503(self) -> None:
         async with running(listen=evolve(CONFIG.listen, max_connections=1)) as server:
             first = await in_thread(open_raw_websocket, server)
             assert (await in_thread(status_of_handshake, server.url()))[0] == 503
@@ -322,7 +322,7 @@ class TestVoices:
             ("", {"Authorization": "Basic first"}, 401),
         ],
     )
-    async def test_the_key_is_asked_for(self, query: str, headers: dict[str, str], status: int) -> None:
+    async def test_voices_need_a_key(self, query: str, headers: dict[str, str], status: int) -> None:
         async with running() as server:
             answer = await server.get(self.PATH + query, **headers)
         assert answer.status_code == status
@@ -330,7 +330,7 @@ class TestVoices:
             assert answer.json()["error"]["message"] == "the API key is wrong or missing"
             assert answer.headers["WWW-Authenticate"] == "Bearer"
 
-    async def test_while_loading(self) -> None:
+    async def test_loading_server_is_not_ready(self) -> None:
         async with running(ready=False) as server:
             assert (await server.get(self.PATH)).status_code == 401
             answer = await server.get(f"{self.PATH}?api_key=first")
@@ -338,7 +338,7 @@ class TestVoices:
         assert "loaded" in answer.json()["error"]["message"]
         assert answer.headers["Retry-After"]
 
-    async def test_a_running_server_takes_changes_up(self, tmp_path: Path) -> None:
+    async def test_running_server_finds_changed_voices(self, tmp_path: Path) -> None:
         def converse(url: str) -> list[dict[str, object]]:
             with connect(url) as client:
 
@@ -382,7 +382,7 @@ class TestVoices:
         assert [entry["event"] for entry in logged if entry["log_level"] == "error"] == ["file_damaged"]
         assert [record.voice for record in server.records] == ["mine", "mine", "mine", "af_aoede+bf_emma(2)"]
 
-    async def test_the_language_that_is_asked_for_is_read(self, tmp_path: Path) -> None:
+    async def test_text_is_read_in_the_requested_language(self, tmp_path: Path) -> None:
         class Listening(Speller):
             heard: ClassVar[list[str]] = []
 
@@ -435,8 +435,8 @@ class TestSpeaking:
             assert len(server.records) == 24
             assert server.engine.statistics().sessions == 0
 
-    async def test_five_hundred_cancels_leave_nothing_behind(self) -> None:
-        """At random moments, over eight connections: every request ends exactly once."""
+    async def test_five_hundred_cancels_leave_the_engine_idle(self) -> None:
+        """Eight connections cancel at random moments. Every request ends exactly once."""
         text = "Once more from the beginning, if you please. " * 6
 
         def interrupt(url: str, seed: int) -> Counter[tuple[str, str]]:
@@ -450,7 +450,7 @@ class TestSpeaking:
                     if number % 3 == 0:  # Else the next one is asked for before this one's end is heard.
                         ends += ends_of(hear(client, number + 1 - ends.total()))
                 ends += ends_of(hear(client, 63 - ends.total()))
-                # Whatever else there was to hear comes before the answer to this.
+                # All other messages come before the answer to this one.
                 client.send(json.dumps({"type": "cancel", "request_id": "never asked for"}))
                 ends += ends_of(hear(client))
             return ends
@@ -474,7 +474,7 @@ class TestSpeaking:
         assert Counter(end for ends in all_ends for _, end in ends)["canceled"] > 400
         assert statistics == EngineStatistics(True, 0, 0, 0, 0, 0, 0)
         assert len(server.records) == 8 * 63 + 1
-        # Idle worker threads of the test's own clients live on for some seconds.
+        # Idle worker threads of the test's own clients live for some seconds.
         assert threading.active_count() <= n_threads + 8 + 1
 
     async def test_words_come_before_their_audio(self) -> None:
@@ -493,7 +493,7 @@ class TestSpeaking:
         assert [word["text"] for word in words] == ["Hello", "dear", "friend", "Good", "bye"]
         assert [text[w["start_char"] : w["end_char"]] for w in words] == [w["text"] for w in words]
 
-    async def test_a_cancel_tells_what_was_heard(self) -> None:
+    async def test_canceled_has_text_spoken_and_text_remaining(self) -> None:
         text = "First this sentence is spoken. " * 5
 
         def interrupt(url: str) -> list[bytes | dict[str, object]]:
@@ -509,7 +509,7 @@ class TestSpeaking:
             canceled = (await in_thread(interrupt, server.url()))[-1]
         assert isinstance(canceled, dict)
         assert f"{canceled['text_spoken']}{canceled['text_remaining']}" == text
-        # A letter lasts 75 ms, and a quarter of a second of silence is before the first.
+        # A letter lasts 75 ms, and 0.25 s of silence precedes the first.
         assert canceled["text_spoken"] == "First this"
 
     async def test_stop_closes_normally(self) -> None:
@@ -520,7 +520,7 @@ class TestSpeaking:
         async with running() as server:
             assert await in_thread(close_code_after, server.url(), say) == 1000
 
-    async def test_draining_finishes_the_sentence_and_takes_nothing_new(self) -> None:
+    async def test_draining_finishes_the_sentence_and_refuses_new_requests(self) -> None:
         async with running(load=SlowTones) as server:
             heard: list[bytes | dict[str, object]] = []
 
@@ -554,14 +554,14 @@ class TestSpeaking:
 
 
 class TestBadPeers:
-    async def test_a_message_over_the_limit(self) -> None:
+    async def test_message_over_the_limit_closes_with_1009(self) -> None:
         def say(client: ClientConnection) -> None:
             client.send(json.dumps(HELLO | {"text": "x" * 100_000}))
 
         async with running(listen=evolve(CONFIG.listen, max_message_bytes=10_000)) as server:
             assert await in_thread(close_code_after, server.url(), say) == 1009
 
-    async def test_text_that_is_not_utf8_costs_its_own_connection(self) -> None:
+    async def test_text_that_is_not_utf8_closes_its_own_connection(self) -> None:
         def say(url: str) -> None:
             with connect(url) as client, pytest.raises(websockets.exceptions.ConnectionClosed):
                 client.send(b"\xff\xfe", text=True)
@@ -571,7 +571,7 @@ class TestBadPeers:
             await in_thread(say, server.url())
             assert len(await in_thread(talk, server.url(), HELLO)) > 2
 
-    async def test_one_client_never_reads_and_another_notices_nothing(self) -> None:
+    async def test_client_that_never_reads_does_not_disturb_another(self) -> None:
         async with running(stream=evolve(CONFIG.stream, send_timeout_s=0.3)) as server:
             deaf = await in_thread(open_raw_websocket, server)
             long = json.dumps(HELLO | {"text": "A sentence that goes on for quite a while. " * 80})
@@ -584,7 +584,7 @@ class TestBadPeers:
             assert server.engine.statistics().sessions == 0
             deaf.close()
 
-    async def test_half_a_handshake_is_answered_and_forgotten(self) -> None:
+    async def test_malformed_handshake_is_answered(self) -> None:
         def send(port: int) -> bytes:
             with socket.create_connection(("127.0.0.1", port), timeout=20) as peer:
                 peer.sendall(b"GET /v1/audio HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n")
@@ -594,14 +594,14 @@ class TestBadPeers:
             assert (await in_thread(send, server.port)).startswith(b"HTTP/1.1 4")
             assert len(await in_thread(talk, server.url(), HELLO)) > 2
 
-    async def test_a_peer_that_answers_no_ping_is_dropped(self) -> None:
+    async def test_peer_that_answers_no_ping_is_dropped(self) -> None:
         listen = evolve(CONFIG.listen, ping_interval_s=0.05, ping_timeout_s=0.1)
         async with running(listen=listen) as server:
             dead = await in_thread(open_raw_websocket, server)
             await until_all_are_gone(server)
             dead.close()
 
-    async def test_a_peer_that_resets_in_mid_speech(self) -> None:
+    async def test_peer_that_resets_during_speech(self) -> None:
         async with running() as server:
             peer = await in_thread(open_raw_websocket, server)
             peer.sendall(masked_text_frame(json.dumps(HELLO | {"text": "On and on it goes. " * 50})))

@@ -11,7 +11,7 @@ from bench.vitals import read_vitals
 from tests.support.processes import free_port, running, start
 
 
-def test_metrics_are_served_there_only(tmp_path: Path) -> None:
+def test_metrics_port_serves_metrics_only(tmp_path: Path) -> None:
     metrics_port = free_port()
     with running(tmp_path, "tests.support.tones", METRICS_PORT=str(metrics_port)) as server:
         main, metrics = (f"http://127.0.0.1:{port}" for port in (server.port, metrics_port))

@@ -1,4 +1,4 @@
-"""Pure: what a request to OpenAI's interface means, and what answers and errors look like."""
+"""Pure: requests, answers and errors of OpenAI's interface."""
 
 import base64
 import json
@@ -33,7 +33,7 @@ from kokoro_trio.speech import Utterance
 from tests.support.sessions import KOKORO
 
 OPENAI_VOICES = "alloy, ash, ballad, cedar, coral, echo, fable, marin, nova, onyx, sage, shimmer, verse"
-"""As OpenAI's reference lists them, in order of the alphabet."""
+"""From OpenAI's reference, sorted."""
 
 
 def asked(**fields: object) -> SpeechRequest:
@@ -42,12 +42,12 @@ def asked(**fields: object) -> SpeechRequest:
 
 
 class TestRequests:
-    def test_the_least_that_openai_asks_for(self) -> None:
+    def test_minimal_request(self) -> None:
         request = asked()
         assert request == SpeechRequest(Utterance("Hello there.", "af_alloy"), "af_alloy", "mp3", False)
         assert request.content_type == "audio/mpeg"
 
-    def test_everything(self) -> None:
+    def test_request_with_all_fields(self) -> None:
         request = asked(
             voice="bm_lewis",
             response_format="opus",
@@ -60,14 +60,14 @@ class TestRequests:
         assert request == SpeechRequest(utterance, "bm_lewis", "opus", True)
         assert request.content_type.startswith("text/event-stream")
 
-    def test_null_is_as_good_as_nothing(self) -> None:
+    def test_null_fields_count_as_absent(self) -> None:
         fields = ("model", "response_format", "speed", "stream_format", "instructions", "language")
         assert asked(**dict.fromkeys(fields)) == asked()
 
-    def test_whatever_model_is_named(self) -> None:
+    def test_any_model_name_is_accepted(self) -> None:
         assert asked(model="tts-9-from-next-year") == asked()
 
-    def test_the_input_may_be_as_long_as_openai_says(self) -> None:
+    def test_input_may_have_the_length_of_openais_limit(self) -> None:
         assert len(asked(input="a " * 2048).utterance.text) == 4096
         with pytest.raises(TooManyCharacters, match="4097 characters, it may have 4096"):
             asked(input="a" * 4097)
@@ -96,7 +96,7 @@ class TestRequests:
             ({"model": 1}, "bad_message", "model"),
         ],
     )
-    def test_what_cannot_be_spoken(self, fields: dict[str, Any], code: str, param: str) -> None:
+    def test_invalid_fields_are_refused(self, fields: dict[str, Any], code: str, param: str) -> None:
         with pytest.raises(RequestError) as raised:
             asked(**fields)
         refusal = Refusal.of(raised.value, retry_after_s=2)
@@ -106,7 +106,7 @@ class TestRequests:
         json.dumps(refusal.body).encode()
 
     @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe\xfd", b'{"speed": NaN}', b"[" * 100_000])
-    def test_bodies_that_are_no_object(self, body: bytes) -> None:
+    def test_body_that_is_not_an_object_is_refused(self, body: bytes) -> None:
         with pytest.raises(RequestError) as raised:
             speech_request(body, KOKORO, 4096)
         refusal = Refusal.of(raised.value, retry_after_s=2)
@@ -115,26 +115,26 @@ class TestRequests:
 
 
 class TestVoices:
-    def test_openai_s_thirteen_are_all_there_and_differ(self) -> None:
+    def test_openais_thirteen_voices_exist_and_differ(self) -> None:
         assert ", ".join(VOICES) == OPENAI_VOICES
         assert len({resolve(name, KOKORO).name for name in VOICES}) == 13
 
-    def test_the_one_of_the_same_name_where_there_is_one(self) -> None:
+    def test_voice_of_the_same_name_is_used(self) -> None:
         same = {name for name in KOKORO.names if name[3:] in VOICES}
         assert {VOICES[name[3:]] for name in same} == same
 
     @pytest.mark.parametrize("name", ["af_heart", "female", "male", "af_bella+af_sky(2)"])
-    def test_ours_as_everywhere(self, name: str) -> None:
+    def test_our_own_voice_names(self, name: str) -> None:
         assert resolve(name, KOKORO) == KOKORO.resolve(name)
 
-    def test_custom_voices_of_openai_have_an_id(self) -> None:
+    def test_custom_voice_object_has_an_id(self) -> None:
         assert asked(voice={"id": "nova"}) == asked(voice="nova")
 
-    def test_none_is_the_default_of_the_websocket(self) -> None:
+    def test_missing_voice_is_the_websocket_default(self) -> None:
         body = b'{"input": "Hello there."}'
         assert speech_request(body, KOKORO, 4096).voice_name == "af_aoede"
 
-    def test_a_blend_may_take_the_name(self, tmp_path: Any) -> None:  # noqa: ANN401
+    def test_blend_may_have_openais_name(self, tmp_path: Any) -> None:  # noqa: ANN401
         CustomVoices(tmp_path, KOKORO.names).add("nova", "af_sky+af_bella", replace=False)
         voices = VoiceCatalogue.of(KOKORO.names, female="af_sky", male="am_puck", custom_folder=tmp_path)
         assert str(resolve("nova", voices).recipe) == "af_bella+af_sky"
@@ -143,7 +143,7 @@ class TestVoices:
     @pytest.mark.parametrize(
         ("name", "near"), [("aloy", "alloy"), ("Nova", "nova"), ("af_haert", "af_heart"), ("femal", "female")]
     )
-    def test_one_that_is_not_there_is_told_what_is_near(self, name: str, near: str) -> None:
+    def test_unknown_voice_gets_close_matches(self, name: str, near: str) -> None:
         with pytest.raises(UnknownVoice) as raised:
             resolve(name, KOKORO)
         assert raised.value.close_matches[0] == near
@@ -151,7 +151,7 @@ class TestVoices:
 
 
 class TestErrors:
-    def test_have_openai_s_shape(self) -> None:
+    def test_error_has_openais_fields(self) -> None:
         refusal = Refusal.of(Unpronounceable(), retry_after_s=2)
         assert refusal.body == {
             "error": {
@@ -162,14 +162,14 @@ class TestErrors:
             }
         }
 
-    def test_of_the_server_are_told_apart(self) -> None:
+    def test_server_errors_have_their_own_type(self) -> None:
         overloaded = Refusal.of(Overloaded(reason="it is shutting down"), retry_after_s=7)
         assert (overloaded.status, overloaded.type) == (503, "server_error")
         assert overloaded.headers == [("Retry-After", "7")]
         failed = Refusal.of(SynthesisFailed(), retry_after_s=7)
         assert (failed.status, failed.type, failed.headers) == (500, "server_error", [])
 
-    def test_of_a_model(self) -> None:
+    def test_unknown_model(self) -> None:
         refusal = unknown_model("whisper-1")
         assert (refusal.status, refusal.code, refusal.param) == (404, "model_not_found", "model")
 
@@ -182,7 +182,7 @@ def test_models() -> None:
     assert {model["object"] for model in data} == {"model"}
 
 
-def test_events_are_one_line_of_json_each() -> None:
+def test_each_event_is_one_line_of_json() -> None:
     refusal = Refusal.of(SynthesisFailed(), retry_after_s=2)
     events = (delta_event(b"\x00\xff" * 3), done_event(), error_event(refusal))
     values = []

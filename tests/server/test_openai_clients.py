@@ -1,6 +1,6 @@
-"""End to end: OpenAI's client, LiveKit's plugin and curl as their users run them, on a server of tones.
+"""End to end: OpenAI's client, LiveKit's plugin and curl against a server of tones.
 
-Each is a program of its own: they bring asyncio and warnings of theirs along.
+Each runs in its own process, because they use asyncio and have warnings of their own.
 """
 
 import json
@@ -24,7 +24,7 @@ from tests.support.sounds import MOST_ADDED_S, samples_in
 
 FORMATS = list(CONTENT_TYPES)
 TEXT = f"{'a' * 60}. Over."
-"""Six seconds of tones; a window of one second takes 0.2 s to make."""
+"""Six seconds of tones; a window of one second takes 0.2 s."""
 SECONDS_TO_MAKE = 6 * 0.2
 
 SYNC = """
@@ -139,7 +139,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 class TestOpenAI:
     @pytest.mark.parametrize("program", [SYNC, ASYNC_EVENTS], ids=["audio", "events"])
-    async def test_hears_the_first_before_the_last_is_made(self, program: str) -> None:
+    async def test_first_audio_arrives_before_the_last_is_synthesised(self, program: str) -> None:
         async with running(voices=KOKORO, load=SlowTones) as server:
             heard = await told(program, server, TEXT, *FORMATS)
         for record, (audio_format, answer) in zip(server.records, heard.items(), strict=True):
@@ -169,7 +169,7 @@ class TestOpenAI:
             ["AuthenticationError", "invalid_api_key", None],
         ]
 
-    async def test_one_that_leaves_frees_the_engine(self) -> None:
+    async def test_client_that_leaves_frees_the_engine(self) -> None:
         async with running(voices=KOKORO, load=SlowTones) as server, trio.open_nursery() as nursery:
             command = [sys.executable, "-c", LEAVING, str(server.port)]
             run = partial(trio.run_process, command, stdin=subprocess.PIPE)
@@ -182,8 +182,8 @@ class TestOpenAI:
         assert [record.end for record in server.records] == ["disconnected"]
 
 
-async def test_livekit_hears_early_by_url_alone() -> None:
-    """And whatever it is set to: it asks for audio of tts-1, for events of other models."""
+async def test_livekit_plugin_streams_with_base_url_only() -> None:
+    """With each model: the plugin requests audio from tts-1 and events from other models."""
     models = ("tts-1", "gpt-4o-mini-tts")
     formats = [{"model": model, "response_format": each} for model in models for each in FORMATS]
     options = [{}, {"model": "kokoro", "voice": "af_heart"}, *formats]
@@ -192,13 +192,13 @@ async def test_livekit_hears_early_by_url_alone() -> None:
     for record, frames in zip(server.records, heard, strict=True):
         assert record.end == "done"
         assert frames[-1][0] - frames[0][0] > SECONDS_TO_MAKE / 2
-        # Its decoder of FLAC leaves out the last block, of 0.1 s.
+        # The plugin's FLAC decoder drops the last block of 0.1 s.
         heard_s = sum(n_samples for _, n_samples in frames) / SAMPLE_RATE_HZ
         assert heard_s == pytest.approx(record.audio_s, abs=0.15)
 
 
 @pytest.mark.parametrize("name", ["openai_hello.py", "livekit_hello.py", "openai_hello.sh"])
-async def test_the_programs_in_the_readme(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_readme_programs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KOKORO_API_KEY", "first")
     program = snippet(f"# {name}")
     async with running(voices=KOKORO) as server:

@@ -1,4 +1,4 @@
-"""Pure: which origins may use the server, and what CORS answers; with an ASGI application in between."""
+"""Pure: allowed origins, and the CORS middleware around an ASGI application."""
 
 from collections.abc import Sequence
 
@@ -45,9 +45,7 @@ class TestOrigins:
             ("[::1", False),
         ],
     )
-    def test_without_a_key_the_own_origin_needs_a_name_of_this_machine(
-        self, host: str, is_allowed: bool
-    ) -> None:
+    def test_without_a_key_the_own_origin_must_be_loopback(self, host: str, is_allowed: bool) -> None:
         headers = [(b"host", host.encode()), (b"origin", f"http://{host}".encode())]
         assert Origins.of([], needs_local_host=True).allow(headers) is is_allowed
         assert Origins.of([]).allow(headers)
@@ -73,14 +71,14 @@ class TestOrigins:
     def test_foreign_origin_is_refused(self, origin: str, host: str) -> None:
         assert not listed("").allow([(b"host", host.encode()), (b"origin", origin.encode())])
 
-    def test_a_forwarded_host_is_not_trusted(self) -> None:
+    def test_forwarded_host_is_not_trusted(self) -> None:
         headers = [HOST, (b"x-forwarded-host", b"app.example"), (b"origin", APP.encode())]
         assert not listed("").allow(headers)
 
-    def test_a_client_without_an_origin_is_allowed(self) -> None:
+    def test_client_without_an_origin_is_allowed(self) -> None:
         assert listed("").allow([HOST])
 
-    def test_every_one_of_two_origins_must_be_allowed(self) -> None:
+    def test_repeated_origins_must_all_be_allowed(self) -> None:
         assert not listed(APP).allow([HOST, (b"origin", b"http://evil.example"), (b"origin", APP.encode())])
 
     @pytest.mark.parametrize("knob", [APP, f"http://localhost:5173, {APP}/", f"{APP}:443", "*", APP.upper()])
@@ -88,10 +86,10 @@ class TestOrigins:
         assert listed(knob).allow([HOST, (b"origin", APP.encode())])
 
     @pytest.mark.parametrize("origin", ["http://app.example", "https://app.example:8443", "https://example"])
-    def test_listed_origin_is_compared_whole(self, origin: str) -> None:
+    def test_listed_origin_must_match_completely(self, origin: str) -> None:
         assert not listed(APP).allow([HOST, (b"origin", origin.encode())])
 
-    def test_own_origin_is_allowed_beside_the_listed_ones(self) -> None:
+    def test_own_origin_is_allowed_in_addition_to_listed_ones(self) -> None:
         assert listed(APP).allow([HOST, (b"origin", b"https://tts.example:8000")])
 
     @pytest.mark.parametrize(
@@ -105,7 +103,7 @@ class TestOrigins:
 async def answered(
     origins: Origins, method: str, path: str = "/v1/models", **headers: str
 ) -> tuple[int | None, dict[str, str]]:
-    """The status, None where the application inside was not reached, and the headers."""
+    """The status and headers; the status is None if the inner application was not called."""
     sent: list[Event] = []
     reached: list[Event] = []
 
@@ -171,18 +169,18 @@ class TestCors:
         assert (status, told["vary"]) == (403, "Origin")
         assert not any(name.startswith("access-control") for name in told)
 
-    async def test_foreign_origin_may_ask_but_not_read(self) -> None:
+    async def test_foreign_origin_may_send_get_but_not_read_the_answer(self) -> None:
         status, headers = await answered(listed(""), "GET", origin=APP)
         assert status is None
         assert headers == {"retry-after": "2", "vary": "Origin"}
 
-    async def test_without_an_origin_only_caches_are_told(self) -> None:
+    async def test_without_an_origin_the_answer_varies_by_origin(self) -> None:
         status, headers = await answered(listed(APP), "POST")
         assert status is None
         assert headers == {"retry-after": "2", "vary": "Origin"}
 
     @pytest.mark.parametrize("path", ["/", "/metrics", "/healthz", "/v10/x"])
-    async def test_other_paths_are_left_alone(self, path: str) -> None:
+    async def test_other_paths_get_no_cors_headers(self, path: str) -> None:
         status, headers = await answered(listed(APP), "GET", path, origin=APP)
         assert status is None
         assert headers == {"retry-after": "2"}

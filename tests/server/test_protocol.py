@@ -61,15 +61,15 @@ def error_code(effects: list[Effect]) -> str:
 
 
 class TestStart:
-    def test_defaults(self, protocol: Protocol) -> None:
+    def test_start_without_fields_uses_the_defaults(self, protocol: Protocol) -> None:
         expected = Started("af_aoede", "pcm", 24000, False, "plain", "session-1")
         assert sent(protocol.receive(Start())) == [expected]
 
-    def test_sets_the_voice_of_later_requests(self, protocol: Protocol) -> None:
+    def test_start_sets_the_voice_of_later_requests(self, protocol: Protocol) -> None:
         protocol.receive(Start(voice="male"))
         assert speak(protocol, "r1").utterance.voice == "am_michael"
 
-    def test_a_second_start_keeps_what_it_leaves_out(self, protocol: Protocol) -> None:
+    def test_second_start_keeps_the_fields_it_leaves_out(self, protocol: Protocol) -> None:
         protocol.receive(Start(voice="af_heart"))
         (started,) = sent(protocol.receive(Start(timestamps=True)))
         assert started == Started("af_heart", "pcm", 24000, True, "plain", "session-1")
@@ -90,7 +90,7 @@ class TestStart:
             ({"voice": "af_heart+"}, "unknown_voice"),
         ],
     )
-    def test_a_refused_start_changes_nothing(
+    def test_refused_start_changes_nothing(
         self, protocol: Protocol, fields: dict[str, Any], code: str
     ) -> None:
         assert error_code(protocol.receive(Start(**{"voice": "male"} | fields))) == code
@@ -106,19 +106,19 @@ class TestFormats:
             ({"format": "opus", "sample_rate": 22_050}, ["8000", "16000", "24000", "48000"]),
         ],
     )
-    def test_a_rate_that_the_format_does_not_have(
+    def test_unsupported_sample_rate(
         self, protocol: Protocol, given: dict[str, Any], allowed: list[str]
     ) -> None:
         (message,) = sent(protocol.receive(Start(**given)))
         assert isinstance(message, Error)
         assert (message.code, message.facts["allowed"]) == ("unsupported_sample_rate", allowed)
 
-    def test_an_unknown_format_is_told_which_there_are(self, protocol: Protocol) -> None:
+    def test_unsupported_format_lists_the_formats(self, protocol: Protocol) -> None:
         (message,) = sent(protocol.receive(Start(format="flac")))
         assert isinstance(message, Error)
         assert (message.code, message.facts["allowed"]) == ("unsupported_format", ["pcm", "mulaw", "opus"])
 
-    def test_another_format_is_for_later_requests(self, protocol: Protocol) -> None:
+    def test_changed_format_applies_to_later_requests(self, protocol: Protocol) -> None:
         before = speak(protocol, "before")
         protocol.receive(Start(format="mulaw", sample_rate=8000))
         after = speak(protocol, "after")
@@ -134,7 +134,7 @@ class TestTagged:
         protocol.receive(Start(framing="tagged"))
         return protocol
 
-    def test_all_speak_at_once(self, protocol: Protocol) -> None:
+    def test_every_request_gets_the_turn_at_once(self, protocol: Protocol) -> None:
         for request_id in ("r1", "r2"):
             effects = protocol.receive(Speak(request_id=request_id, text="Hi."))
             request = protocol.outstanding[-1]
@@ -142,21 +142,21 @@ class TestTagged:
         assert protocol.is_done(protocol.outstanding[0]) == [Send(Done("r1", 0.0))]
 
     @pytest.mark.parametrize("request_id", ["r", "x" * 128, "é" * 127])
-    def test_the_tag_is_the_length_of_the_id_and_the_id(self, protocol: Protocol, request_id: str) -> None:
+    def test_tag_is_the_length_of_the_id_and_the_id(self, protocol: Protocol, request_id: str) -> None:
         name = request_id.encode()
         assert speak(protocol, request_id).tag == bytes([len(name)]) + name
 
-    def test_an_id_that_is_too_long_for_a_tag(self, protocol: Protocol) -> None:
+    def test_request_id_too_long_for_a_tag_is_refused(self, protocol: Protocol) -> None:
         request_id = "é" * 128
         (message,) = sent(protocol.receive(Speak(request_id=request_id, text="Hi.")))
         assert isinstance(message, Error)
         assert (message.code, message.request_id) == ("bad_message", request_id)
         assert protocol.outstanding == []
 
-    def test_plain_framing_takes_such_an_id(self) -> None:
+    def test_plain_framing_accepts_a_long_request_id(self) -> None:
         assert speak(make_protocol(), "é" * 128).tag == b""
 
-    def test_the_framing_does_not_change_under_outstanding_requests(self, protocol: Protocol) -> None:
+    def test_framing_does_not_change_while_requests_are_outstanding(self, protocol: Protocol) -> None:
         request = speak(protocol, "r1")
         assert error_code(protocol.receive(Start(framing="plain"))) == "bad_message"
         (started,) = sent(protocol.receive(Start(framing="tagged", voice="male")))
@@ -174,14 +174,14 @@ class TestVoiceAndLanguage:
         request = speak(protocol, "r1")
         assert (request.voice_name, request.utterance.voice) == (started.voice, started.voice)
 
-    def test_the_language_is_that_of_the_voice(self, protocol: Protocol) -> None:
+    def test_default_language_is_that_of_the_voice(self, protocol: Protocol) -> None:
         assert speak(protocol, "r1").utterance.language == "a"
 
     @pytest.mark.parametrize(
         ("in_start", "in_speak", "language"),
         [("es-MX", None, "e"), ("es", "en_GB", "b"), (None, "fr", "f"), (None, "ja", "j")],
     )
-    def test_or_that_of_start_or_that_of_speak(
+    def test_speak_overrides_the_language_of_start(
         self, protocol: Protocol, in_start: str | None, in_speak: str | None, language: str
     ) -> None:
         (started,) = sent(protocol.receive(Start(language=in_start)))
@@ -192,16 +192,16 @@ class TestVoiceAndLanguage:
 
 
 class TestSpeak:
-    def test_needs_no_start(self, protocol: Protocol) -> None:
+    def test_speak_without_start(self, protocol: Protocol) -> None:
         request = speak(protocol, "r1")
         assert (request.utterance.voice, request.utterance.speed) == ("af_aoede", 1.0)
 
-    def test_an_absent_id_is_made_up_and_used(self, protocol: Protocol) -> None:
+    def test_missing_request_id_is_generated(self, protocol: Protocol) -> None:
         effects = protocol.receive(Speak(text="Hello."))
         assert isinstance(effects[0], Begin)
         assert sent(protocol.starts_speaking(effects[0].request)) == [StartedSpeak("made-up-0")]
 
-    def test_its_own_voice_and_speed(self, protocol: Protocol) -> None:
+    def test_speak_sets_voice_and_speed(self, protocol: Protocol) -> None:
         effects = protocol.receive(Speak(text="Hello.", voice="af_heart", speed=1.5))
         assert isinstance(effects[0], Begin)
         assert effects[0].request.utterance.voice == "af_heart"
@@ -218,7 +218,7 @@ class TestSpeak:
             ({"language": "klingon"}, "bad_language"),
         ],
     )
-    def test_bad_requests_name_themselves_and_cost_nothing_else(
+    def test_refused_speak_has_its_request_id_and_changes_nothing(
         self, protocol: Protocol, fields: dict[str, Any], code: str
     ) -> None:
         effects = protocol.receive(Speak(**{"request_id": "bad", "text": "Hello."} | fields))
@@ -228,12 +228,12 @@ class TestSpeak:
         assert protocol.outstanding == []
         speak(protocol, "bad")
 
-    def test_unknown_voice_names_near_ones(self, protocol: Protocol) -> None:
+    def test_unknown_voice_has_close_matches(self, protocol: Protocol) -> None:
         (message,) = sent(protocol.receive(Speak(text="Hello.", voice="af_haert")))
         assert isinstance(message, Error)
         assert message.facts["close_matches"][0] == "af_heart"  # type: ignore[index]
 
-    def test_an_id_that_is_outstanding_is_a_duplicate(self, protocol: Protocol) -> None:
+    def test_duplicate_request_id_is_refused(self, protocol: Protocol) -> None:
         request = speak(protocol, "r1")
         assert error_code(protocol.receive(Speak(request_id="r1", text="Hi."))) == "duplicate_request"
         protocol.is_done(request)
@@ -246,11 +246,11 @@ class TestLimits:
         assert isinstance(error, Error)
         return error
 
-    def test_characters_of_one_request(self) -> None:
+    def test_limit_of_characters_in_a_request(self) -> None:
         error = self.refused(make_protocol(max_utterance_characters=11), text=TEXT)
         assert (error.code, error.facts) == ("too_long", {"max_characters": 11, "got_characters": 12})
 
-    def test_cheap_ones_come_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_cheap_limits_are_checked_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
         counted: list[str] = []
 
         def count_words(text: str) -> int:
@@ -267,7 +267,7 @@ class TestLimits:
         assert self.refused(protocol, text=TEXT + "!").code == "too_long"
         assert counted == [TEXT, TEXT]
 
-    def test_requests(self) -> None:
+    def test_limit_of_outstanding_requests(self) -> None:
         protocol = make_protocol(max_requests=2)
         first, _ = speak(protocol, "r1"), speak(protocol, "r2")
         error = self.refused(protocol, request_id="r3", text=TEXT)
@@ -276,7 +276,7 @@ class TestLimits:
         protocol.is_done(first)
         speak(protocol, "r3")
 
-    def test_characters_of_all_texts(self) -> None:
+    def test_limit_of_characters_in_all_requests(self) -> None:
         protocol = make_protocol(max_characters=3 * len(TEXT) - 1)
         first, _ = speak(protocol, "r1"), speak(protocol, "r2")
         error = self.refused(protocol, text=TEXT)
@@ -288,40 +288,40 @@ class TestLimits:
 
 
 class TestTurns:
-    def test_the_first_speaks_at_once_the_second_when_the_first_has_ended(self, protocol: Protocol) -> None:
+    def test_turn_passes_when_the_first_request_has_ended(self, protocol: Protocol) -> None:
         effects = protocol.receive(Speak(request_id="r1", text="Hi."))
         first = protocol.outstanding[0]
         assert effects == [Begin(first), GiveTurn(first)]
         second = speak(protocol, "r2")
         assert protocol.is_done(first) == [Send(Done("r1", 0.0)), GiveTurn(second)]
 
-    def test_a_later_request_that_fails_takes_no_turn(self, protocol: Protocol) -> None:
+    def test_failure_of_a_later_request_gives_no_turn(self, protocol: Protocol) -> None:
         speak(protocol, "r1")
         second = speak(protocol, "r2")
         assert [type(effect) for effect in protocol.has_failed(second, SynthesisFailed())] == [Send]
 
-    def test_cancelling_the_speaker_gives_the_turn_to_the_next(self, protocol: Protocol) -> None:
+    def test_cancel_of_the_speaking_request_passes_the_turn(self, protocol: Protocol) -> None:
         first, second = speak(protocol, "r1"), speak(protocol, "r2")
         effects = protocol.receive(Cancel(request_id="r1"))
         assert effects == [Silence(first), Send(Canceled("r1", 0.0, "", TEXT)), GiveTurn(second)]
 
 
 class TestAudio:
-    def test_meta_comes_every_ten_frames_with_the_samples_so_far(self, protocol: Protocol) -> None:
+    def test_meta_every_ten_frames_counts_the_samples(self, protocol: Protocol) -> None:
         request = speak(protocol, "r1")
         messages = [sent(protocol.sends_audio(request, 480, segment=2)) for _ in range(20)]
         assert messages[9] == [Meta("r1", 2, 4800)]
         assert messages[19] == [Meta("r1", 2, 9600)]
         assert sum(len(each) for each in messages) == 2
 
-    def test_done_counts_the_audio(self, protocol: Protocol) -> None:
+    def test_done_has_the_duration_of_the_audio(self, protocol: Protocol) -> None:
         request = speak(protocol, "r1")
         protocol.sends_audio(request, 36_000, 0)
         assert sent(protocol.is_done(request)) == [Done("r1", 1.5)]
 
 
 class TestCancel:
-    def test_without_an_id_cancels_everything(self, protocol: Protocol) -> None:
+    def test_cancel_without_an_id_cancels_everything(self, protocol: Protocol) -> None:
         first, second = speak(protocol, "r1"), speak(protocol, "r2")
         protocol.sends_audio(first, 24_000, 0)
         effects = protocol.receive(Cancel())
@@ -333,19 +333,19 @@ class TestCancel:
         ]
         assert protocol.outstanding == []
 
-    def test_without_an_id_and_nothing_outstanding_says_nothing(self, protocol: Protocol) -> None:
+    def test_cancel_without_an_id_and_without_requests_is_ignored(self, protocol: Protocol) -> None:
         assert protocol.receive(Cancel()) == []
 
-    def test_of_an_id_never_seen(self, protocol: Protocol) -> None:
+    def test_cancel_of_an_unknown_request(self, protocol: Protocol) -> None:
         (message,) = sent(protocol.receive(Cancel(request_id="r1")))
         assert isinstance(message, Error)
         assert (message.code, message.request_id) == ("unknown_request", "r1")
 
-    def test_that_crosses_the_end_is_ignored(self, protocol: Protocol) -> None:
+    def test_cancel_that_crosses_the_end_is_ignored(self, protocol: Protocol) -> None:
         protocol.is_done(speak(protocol, "r1"))
         assert protocol.receive(Cancel(request_id="r1")) == []
 
-    def test_twice_is_answered_once(self, protocol: Protocol) -> None:
+    def test_second_cancel_is_ignored(self, protocol: Protocol) -> None:
         speak(protocol, "r1")
         protocol.receive(Cancel(request_id="r1"))
         assert protocol.receive(Cancel(request_id="r1")) == []
@@ -361,21 +361,21 @@ WORDS = [WordTime(0, 0, 5, 0.1, 0.5), WordTime(0, 6, 11, 0.6, 1.0)]
 
 
 class TestWords:
-    """Of "Hello there.": the first ends at 0.5 s, the second at 1.0 s."""
+    """The words of "Hello there." end at 0.5 s and at 1.0 s."""
 
     @pytest.fixture
     def request_(self, protocol: Protocol) -> Request:
         protocol.receive(Start(timestamps=True))
         return speak(protocol, "r1")
 
-    def test_are_told_as_soon_as_they_are_known(self, protocol: Protocol, request_: Request) -> None:
+    def test_words_are_sent_as_soon_as_they_are_known(self, protocol: Protocol, request_: Request) -> None:
         protocol.starts_speaking(request_)
         protocol.sends_audio(request_, 480, 0)
         (meta,) = sent(protocol.knows_words(request_, WORDS))
         hello, there = SpokenWord("Hello", 0.1, 0.5, 0, 5), SpokenWord("there", 0.6, 1.0, 6, 11)
         assert meta == Meta("r1", 0, 480, [hello, there])
 
-    def test_wait_for_the_turn(self, protocol: Protocol, request_: Request) -> None:
+    def test_words_are_sent_after_started_speak(self, protocol: Protocol, request_: Request) -> None:
         assert protocol.knows_words(request_, WORDS[:1]) == []
         assert protocol.knows_words(request_, WORDS[1:]) == []
         started, meta = sent(protocol.starts_speaking(request_))
@@ -383,12 +383,12 @@ class TestWords:
         assert isinstance(meta, Meta)
         assert [word.text for word in meta.words or ()] == ["Hello", "there"]
 
-    def test_are_told_to_those_only_who_asked(self, protocol: Protocol) -> None:
+    def test_words_are_sent_only_with_timestamps(self, protocol: Protocol) -> None:
         request = speak(protocol, "r1")
         protocol.starts_speaking(request)
         assert protocol.knows_words(request, WORDS) == []
 
-    def test_are_not_told_after_the_end(self, protocol: Protocol, request_: Request) -> None:
+    def test_words_are_not_sent_after_the_end(self, protocol: Protocol, request_: Request) -> None:
         protocol.starts_speaking(request_)
         protocol.receive(Cancel())
         assert protocol.knows_words(request_, WORDS) == []
@@ -403,10 +403,10 @@ class TestWords:
             (1.0, None, "Hello there.", ""),
             (1.2, 0.7, "Hello", " there."),
             (1.2, 0.0, "", "Hello there."),
-            (0.6, 1.2, "Hello", " there."),  # more than was sent cannot have been heard
+            (0.6, 1.2, "Hello", " there."),  # no more than was sent can have been heard
         ],
     )
-    def test_canceled_says_what_was_heard(
+    def test_canceled_splits_the_text_at_the_heard_word(
         self, protocol: Protocol, sent_s: float, played_s: float | None, spoken: str, remaining: str
     ) -> None:
         request = speak(protocol, "r1")
@@ -415,7 +415,7 @@ class TestWords:
         (canceled,) = sent(protocol.receive(Cancel(request_id="r1", played_s=played_s)))
         assert canceled == Canceled("r1", sent_s, spoken, remaining)
 
-    def test_what_was_played_is_of_the_one_that_speaks(self, protocol: Protocol) -> None:
+    def test_played_s_refers_to_the_speaking_request(self, protocol: Protocol) -> None:
         first, second = speak(protocol, "r1"), speak(protocol, "r2")
         for request in (first, second):
             protocol.knows_words(request, WORDS)
@@ -437,10 +437,10 @@ class TestEnding:
         assert protocol.waits_for_slot(request) == []
         assert protocol.starts_speaking(request) == []
 
-    def test_queue_is_said_before_the_end(self, protocol: Protocol) -> None:
+    def test_queue_is_sent_while_outstanding(self, protocol: Protocol) -> None:
         assert sent(protocol.waits_for_slot(speak(protocol, "r1"))) == [Queue("r1")]
 
-    def test_stop_closes_when_all_have_finished(self, protocol: Protocol) -> None:
+    def test_stop_closes_when_all_requests_have_ended(self, protocol: Protocol) -> None:
         request = speak(protocol, "r1")
         assert protocol.receive(Stop()) == []
         effects = protocol.is_done(request)
@@ -451,7 +451,7 @@ class TestEnding:
         (close,) = protocol.receive(Stop())
         assert isinstance(close, Close)
 
-    def test_no_speak_after_stop_but_cancel(self, protocol: Protocol) -> None:
+    def test_after_stop_only_cancel_is_accepted(self, protocol: Protocol) -> None:
         request = speak(protocol, "r1")
         protocol.receive(Stop())
         assert error_code(protocol.receive(Speak(text="More."))) == "bad_message"
@@ -459,7 +459,7 @@ class TestEnding:
         assert effects[0] == Silence(request)
         assert isinstance(effects[-1], Close)
 
-    def test_draining_finishes_what_is_outstanding_and_takes_no_more(self, protocol: Protocol) -> None:
+    def test_draining_finishes_outstanding_requests_and_refuses_new_ones(self, protocol: Protocol) -> None:
         request = speak(protocol, "r1")
         assert protocol.drain() == []
         assert error_code(protocol.receive(Speak(text="More."))) == "overloaded"
@@ -473,9 +473,9 @@ class TestEnding:
 
 
 class AnyOrderOfEvents(RuleBasedStateMachine):
-    """Whatever order things happen in, each request ends once and speaks only in its turn.
+    """In any order of events, each request ends once and speaks only in its turn.
 
-    In tagged framing each has its turn at once.
+    In tagged framing each request has the turn at once.
     """
 
     requests: Bundle[Request] = Bundle("requests")

@@ -1,4 +1,4 @@
-"""End to end: what pools connections, HTTP and WebSockets over the same ones: nginx, and aiohttp's client."""
+"""End to end: nginx and aiohttp's client, which use pooled connections for HTTP and WebSockets."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -67,7 +67,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 @asynccontextmanager
 async def behind_nginx(server: Server, folder: Path) -> AsyncIterator[int]:
-    """Runs nginx as the README configures it. Gives its port."""
+    """Runs nginx with the configuration of the README and yields its port."""
     port, file, path = free_port(), folder / "nginx.conf", PROGRAMS["nginx"].path
     assert path is not None
     pooling = snippet("# nginx.conf, inside http { … }")
@@ -94,7 +94,7 @@ async def behind_nginx(server: Server, folder: Path) -> AsyncIterator[int]:
 
 @pytest.mark.needs("nginx")
 class TestNginx:
-    async def test_websocket_takes_a_pooled_connection(self, tmp_path: Path) -> None:
+    async def test_websocket_uses_a_pooled_connection(self, tmp_path: Path) -> None:
         async with running() as server, behind_nginx(server, tmp_path) as port:
             for _ in range(3):
                 answer = await in_thread(httpx.get, f"http://127.0.0.1:{port}/healthz")

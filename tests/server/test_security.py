@@ -1,4 +1,4 @@
-"""What the code must never do, wherever it is written."""
+"""Static checks of the source and the configuration for security."""
 
 import ast
 from pathlib import Path
@@ -25,7 +25,7 @@ def keyword(call: ast.Call, name: str) -> str | None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_nothing_is_unpickled(path: Path) -> None:
-    """A pickle runs what its writer likes. torch reads one as plain data where it is told to."""
+    """A pickle can run any code. torch can be told to read one as plain data."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
@@ -34,7 +34,7 @@ def test_nothing_is_unpickled(path: Path) -> None:
     assert all(keyword(call, "allow_pickle") in (None, "False") for call in calls(tree, "np.load"))
 
 
-def test_what_is_configured_can_be_shown_without_the_keys() -> None:
+def test_repr_of_the_config_hides_the_keys() -> None:
     config = Config.of({"API_KEY": "tell-nobody"})
     assert config.listen.api_keys == ("tell-nobody",)
     assert "tell-nobody" not in repr(config)

@@ -1,4 +1,4 @@
-"""Session: one connection over memory channels, on virtual time, with tones in the loop."""
+"""Session: one connection over memory channels, virtual time, tones in the event loop."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -34,7 +34,7 @@ STREAM = evolve(Config.of({"API_KEY": "k"}).stream, prime_bytes=0)
 
 
 class BurstConnection(MemoryConnection):
-    """Hands over at once what has come already, without letting another task run."""
+    """Returns messages that have arrived without a checkpoint."""
 
     async def receive(self) -> str | bytes:
         try:
@@ -44,7 +44,7 @@ class BurstConnection(MemoryConnection):
 
 
 class StubbornConnection(MemoryConnection):
-    """Hands over a message even to a reader that was cancelled while the message came."""
+    """Returns a message although the reader was cancelled while it arrived."""
 
     async def receive(self) -> str | bytes:
         with trio.CancelScope(shield=True):
@@ -91,7 +91,7 @@ async def stage(
 
 
 def kinds(heard: list[Message | bytes]) -> list[str]:
-    """The types of the messages, runs of audio folded into one word."""
+    """The types of the messages; consecutive audio frames count once."""
     names: list[str] = []
     for each in heard:
         name = "audio" if isinstance(each, bytes) else str(each["type"])
@@ -105,7 +105,7 @@ def audio_seconds(heard: list[Message | bytes]) -> float:
 
 
 class TestSpeaking:
-    async def test_the_example_of_the_protocol(self, autojump_clock: None) -> None:
+    async def test_example_of_the_protocol(self, autojump_clock: None) -> None:
         async with stage() as it:
             it.connection.say("start", voice="female", format="pcm", sample_rate=24000)
             it.connection.say("speak", request_id="uuid-1", text="Okay, let's go.")
@@ -138,7 +138,7 @@ class TestSpeaking:
             (kind, request_id) for request_id in ("r1", "r2", "r3") for kind in ("started_speak", "done")
         ]
 
-    async def test_the_next_request_is_made_while_the_first_is_sent(self, autojump_clock: None) -> None:
+    async def test_next_request_is_synthesised_while_the_first_is_sent(self, autojump_clock: None) -> None:
         inference = InLoopInference()
         async with stage(inference, send_seconds=0.1) as it:
             it.connection.say("speak", request_id="r1", text="Hello there.")
@@ -146,7 +146,7 @@ class TestSpeaking:
             await it.connection.hear_until("done", request_id="r1")
             assert len(inference.steps) == 6
 
-    async def test_the_primer_comes_once_and_before_any_request_speaks(self, autojump_clock: None) -> None:
+    async def test_primer_is_sent_once_before_any_started_speak(self, autojump_clock: None) -> None:
         async with stage(stream=evolve(STREAM, prime_bytes=512)) as it:
             for request_id in ("r1", "r2"):
                 it.connection.say("speak", request_id=request_id, text="Hello.")
@@ -154,7 +154,7 @@ class TestSpeaking:
         assert heard[0] == bytes(512)
         assert kinds(heard[1:]) == ["started_speak", "audio", "done"] * 2
 
-    async def test_waiting_for_a_slot_is_said(self, autojump_clock: None) -> None:
+    async def test_queue_is_sent_while_waiting_for_a_slot(self, autojump_clock: None) -> None:
         async with stage(engine_config=EngineConfig(1, 8)) as it:
             it.connection.say("speak", request_id="r1", text="Hello.")
             it.connection.say("speak", request_id="r2", text="Hello.")
@@ -162,7 +162,7 @@ class TestSpeaking:
         queued = [each["request_id"] for each in heard if isinstance(each, dict) and each["type"] == "queue"]
         assert queued == ["r2"]
 
-    async def test_a_full_queue_holds_up_neither_a_cancel_nor_the_order(self, autojump_clock: None) -> None:
+    async def test_full_queue_delays_no_cancel_and_keeps_the_order(self, autojump_clock: None) -> None:
         async with stage(engine_config=EngineConfig(1, 1)) as it:
             for n in range(9):
                 it.connection.say("speak", request_id=f"r{n}", text="Hello.")
@@ -176,7 +176,7 @@ class TestSpeaking:
         done = [each["request_id"] for each in messages if each["type"] == "done"]
         assert done == ["r0", "r1", "r2", "r3", "r4", "r5", "r6", "r8"]
 
-    async def test_a_full_engine_is_entered_in_the_order_of_speaking(self, autojump_clock: None) -> None:
+    async def test_full_engine_takes_requests_in_the_order_of_speak(self, autojump_clock: None) -> None:
         inference = InLoopInference()
         async with stage(inference, engine_config=EngineConfig(1, 1)) as it:
             names = [chr(ord("a") + n) * 3 for n in range(12)]
@@ -185,10 +185,8 @@ class TestSpeaking:
             await it.connection.hear_until("done", request_id=names[-1])
         assert [line.phonemes for step in inference.steps for line in step.lines] == names
 
-    async def test_requests_that_come_in_one_burst_are_made_in_their_order(
-        self, autojump_clock: None
-    ) -> None:
-        for _ in range(20):  # Trio runs tasks that start together in an order drawn by chance.
+    async def test_burst_of_requests_is_synthesised_in_order(self, autojump_clock: None) -> None:
+        for _ in range(20):  # Trio runs tasks that start together in random order.
             inference = InLoopInference()
             async with stage(inference, connection=BurstConnection()) as it:
                 names = ["aaa", "bbb", "ccc"]
@@ -198,7 +196,7 @@ class TestSpeaking:
             assert [line.phonemes for step in inference.steps for line in step.lines] == names
             assert "queue" not in kinds(heard)
 
-    async def test_each_request_leaves_one_record(self, autojump_clock: None) -> None:
+    async def test_each_request_has_one_record(self, autojump_clock: None) -> None:
         async with stage() as it:
             it.connection.say("speak", request_id="r1", text="Hello.")
             it.connection.say("speak", request_id="r2", text="...")
@@ -216,7 +214,7 @@ class TestSpeaking:
         assert done.ttfb_ms == pytest.approx(200)
         assert done.ttfa_ms == pytest.approx(200 + 250, abs=5)
 
-    async def test_times_count_from_the_end_of_what_was_asked_for_before(self, autojump_clock: None) -> None:
+    async def test_times_count_from_the_end_of_the_previous_request(self, autojump_clock: None) -> None:
         async with stage(send_seconds=0.05) as it:
             for request_id in ("r1", "r2"):
                 it.connection.say("speak", request_id=request_id, text="Hello there.")
@@ -225,11 +223,11 @@ class TestSpeaking:
         first, second = it.records
         assert first.turn_wait_ms == pytest.approx(0)
         assert second.turn_wait_ms == pytest.approx(1000 * first.wall_s)
-        # It was made meanwhile: only `done`, `started_speak` and the first frame are to be sent.
+        # It was synthesised meanwhile: only `done`, `started_speak` and the first frame remain.
         assert second.ttfb_ms == pytest.approx(150)
         assert second.wall_s < first.wall_s
 
-    async def test_side_by_side_nobody_waits_for_a_turn(self, autojump_clock: None) -> None:
+    async def test_tagged_requests_do_not_wait_for_a_turn(self, autojump_clock: None) -> None:
         async with stage() as it:
             it.connection.say("start", framing="tagged")
             for request_id in ("r1", "r2"):
@@ -241,7 +239,7 @@ class TestSpeaking:
 
 
 class TestTagged:
-    async def test_requests_are_spoken_side_by_side_a_frame_each_in_turn(self, autojump_clock: None) -> None:
+    async def test_tagged_requests_alternate_frame_by_frame(self, autojump_clock: None) -> None:
         names = ["r1", "r2", "r3"]
         async with stage(send_seconds=0.02) as it:
             it.connection.say("start", framing="tagged")
@@ -266,7 +264,7 @@ class TestTagged:
         }
         assert done == pytest.approx(seconds)
 
-    async def test_a_short_request_does_not_wait_for_a_long_one(self, autojump_clock: None) -> None:
+    async def test_short_request_does_not_wait_for_a_long_one(self, autojump_clock: None) -> None:
         inference = InLoopInference(step_seconds=0.4)
         long = " ".join(10 * ["a" * 40])
         async with stage(inference) as it:
@@ -277,7 +275,7 @@ class TestTagged:
             await it.connection.hear_until("done", request_id="short")
             assert len(inference.steps) <= 5, "two for the first sound of each request"
 
-    async def test_a_cancel_silences_its_own_request_only(self, autojump_clock: None) -> None:
+    async def test_cancel_ends_its_own_request_only(self, autojump_clock: None) -> None:
         async with stage(send_seconds=0.02) as it:
             it.connection.say("start", framing="tagged")
             for name in ("r1", "r2"):
@@ -295,7 +293,7 @@ class TestTagged:
 
 class TestCancelling:
     @pytest.mark.parametrize("after_s", [0.0, 0.05, 0.15, 0.2, 0.25, 0.35, 0.45])
-    async def test_at_each_moment_of_a_request(self, autojump_clock: None, after_s: float) -> None:
+    async def test_cancel_at_each_moment_of_a_request(self, autojump_clock: None, after_s: float) -> None:
         async with stage(send_seconds=0.001) as it:
             it.connection.say("speak", request_id="r", text="This is quite a long sentence. Another.")
             await trio.sleep(after_s)
@@ -309,7 +307,7 @@ class TestCancelling:
             it.connection.say("speak", request_id="next", text="Hello.")
             assert kinds(await it.connection.hear_until("done")) == ["started_speak", "audio", "done"]
 
-    async def test_is_answered_while_the_engine_is_inside_a_step(self, autojump_clock: None) -> None:
+    async def test_cancel_is_answered_while_a_step_runs(self, autojump_clock: None) -> None:
         async with stage(InLoopInference(step_seconds=10.0)) as it:
             it.connection.say("speak", request_id="r", text="Hello.")
             await trio.sleep(1)
@@ -318,7 +316,7 @@ class TestCancelling:
             await it.connection.hear_until("canceled")
             assert trio.current_time() == before
 
-    async def test_everything(self, autojump_clock: None) -> None:
+    async def test_cancel_without_an_id(self, autojump_clock: None) -> None:
         async with stage() as it:
             for n in range(3):
                 it.connection.say("speak", request_id=f"r{n}", text="Hello there.")
@@ -329,7 +327,7 @@ class TestCancelling:
             await trio.sleep(5)
             assert it.connection.hear_rest() == []
 
-    async def test_how_long_each_answer_took_is_told(self, autojump_clock: None) -> None:
+    async def test_time_until_canceled_is_reported(self, autojump_clock: None) -> None:
         async with stage(InLoopInference(step_seconds=10.0), send_seconds=0.25) as it:
             for n in range(3):
                 it.connection.say("speak", request_id=f"r{n}", text="Hello there.")
@@ -354,7 +352,7 @@ class TestCancelling:
 
 @attrs.define
 class FailingEncoder:
-    """Fails in the call that is named, as PyAV or soxr might."""
+    """Fails in the named call, as PyAV or soxr might."""
 
     fails_in: str
     blocks: bool = False
@@ -376,7 +374,7 @@ class FailingEncoder:
 
 
 @pytest.mark.parametrize("call", ["make", "push", "flush", "close"])
-async def test_a_fault_of_an_encoder_costs_its_own_request(
+async def test_encoder_fault_fails_its_own_request_only(
     call: str, autojump_clock: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing_opus(audio_format: str, sample_rate_hz: int, config: StreamConfig) -> Encoder:
@@ -422,7 +420,7 @@ class TestBadInput:
             ('{"type":"cancel","request_id":"never"}', "unknown_request"),
         ],
     )
-    async def test_is_answered_and_the_connection_lives(
+    async def test_malformed_message_is_answered_and_the_session_continues(
         self, autojump_clock: None, frame: str | bytes, code: str
     ) -> None:
         async with stage() as it:
@@ -433,7 +431,7 @@ class TestBadInput:
             it.connection.say("speak", text="Hello.")
             assert kinds(await it.connection.hear_until("done"))[-1] == "done"
 
-    async def test_a_failing_step_costs_its_own_request(self, autojump_clock: None) -> None:
+    async def test_failing_step_fails_its_own_request_only(self, autojump_clock: None) -> None:
         async with stage(InLoopInference(StumblingSynthesizer())) as it:
             it.connection.say("speak", request_id="bad", text="Xylophone.")
             it.connection.say("speak", request_id="good", text="Hello.")
@@ -442,7 +440,7 @@ class TestBadInput:
             assert (error["code"], error["request_id"]) == ("synthesis_failed", "bad")
             await it.connection.hear_until("done", request_id="good")
 
-    async def test_a_flood_of_bad_messages_stops_being_read_when_replies_pile_up(
+    async def test_backpressure_when_a_flood_of_malformed_messages_is_not_read(
         self, autojump_clock: None
     ) -> None:
         async with stage(send_seconds=10.0) as it:
@@ -453,7 +451,7 @@ class TestBadInput:
 
 
 class TestEnding:
-    async def test_a_client_that_hangs_up_frees_everything(self, autojump_clock: None) -> None:
+    async def test_disconnect_frees_the_engine(self, autojump_clock: None) -> None:
         async with stage() as it:
             it.connection.say("speak", request_id="r", text="Hello there.")
             await trio.sleep(0.15)
@@ -462,7 +460,7 @@ class TestEnding:
             assert it.engine.statistics().sessions == 0
         assert [record.end for record in it.records] == ["disconnected"]
 
-    async def test_a_cancel_that_comes_meanwhile_does_no_harm(self, autojump_clock: None) -> None:
+    async def test_cancel_during_the_disconnect_is_ignored(self, autojump_clock: None) -> None:
         async with stage(connection=StubbornConnection()) as it:
             for request_id in ("r1", "r2"):
                 it.connection.say("speak", request_id=request_id, text="Hello there.")
@@ -517,7 +515,7 @@ class TestEnding:
         await session.run()
         assert connection.closed_with == 1012
 
-    async def test_hanging_up_closes_at_once(self, autojump_clock: None) -> None:
+    async def test_hang_up_closes_at_once(self, autojump_clock: None) -> None:
         async with stage(InLoopInference(step_seconds=100)) as it:
             it.connection.say("speak", request_id="r", text="Hello there.")
             await trio.sleep(0.15)

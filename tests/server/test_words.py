@@ -1,4 +1,4 @@
-"""With the real model: words are heard when they are said to be."""
+"""With the real model: the times of words match the audio."""
 
 from itertools import pairwise
 
@@ -25,7 +25,7 @@ SENTENCES = [
     "Thank you for waiting, your order is ready now.",
 ]
 AUDIBLE = 1 / 60
-"""Of what is loudest in a sentence, −35 dB: how far a voice has to fall until it is taken for silent."""
+"""Relative to the loudest part of a sentence, −35 dB. A quieter voice counts as silent."""
 HEARD_WITHIN_S = 0.05
 AT_MOST_S = 0.1
 
@@ -47,9 +47,7 @@ def loudness(samples: Samples) -> Samples:
 
 
 @pytest.mark.model
-def test_words_are_heard_when_they_are_said_to_be(
-    exact_kokoro: KokoroSynthesizer, g2p: GraphemeToPhoneme
-) -> None:
+def test_word_times_match_the_audio(exact_kokoro: KokoroSynthesizer, g2p: GraphemeToPhoneme) -> None:
     starts_off_s, ends_off_s, n_pauses = [], [], 0
     for text in SENTENCES:
         samples, times = spoken(exact_kokoro, g2p, text, VOICE)
@@ -60,7 +58,7 @@ def test_words_are_heard_when_they_are_said_to_be(
         ends_off_s.append(times[-1].end_s - heard_s[-1])
         for before, after in pairwise(times):
             if text[before.end_char - 1] == ",":
-                # However short the pause is, somewhere in it nobody speaks.
+                # Even a short pause contains silence.
                 start, end = before.end_s - HEARD_WITHIN_S, after.start_s + HEARD_WITHIN_S
                 pause = loud[round(start * SAMPLE_RATE_HZ) : round(end * SAMPLE_RATE_HZ)]
                 assert pause.min() < loud.max() / 5

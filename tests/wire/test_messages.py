@@ -1,4 +1,4 @@
-"""Pure: wire messages to JSON and back, and every way a frame can be refused."""
+"""Pure: wire messages to JSON and back, and malformed messages."""
 
 import json
 
@@ -45,7 +45,7 @@ from kokoro_trio.wire.messages import (
         Stop(),
     ],
 )
-def test_client_messages_survive_the_wire(message: ClientMessage) -> None:
+def test_client_messages_round_trip(message: ClientMessage) -> None:
     assert decode_client(encode(message)) == message
 
 
@@ -64,18 +64,18 @@ def test_client_messages_survive_the_wire(message: ClientMessage) -> None:
         Error.of(UnknownVoice(got="af_haert", close_matches=["af_heart"])),
     ],
 )
-def test_server_messages_survive_the_wire(message: ServerMessage) -> None:
+def test_server_messages_round_trip(message: ServerMessage) -> None:
     decoded = decode_server(encode(message))
     assert decoded == message
 
 
 @pytest.mark.parametrize("words", [[{"text": "Hello"}], ["Hello"], 5])
-def test_words_that_lack_something_are_refused(words: object) -> None:
+def test_incomplete_words_are_refused(words: object) -> None:
     with pytest.raises(BadMessage):
         decode_server(encode(Meta("r1", 0, 0)).replace("}", f', "words": {json.dumps(words)}}}'))
 
 
-def test_errors_carry_their_facts_beside_the_code() -> None:
+def test_facts_of_an_error_are_fields_beside_its_code() -> None:
     wire = json.loads(encode(Error.of(TooLong(max_words=150, got_words=151), "r1")))
     assert wire == {
         "type": "error",
@@ -133,7 +133,7 @@ def test_unknown_fields_are_ignored() -> None:
         ('{"type":%s}' % ("[" * 900 + "]" * 900), "unknown_type", None),
     ],
 )
-def test_refused_frames_name_the_reason_and_the_request(
+def test_malformed_messages_are_refused_with_code_and_request_id(
     frame: str, code: str, request_id: str | None
 ) -> None:
     with pytest.raises(Refused) as caught:
@@ -143,21 +143,21 @@ def test_refused_frames_name_the_reason_and_the_request(
 
 
 @pytest.mark.parametrize("request_id", ["x", "x" * 128, "é"])
-def test_request_ids_of_one_to_128_characters_are_taken(request_id: str) -> None:
+def test_request_id_of_1_to_128_characters_is_accepted(request_id: str) -> None:
     assert decode_client(encode(Speak("Hi", request_id))) == Speak("Hi", request_id)
 
 
-def test_a_key_that_is_there_twice_counts_as_the_last() -> None:
+def test_last_one_of_duplicate_keys_counts() -> None:
     assert decode_client('{"type":"speak","text":7,"text":"Hi"}') == Speak("Hi")
 
 
 @pytest.mark.parametrize("played", ["-0", "-0.0", "0", "1e-400", str(2**53)])
-def test_seconds_from_0_on_are_taken(played: str) -> None:
+def test_played_s_from_0_is_accepted(played: str) -> None:
     assert decode_client(f'{{"type":"cancel","played_s":{played}}}') == Cancel(None, float(played))
 
 
 @pytest.mark.parametrize("speed", [0.5, 1, 2.0])
-def test_speeds_within_the_range_are_taken(speed: float) -> None:
+def test_speed_within_the_range_is_accepted(speed: float) -> None:
     assert decode_client(encode(evolve(Speak("Hi"), speed=speed))) == Speak("Hi", speed=float(speed))
 
 
@@ -174,9 +174,7 @@ kinds = st.sampled_from(["start", "speak", "cancel", "stop"])
 
 
 @given(st.dictionaries(fields, json_values | kinds, max_size=6), kinds | st.none())
-def test_any_object_is_a_message_or_is_refused_with_an_error_that_can_be_sent(
-    values: dict[str, object], kind: str | None
-) -> None:
+def test_any_object_is_decoded_or_refused(values: dict[str, object], kind: str | None) -> None:
     frame = json.dumps(values | ({"type": kind} if kind else {}))
     try:
         message = decode_client(frame)
@@ -188,7 +186,7 @@ def test_any_object_is_a_message_or_is_refused_with_an_error_that_can_be_sent(
 
 
 @given(st.text())
-def test_any_text_is_refused_or_decoded(frame: str) -> None:
+def test_any_text_is_decoded_or_refused(frame: str) -> None:
     try:
         decode_client(frame)
     except Refused as refused:

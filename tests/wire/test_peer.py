@@ -1,4 +1,4 @@
-"""Parts: when a peer counts as silent, and control frames at the edges of a connection, on real sockets."""
+"""Parts: silent peers, and control frames while a connection closes, on real sockets."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +17,7 @@ from kokoro_trio.wire.peer import drop_late_replies, wait_until_silent
 
 @attrs.define
 class Line:
-    """Stands for a stream; the peer of `play` answers the pings with these numbers."""
+    """Stands for a stream; its peer answers the pings with these numbers."""
 
     pending_read: object | None = attrs.field(factory=object)
     pinged_at: list[float] = attrs.field(factory=list)
@@ -36,30 +36,32 @@ async def silent_after(line: Line, interval_s: float, timeout_s: float) -> float
 
 
 class TestSilence:
-    async def test_after_a_ping(self, autojump_clock: trio.testing.MockClock) -> None:
+    async def test_silence_after_a_ping(self, autojump_clock: trio.testing.MockClock) -> None:
         assert await silent_after(Line(), 20.0, 5.0) == pytest.approx(25.0)
 
-    async def test_begins_with_the_first_ping_that_is_not_answered(
+    async def test_silence_begins_with_the_first_unanswered_ping(
         self, autojump_clock: trio.testing.MockClock
     ) -> None:
         line = Line(answers=frozenset({1, 2}))
         assert await silent_after(line, 20.0, 5.0) == pytest.approx(65.0)
         assert len(line.pinged_at) == 3
 
-    async def test_a_timeout_above_the_interval(self, autojump_clock: trio.testing.MockClock) -> None:
+    async def test_timeout_above_the_interval(self, autojump_clock: trio.testing.MockClock) -> None:
         line = Line(answers=frozenset({1}))
         assert await silent_after(line, 10.0, 30.0) == pytest.approx(70.0)
 
-    async def test_is_no_silence_while_nobody_reads(self, autojump_clock: trio.testing.MockClock) -> None:
+    async def test_silence_does_not_count_while_no_read_is_pending(
+        self, autojump_clock: trio.testing.MockClock
+    ) -> None:
         line = Line(pending_read=None)
         with trio.move_on_after(1000.0) as scope:
             await silent_after(line, 20.0, 20.0)
         assert scope.cancelled_caught
 
-    async def test_bytes_that_waited_for_a_blocked_event_loop_are_read_first(
+    async def test_bytes_that_arrived_while_the_event_loop_was_blocked_are_read_first(
         self, mock_clock: trio.testing.MockClock
     ) -> None:
-        """The reader and the timer wake in the same turn of the loop, in any order."""
+        """Reader and timer wake in the same turn of the event loop, in any order."""
         line = Line()
 
         async def read_late() -> None:
@@ -82,7 +84,7 @@ class TestSilence:
 
 @attrs.define
 class Halt:
-    """Stops a stream in the middle of its next write."""
+    """Blocks a stream halfway through its next write."""
 
     has_come: trio.Event = attrs.field(factory=trio.Event)
     is_over: trio.Event = attrs.field(factory=trio.Event)
@@ -101,7 +103,7 @@ class Halt:
 
 @attrs.frozen
 class Pair:
-    """Our end, which trio-websocket serves, and the bare socket of the client."""
+    """Our end, which trio-websocket serves, and the raw socket of the client."""
 
     websocket: WebSocket
     stream: trio.SocketStream
@@ -144,7 +146,7 @@ async def receive_exactly(stream: trio.SocketStream, n_bytes: int) -> bytes:
     return received
 
 
-async def test_a_ping_is_written_whole_though_its_timeout_is_over(
+async def test_ping_is_written_completely_after_its_timeout(
     mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     halt = Halt()
@@ -161,10 +163,10 @@ async def test_a_ping_is_written_whole_though_its_timeout_is_over(
         assert await pair.client.receive_some() == PING
 
 
-async def test_a_peer_that_sends_something_else_than_a_pong_is_alive(
+async def test_peer_that_sends_data_instead_of_a_pong_is_alive(
     mock_clock: trio.testing.MockClock,
 ) -> None:
-    """As one whose pong is queued behind a long message on a slow line."""
+    """Its pong may be queued behind a long message on a slow line."""
     async with connected() as pair:
         pair.nursery.start_soon(pair.websocket.keep_alive, 1.0, 1.0)
         await trio.testing.wait_all_tasks_blocked()
@@ -177,7 +179,7 @@ async def test_a_peer_that_sends_something_else_than_a_pong_is_alive(
         assert await pair.websocket.receive() == "abc"
 
 
-async def test_a_peer_that_sends_nothing_is_dropped(mock_clock: trio.testing.MockClock) -> None:
+async def test_silent_peer_is_dropped(mock_clock: trio.testing.MockClock) -> None:
     async with connected() as pair:
         pair.nursery.start_soon(pair.websocket.keep_alive, 1.0, 1.0)
         await trio.testing.wait_all_tasks_blocked()
@@ -190,25 +192,25 @@ async def test_a_peer_that_sends_nothing_is_dropped(mock_clock: trio.testing.Moc
 
 
 class TestClosing:
-    async def test_a_ping_of_the_peer_is_not_answered_and_harms_nothing(self) -> None:
+    async def test_ping_after_our_close_is_ignored(self) -> None:
         async with connected() as pair:
             pair.nursery.start_soon(pair.websocket.close, 1000, "")
             assert await receive_exactly(pair.client, len(CLOSE)) == CLOSE
             await pair.client.send_all(MASKED_PING + MASKED_CLOSE)
             assert await pair.client.receive_some() == b""
 
-    async def test_a_ping_behind_a_message_over_the_limit(self) -> None:
+    async def test_ping_after_a_message_over_the_limit_is_ignored(self) -> None:
         async with connected(max_message_bytes=2) as pair:
             await pair.client.send_all(MASKED_MESSAGE + MASKED_PING)
             assert (await receive_exactly(pair.client, 4))[2:] == (1009).to_bytes(2, "big")
 
-    async def test_a_ping_before_is_answered(self) -> None:
+    async def test_ping_before_our_close_is_answered(self) -> None:
         async with connected() as pair:
             await pair.client.send_all(MASKED_PING)
             assert await receive_exactly(pair.client, len(PONG)) == PONG
 
 
-def test_what_may_not_be_sent_on_an_open_connection_is_still_an_error() -> None:
+def test_protocol_error_on_an_open_connection_is_raised() -> None:
     connection = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
     websocket = trio_websocket.WebSocketConnection(trio.testing.memory_stream_pair()[0], connection)
     drop_late_replies(websocket)

@@ -69,7 +69,7 @@ def request(request_id: str) -> Request:
 
 
 class Client:
-    """Says the events of a client, and keeps what they lead to."""
+    """A client whose events go to the dialect. It keeps the events and messages that come back."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Client:
         return self.say_raw(json.dumps({"type": kind, **fields}))
 
     def say_raw(self, frame: str | bytes) -> list[Speak]:
-        """What is to be spoken because of it."""
+        """The requests that result."""
         asked: list[Any] = []
         for outcome in self.together.receive(frame):
             match outcome:
@@ -109,7 +109,7 @@ class Client:
         return [speak.text for speak in self.say("input_text_buffer.commit", **fields)]
 
     def speak(self, text: str, **fields: object) -> str:
-        """The id of the one request that a text becomes."""
+        """The id of the request for the text."""
         self.append(text, **fields)
         self.commit(**fields)
         [*_, last] = (message for message in self.asked if isinstance(message, Speak))
@@ -139,7 +139,7 @@ class Client:
         return [each for each in spoken if each and each not in canceled | self.ended]
 
     def new(self, *kinds: str) -> list[Event]:
-        """What was heard since the last time, of these types or of all."""
+        """The events since the last call, of these types or of all types."""
         heard, self.heard = self.heard, []
         return [event for event in heard if not kinds or event["type"] in kinds]
 
@@ -153,7 +153,7 @@ def error_of(event: Event) -> Mapping[str, Any]:
     return error
 
 
-def test_a_session_begins_with_what_was_asked_for_in_the_address() -> None:
+def test_session_created_has_the_parameters_of_the_address() -> None:
     client = Client(model="hexgrad/Kokoro-82M", voice="af_heart", language="en")
     [created] = client.new()
     assert created["type"] == CREATED
@@ -183,7 +183,7 @@ def test_text_audio_and_end_of_an_item() -> None:
     assert [event["item_id"] for event in client.new(DELTA)] == ["tts_2"]
 
 
-def test_commits_that_follow_each_other_share_one_done() -> None:
+def test_consecutive_commits_share_one_done() -> None:
     client = Client()
     first, second = client.speak("One more thing."), client.speak("And another one.")
     client.audio(first)
@@ -194,7 +194,7 @@ def test_commits_that_follow_each_other_share_one_done() -> None:
     assert [event["item_id"] for event in client.new(DELTA, DONE)] == ["tts_1", "tts_1"]
 
 
-def test_a_client_that_ends_its_turns_with_an_empty_commit_gets_done_only_there() -> None:
+def test_client_that_ends_turns_with_an_empty_commit_gets_done_there() -> None:
     client = Client()
     request_id = client.speak("Hello there.")
     client.commit()
@@ -202,10 +202,10 @@ def test_a_client_that_ends_its_turns_with_an_empty_commit_gets_done_only_there(
     assert client.kinds()[-1] == DONE
     request_id = client.speak("It is me.")
     client.done(request_id)
-    assert DONE not in client.kinds(), "there may be more to this turn"
+    assert DONE not in client.kinds(), "the turn may go on"
     request_id = client.speak("I am back.")
     client.commit()
-    assert DONE not in client.kinds(), "it is not spoken yet"
+    assert DONE not in client.kinds(), "the text is not spoken yet"
     client.done(request_id)
     assert client.kinds() == [DONE]
     client.done(client.speak("The turn after that."))
@@ -214,7 +214,7 @@ def test_a_client_that_ends_its_turns_with_an_empty_commit_gets_done_only_there(
     assert client.kinds() == [DONE]
 
 
-def test_a_client_that_begins_like_pipecat_is_expected_to_end_its_turns() -> None:
+def test_client_that_begins_like_pipecat_is_expected_to_end_its_turns() -> None:
     client = Client(voice="af_heart")
     client.say("tts_session.updated", session={"voice": "af_heart"})
     client.done(client.speak("Hello there."))
@@ -225,7 +225,7 @@ def test_a_client_that_begins_like_pipecat_is_expected_to_end_its_turns() -> Non
     assert client.together.timeout_s == math.inf
 
 
-def test_who_does_not_end_his_turns_after_all_gets_done_as_others_do() -> None:
+def test_timeout_ends_a_turn_without_the_empty_commit() -> None:
     client = Client(voice="af_heart")
     client.say("tts_session.updated", session={"voice": "af_heart"})
     client.done(client.speak("Hello there."))
@@ -236,14 +236,14 @@ def test_who_does_not_end_his_turns_after_all_gets_done_as_others_do() -> None:
     assert client.together.time_out() == []
 
 
-def test_another_voice_says_nothing_of_how_turns_end() -> None:
+def test_update_of_another_voice_does_not_mark_turns() -> None:
     client = Client(voice="af_heart")
     client.say("tts_session.updated", session={"voice": "am_michael"})
     client.done(client.speak("Hello there."))
     assert client.kinds()[-1] == DONE
 
 
-def test_a_commit_of_nothing_at_all_is_nothing() -> None:
+def test_commit_of_an_empty_buffer_is_ignored() -> None:
     client = Client()
     client.new()
     assert client.commit() == []
@@ -251,10 +251,10 @@ def test_a_commit_of_nothing_at_all_is_nothing() -> None:
     assert client.commit() == []
     assert client.kinds() == [RECEIVED]
     client.done(client.speak("Hello there."))
-    assert client.kinds()[-1] == DONE, "no turn was ended by it"
+    assert client.kinds()[-1] == DONE, "the empty commit ended no turn"
 
 
-def test_whole_sentences_are_spoken_before_the_commit() -> None:
+def test_complete_sentences_are_spoken_before_the_commit() -> None:
     client = Client()
     tokens = [
         "It",
@@ -279,14 +279,14 @@ def test_whole_sentences_are_spoken_before_the_commit() -> None:
     assert client.commit() == ["They purr."]
 
 
-def test_a_sentence_that_is_appended_whole_does_not_wait() -> None:
+def test_sentence_appended_at_once_is_spoken_at_once() -> None:
     client = Client()
     assert client.append("Hello, this is a test.") == ["Hello, this is a test."]
     assert client.append("I have seen Dr.") == []
     assert client.append("Smith. And you") == ["I have seen Dr. Smith."]
 
 
-def test_done_waits_for_the_commit_of_what_is_spoken_already() -> None:
+def test_done_waits_for_the_commit_of_spoken_text() -> None:
     client = Client()
     client.append("Hello, this is a test.")
     client.done("id-1")
@@ -295,14 +295,14 @@ def test_done_waits_for_the_commit_of_what_is_spoken_already() -> None:
     assert client.kinds() == [DONE]
 
 
-def test_sentences_appended_without_a_space_between_them_are_two() -> None:
+def test_missing_space_between_appended_sentences_is_added() -> None:
     client = Client(segment="never")
     client.append("This is one.")
     client.append("This is another.")
     assert client.commit() == ["This is one. This is another."]
 
 
-def test_segments() -> None:
+def test_segment_parameter() -> None:
     at_once = Client(segment="immediate")
     assert at_once.append("Hello") == ["Hello"]
     late = Client(segment="never")
@@ -310,7 +310,7 @@ def test_segments() -> None:
     assert late.commit() == ["One sentence. Two sentences."]
 
 
-def test_a_partial_sentence_may_only_get_so_long() -> None:
+def test_partial_sentence_is_limited_by_max_partial_length() -> None:
     client = Client(max_partial_length="30")
     text = "when the sun goes down, and the moon comes up behind the hills"
     assert client.append(text) == ["when the sun goes down, and the moon comes up behind"]
@@ -318,7 +318,7 @@ def test_a_partial_sentence_may_only_get_so_long() -> None:
 
 
 @pytest.mark.parametrize("text", ["😀" * 1_000 + ". Hi. " + "😀" * 300 + " you", "Hi. " + "- " * 700])
-def test_a_text_of_few_words_and_many_characters_is_cut_too(text: str) -> None:
+def test_long_text_of_few_words_is_cut(text: str) -> None:
     client = Client(max_characters=100, segment="never")
     client.append(text)
     pieces = client.commit()
@@ -335,7 +335,7 @@ def test_a_text_of_few_words_and_many_characters_is_cut_too(text: str) -> None:
         "昨日は天気がよかったので公園まで散歩に行きました",
     ],
 )
-def test_a_long_text_is_cut_into_requests_that_are_allowed(text: str) -> None:
+def test_long_text_is_cut_into_requests_within_the_limits(text: str) -> None:
     client = Client(max_words=5, segment="never")
     client.append(text)
     pieces = client.commit()
@@ -344,7 +344,7 @@ def test_a_long_text_is_cut_into_requests_that_are_allowed(text: str) -> None:
     assert "".join(pieces).replace(" ", "") == text.replace(" ", "")
 
 
-def test_the_words_of_an_item_are_timed_from_its_first_sample() -> None:
+def test_word_times_count_from_the_first_sample_of_the_item() -> None:
     client = Client(alignment="word")
     first, second = client.speak("Hello there."), client.speak("It is me.")
     assert client.asked[0].timestamps is True
@@ -383,7 +383,7 @@ def test_nothing_follows_a_clear() -> None:
     assert [event["item_id"] for event in client.new(DONE)] == ["tts_2"]
 
 
-def test_a_part_with_nothing_to_pronounce_is_left_out() -> None:
+def test_unpronounceable_part_is_skipped() -> None:
     client = Client()
     words, emoji = client.speak("Great!"), client.speak("😊")
     client.audio(words)
@@ -392,7 +392,7 @@ def test_a_part_with_nothing_to_pronounce_is_left_out() -> None:
     assert client.kinds() == [CREATED, RECEIVED, RECEIVED, DELTA, DONE]
 
 
-def test_an_item_with_nothing_to_pronounce_fails_and_ends() -> None:
+def test_unpronounceable_item_fails_and_ends() -> None:
     client = Client()
     client.fails(Error.of(Unpronounceable(), client.speak("😊")))
     failed, done = client.new(FAILED, DONE)
@@ -400,7 +400,7 @@ def test_an_item_with_nothing_to_pronounce_fails_and_ends() -> None:
     assert (failed["type"], failed["item_id"], done["item_id"]) == (FAILED, "tts_1", "tts_1")
 
 
-def test_a_fault_of_the_server_costs_its_part_only() -> None:
+def test_synthesis_failure_skips_its_part_only() -> None:
     client = Client()
     first, second = client.speak("Hello there."), client.speak("It is me.")
     client.fails(Error.of(SynthesisFailed(), first))
@@ -431,7 +431,7 @@ def test_a_fault_of_the_server_costs_its_part_only() -> None:
         ({"extra_params": '{"pronunciation_dict":["omg"]}'}, "bad_message", "pronunciation_dict"),
     ],
 )
-def test_a_parameter_that_cannot_be_used_is_told_and_nothing_is_spoken(
+def test_unusable_parameter_fails_and_nothing_is_spoken(
     query: dict[str, str], code: str, param: str | None
 ) -> None:
     client = Client(query)
@@ -444,7 +444,7 @@ def test_a_parameter_that_cannot_be_used_is_told_and_nothing_is_spoken(
     assert client.kinds() == [RECEIVED, FAILED, DONE]
 
 
-def test_a_session_that_began_badly_can_be_mended() -> None:
+def test_update_replaces_an_unusable_parameter() -> None:
     client = Client(voice="tara")
     client.say("tts_session.updated", session={"voice": "af_heart"})
     assert client.kinds() == [CREATED, FAILED, UPDATED]
@@ -463,7 +463,7 @@ class TestRefusedParameterOfTheAddress:
         assert client.commit(context_id="c") == []
         assert client.kinds() == [RECEIVED, FAILED, DONE]
 
-    def test_is_not_forgotten_when_another_one_is_updated(self) -> None:
+    def test_still_refuses_text_after_another_parameter_is_updated(self) -> None:
         client = Client(self.REFUSED)
         client.new()
         client.say("tts_session.updated", session={"speed": 1.5})
@@ -471,7 +471,7 @@ class TestRefusedParameterOfTheAddress:
         assert [error_of(event)["code"] for event in client.new()] == ["bad_json"] * 2
         assert client.append("Hello, this is a test.") == []
 
-    def test_leaves_the_others_as_they_were(self) -> None:
+    def test_keeps_the_other_parameters(self) -> None:
         client = Client(self.REFUSED)
         client.append("omg", context_id="before")
         client.say("tts_session.updated", session=self.MENDED)
@@ -504,7 +504,7 @@ def test_update_compiles_its_rules_once_for_all_contexts(monkeypatch: pytest.Mon
     assert compiled == [{"omg": "oh my god"}]
 
 
-def test_update_of_nothing_known_keeps_the_settings() -> None:
+def test_update_of_unknown_parameters_keeps_the_settings() -> None:
     client = Client(voice="af_heart")
     [context] = client.together._contexts.values()
     settings = context.settings
@@ -513,7 +513,7 @@ def test_update_of_nothing_known_keeps_the_settings() -> None:
     assert context.settings is settings
 
 
-def test_an_update_holds_from_the_next_text_on() -> None:
+def test_update_applies_from_the_next_text() -> None:
     client = Client(voice="af_heart")
     session = {
         "voice": "am_michael",
@@ -533,7 +533,7 @@ def test_an_update_holds_from_the_next_text_on() -> None:
     assert client.asked[2:] == [Speak("It is me.", "id-2", "am_michael", 1.5, "b")], "one start is enough"
 
 
-def test_a_bad_update_leaves_the_session_as_it_was() -> None:
+def test_refused_update_changes_nothing() -> None:
     client = Client(voice="af_heart")
     client.say("tts_session.updated", session={"voice": "nobody", "speed": 1.5})
     assert [error_of(event)["code"] for event in client.new(FAILED)] == [UnknownVoice.code]
@@ -541,7 +541,7 @@ def test_a_bad_update_leaves_the_session_as_it_was() -> None:
     assert client.asked[-1] == Speak("Hello there.", request_id="id-1", voice="af_heart")
 
 
-def test_a_language_that_the_voice_speaks_anyway_does_not_change_its_accent() -> None:
+def test_language_of_the_voice_keeps_its_accent() -> None:
     british = Client(voice="bf_emma", language="en")
     british.speak("Hello there.")
     assert british.asked[-1].language is None
@@ -550,7 +550,7 @@ def test_a_language_that_the_voice_speaks_anyway_does_not_change_its_accent() ->
     assert french.asked[-1].language == "f"
 
 
-def test_words_are_pronounced_as_the_client_says() -> None:
+def test_pronunciation_dict_replaces_words() -> None:
     client = Client()
     rules = ["omg/oh my god", "AC/DC/ay see dee see", "Kokoro/[Kokoro](/kˈOkəɹO/)"]
     client.say("tts_session.updated", session={"extra_params": {"pronunciation_dict": rules}})
@@ -568,7 +568,7 @@ def test_words_are_pronounced_as_the_client_says() -> None:
     ],
     ids=["rules", "replacement", "source", "sources together"],
 )
-def test_pronunciations_that_are_too_many_or_too_long_are_refused(rules: list[str]) -> None:
+def test_pronunciations_over_the_limits_are_refused(rules: list[str]) -> None:
     client = Client()
     client.new()
     client.say("tts_session.updated", session={"extra_params": {"pronunciation_dict": rules}})
@@ -596,7 +596,7 @@ def test_invalid_whole_number_is_refused(name: str, number: object) -> None:
 
 
 @pytest.mark.parametrize("name", ["model", "voice", "context_id", "type", "session"])
-def test_nothing_is_nested_too_deeply_to_be_refused(name: str) -> None:
+def test_deeply_nested_value_is_refused(name: str) -> None:
     client = Client()
     client.new()
     nested = "[" * 900 + "]" * 900
@@ -610,8 +610,8 @@ def test_nothing_is_nested_too_deeply_to_be_refused(name: str) -> None:
     assert error_of(failed)["code"] in ("bad_message", "unknown_type", "model_not_available")
 
 
-class TestWhatAContextKeeps:
-    def test_is_what_is_known(self) -> None:
+class TestContextParameters:
+    def test_unknown_parameters_are_dropped(self) -> None:
         client = Client()
         rules = ["omg/oh my god"]
         client.say(
@@ -623,7 +623,7 @@ class TestWhatAContextKeeps:
         assert context.settings is not None
         assert context.settings.pronunciations.replacements == {"omg": "oh my god"}
 
-    def test_of_the_address_too(self) -> None:
+    def test_unknown_parameters_of_the_address_are_dropped(self) -> None:
         [context] = Client(voice="bf_emma", a="x").together._contexts.values()
         assert context.asked == {"voice": "bf_emma"}
 
@@ -636,7 +636,7 @@ class TestWhatAContextKeeps:
             ("response_encoding", {"x": 1}),
         ],
     )
-    def test_is_small(self, name: str, value: object) -> None:
+    def test_large_parameters_are_refused(self, name: str, value: object) -> None:
         client = Client(response_format="opus")
         client.new()
         client.say("tts_session.updated", session={name: value})
@@ -645,7 +645,7 @@ class TestWhatAContextKeeps:
         [context] = client.together._contexts.values()
         assert name not in context.asked
 
-    def test_has_a_short_name(self) -> None:
+    def test_long_context_id_is_refused(self) -> None:
         client = Client()
         client.new()
         client.append("Hello", context_id="x" * (MAX_REQUEST_ID_CHARS + 1))
@@ -654,7 +654,7 @@ class TestWhatAContextKeeps:
         assert len(client.together._contexts) == 1
 
 
-def test_pronunciations_that_blow_a_text_up_fail_its_item() -> None:
+def test_pronunciations_that_expand_a_text_too_much_fail_its_item() -> None:
     client = Client(segment="never")
     rules = ["a/" + "x" * MAX_PRONUNCIATION_CHARS]
     client.say("tts_session.updated", session={"extra_params": {"pronunciation_dict": rules}})
@@ -668,7 +668,7 @@ def test_pronunciations_that_blow_a_text_up_fail_its_item() -> None:
     assert client.commit() == ["b"]
 
 
-def test_a_failing_part_of_what_is_heard_is_told() -> None:
+def test_failing_part_of_an_item_with_audio_is_reported() -> None:
     client = Client(segment="immediate")
     rules = ["a/" + "x" * MAX_PRONUNCIATION_CHARS]
     client.say("tts_session.updated", session={"extra_params": {"pronunciation_dict": rules}})
@@ -693,7 +693,7 @@ def test_a_failing_part_of_what_is_heard_is_told() -> None:
         (".", True),
     ],
 )
-def test_where_a_sentence_ends(text: str, ends: bool) -> None:
+def test_ends_sentence(text: str, ends: bool) -> None:
     assert _ends_sentence(text) is ends
 
 
@@ -715,7 +715,7 @@ def test_formats(query: dict[str, str], start: Start) -> None:
     assert client.asked[0] == start
 
 
-def test_a_wav_begins_with_its_header() -> None:
+def test_wav_begins_with_its_header() -> None:
     client = Client(response_format="wav", sample_rate="16000")
     request_id = client.speak("Hello there.")
     client.audio(request_id)
@@ -726,7 +726,7 @@ def test_a_wav_begins_with_its_header() -> None:
     assert second == PCM
 
 
-def test_contexts_have_buffers_voices_and_ends_of_their_own() -> None:
+def test_contexts_have_their_own_buffers_voices_and_ends() -> None:
     client = Client(voice="af_heart")
     client.say("tts_session.updated", session={"voice": "am_michael"}, context_id="b")
     client.append("This is", context_id="a")
@@ -742,7 +742,7 @@ def test_contexts_have_buffers_voices_and_ends_of_their_own() -> None:
     assert client.new() == [{"type": CANCELLED, "context_id": "a"}]
 
 
-def test_there_are_not_more_contexts_than_documented() -> None:
+def test_number_of_contexts_is_limited() -> None:
     client = Client()
     for n in range(MAX_CONTEXTS - 1):
         client.append("Hi", context_id=f"c{n}")
@@ -774,7 +774,7 @@ def test_there_are_not_more_contexts_than_documented() -> None:
         ('{"type":"tts_session.updated","session":{"max_partial_length":true}}', "bad_message"),
     ],
 )
-def test_what_cannot_be_understood_costs_nothing_else(frame: str | bytes, code: str) -> None:
+def test_malformed_message_fails_and_keeps_the_buffer(frame: str | bytes, code: str) -> None:
     client = Client()
     client.append("Hello")
     client.new()
@@ -786,7 +786,7 @@ def test_what_cannot_be_understood_costs_nothing_else(frame: str | bytes, code: 
 
 @st.composite
 def _doings(draw: st.DrawFn) -> list[tuple[str, str, str]]:
-    """What happens: kind, context, text."""
+    """Actions: kind, context, text."""
     kinds = st.sampled_from(["append", "append", "commit", "commit", "clear", "cancel", "voice", *_ENDS])
     texts = st.sampled_from(
         ["Hello there. ", "One, two", " and three.", "😊", "  ", "It is me, he said. Yes."]

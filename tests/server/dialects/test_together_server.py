@@ -1,4 +1,4 @@
-"""End to end: Together's dialect on real sockets, by a client of our own and by Pipecat's; tones."""
+"""End to end: Together's dialect on real sockets, with a client of our own and with Pipecat's; tones."""
 
 import base64
 import hashlib
@@ -50,7 +50,7 @@ def audio_of(heard: list[Event]) -> bytes:
 
 
 def conversation(server: Server, act: Callable[[Client], Any], **query: str) -> Any:  # noqa: ANN401
-    """What `act` returns, with a client that has been greeted."""
+    """The result of `act`, with a client that has received the greeting."""
     parameters = "".join(f"&{name}={value}" for name, value in query.items())
     with connect(server.url(TOGETHER_PATH) + parameters) as websocket:
         client = Client(websocket)
@@ -67,7 +67,7 @@ def in_our_protocol(server: Server, *texts: str, voice: str = "af_heart", **star
     return b"".join(each for each in heard[first:] if isinstance(each, bytes))
 
 
-async def test_a_text_is_spoken_as_in_our_own_protocol() -> None:
+async def test_audio_is_the_same_as_in_our_own_protocol() -> None:
     def act(client: Client) -> list[Event]:
         client.speak(REPLY)
         return client.hear_until(DONE)
@@ -97,12 +97,12 @@ async def test_formats() -> None:
         assert mulaw == await in_thread(in_our_protocol, server, GREETING, format="mulaw", sample_rate=8000)
 
 
-async def test_a_clear_in_mid_sentence_frees_the_engine_and_nothing_follows() -> None:
+async def test_clear_during_a_sentence_frees_the_engine_and_stops_the_audio() -> None:
     def act(client: Client) -> list[Event]:
         client.speak(STORY)
         client.hear_until(DELTA)
         client.say("input_text_buffer.clear")
-        # The answer to this comes behind whatever was on its way when the clear came.
+        # The answer to this follows all frames that were on the way at the clear.
         client.say("context.cancel", context_id="other")
         client.hear_until("context.cancelled")
         client.speak(LATER)
@@ -116,7 +116,7 @@ async def test_a_clear_in_mid_sentence_frees_the_engine_and_nothing_follows() ->
         assert server.engine.statistics().active == 0
 
 
-async def test_an_error_costs_its_own_text_and_no_connection() -> None:
+async def test_error_skips_its_own_text_and_keeps_the_connection() -> None:
     def act(client: Client) -> list[Event]:
         client.say("tts_session.updated", session={"voice": "af_aoedd"})
         [refused] = client.hear_until(FAILED)
@@ -132,7 +132,7 @@ async def test_an_error_costs_its_own_text_and_no_connection() -> None:
         assert audio_of(heard) == await in_thread(in_our_protocol, server, GREETING)
 
 
-async def test_who_may_come_in() -> None:
+async def test_api_key_is_required() -> None:
     async with running() as server:
         url = server.url(TOGETHER_PATH, key=None)
         assert (await in_thread(status_of_handshake, url))[0] == 401
@@ -141,7 +141,7 @@ async def test_who_may_come_in() -> None:
         assert (await in_thread(status_of_handshake, server.url(TOGETHER_PATH)))[0] == 101
 
 
-async def test_who_speaks_is_heard_to_the_end_of_a_shutdown() -> None:
+async def test_draining_lets_the_item_finish() -> None:
     def act(client: Client) -> bytes:
         client.speak(REPLY)
         heard = client.hear_until(DELTA)
@@ -154,7 +154,7 @@ async def test_who_speaks_is_heard_to_the_end_of_a_shutdown() -> None:
 
 
 @pytest.mark.parametrize("load", [ToneSynthesizer, SlowTones])
-async def test_pipecats_own_service_in_a_running_pipeline(load: Callable[[], Synthesizer]) -> None:
+async def test_pipecats_together_service_in_a_running_pipeline(load: Callable[[], Synthesizer]) -> None:
     async with running(load=load) as server:
         url = server.url(TOGETHER_PATH, key=None)
         told = await in_thread(output_of, "-m", "tests.support.pipecat_together", url, "first")
@@ -179,7 +179,7 @@ async def test_pipecats_own_service_in_a_running_pipeline(load: Callable[[], Syn
     assert reply["texts"] == SENTENCES
     assert story["audio_bytes"] > 0
     assert story["audio_after_interruption_s"] == 0.0
-    # Tones are made faster than anybody can interrupt them, unless they are slow.
+    # Only slow tones take long enough to be interrupted.
     assert load is not SlowTones or "canceled" in ends
     is_heard(later, LATER)
     assert nothing["audio_bytes"] == 0
@@ -187,7 +187,7 @@ async def test_pipecats_own_service_in_a_running_pipeline(load: Callable[[], Syn
     is_heard(at_last, LATER)
 
 
-async def test_the_programs_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_readme_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KOKORO_API_KEY", "first")
     program = snippet("# pipecat_together.py")
     here = "127.0.0.1:8000"
