@@ -24,7 +24,6 @@ from kokoro_trio.errors import (
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
 from kokoro_trio.speech import Utterance, WordTime
 from kokoro_trio.text.languages import language_named
-from kokoro_trio.text.segmentation import word_count
 from kokoro_trio.wire.framing import tag_of
 from kokoro_trio.wire.heard import split_at_heard
 from kokoro_trio.wire.limits import MAX_GOT_CHARS, REMEMBERED_REQUESTS
@@ -47,6 +46,7 @@ from kokoro_trio.wire.messages import (
     Stop,
 )
 from kokoro_trio.wire.settings import DEFAULT_SPEED, Settings
+from kokoro_trio.wire.words import word_count
 
 FRAMES_PER_META = 10
 

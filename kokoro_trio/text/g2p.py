@@ -28,9 +28,10 @@ from kokoro_trio.text.markup import PRONUNCIATION
 from kokoro_trio.text.normalization import readings
 from kokoro_trio.text.pronouncing import Pronounce, Spoken, without_known_warning
 from kokoro_trio.text.reading import Sentence, read
-from kokoro_trio.text.segmentation import UNSPACED_LETTER, Piece, Pronunciation, split_phonemes
+from kokoro_trio.text.segmentation import Piece, Pronunciation, split_phonemes
 from kokoro_trio.text.traced import Change, Span, Traced
 from kokoro_trio.watched import WatchedJson
+from kokoro_trio.wire.words import UNSPACED_LETTER
 
 if TYPE_CHECKING:
     from spacy.language import Language

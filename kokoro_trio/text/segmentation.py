@@ -14,7 +14,7 @@ from attrs import Factory, evolve, field, frozen
 
 from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Segment, Word
 from kokoro_trio.text.traced import Span
-from kokoro_trio.wire.limits import LETTERS_PER_UNSPACED_WORD, MAX_LETTERS_PER_WORD, MAX_SENTENCE_CHARS
+from kokoro_trio.wire.limits import MAX_SENTENCE_CHARS
 
 LIBRARY_CHARS = 2 * MAX_SENTENCE_CHARS
 """What sentencex is given at a time: its work grows with the square of a run of "!", "`" or "'"."""
@@ -46,11 +46,6 @@ MAX_ABBREVIATION_CHARS = 40
 """Of one in `_NO_ENDS`, with the spaces behind it."""
 _CLAUSE_END = re.compile(r"""[;:,.!?—…][)\]"'”’]*\s+""")
 _WHITESPACE = re.compile(r"\s+")
-# Kana, Han (with extensions and compatibility forms), Thai and Lao, Burmese, Khmer.
-UNSPACED_LETTER = re.compile(
-    r"[\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-    r"\u0e01-\u0eff\u1000-\u109f\u1780-\u17b3]"
-)
 
 PAUSES = frozenset(' ;:,.!?—…"()“”')
 """What of Kokoro's alphabet is no sound: how long it lasts is silence."""
@@ -68,15 +63,6 @@ def sentence_spans(text: str, language: str = "a") -> list[Span]:
         for part in _behind_brackets(text, sentence)
         for span in _short_enough(text, part)
     ]
-
-
-def word_count(text: str) -> int:
-    """How many words a listener would count: pieces between spaces that hold a letter or a digit.
-
-    In scripts without spaces every two characters begun are a word; elsewhere every fifty are, so that
-    nobody gets past the limit by leaving out the spaces.
-    """
-    return sum(map(_words_in, text.split()))
 
 
 @frozen
@@ -288,14 +274,3 @@ def _stripped(text: str, start: int, end: int, chars: Container[str]) -> Span:
     while start < end and text[end - 1] in chars:
         end -= 1
     return start, end
-
-
-def _words_in(piece: str) -> int:
-    if piece.isalnum() and piece.isascii() and len(piece) <= MAX_LETTERS_PER_WORD:
-        return 1  # Nearly all are: a megabyte of them must not hold up the event loop for long.
-    if not any(map(str.isalnum, piece)):
-        return 0
-    spaced = UNSPACED_LETTER.sub("", piece)
-    n_unspaced = len(piece) - len(spaced)
-    n_spaced = sum(map(str.isalnum, spaced))
-    return math.ceil(n_unspaced / LETTERS_PER_UNSPACED_WORD) + math.ceil(n_spaced / MAX_LETTERS_PER_WORD)

@@ -13,7 +13,7 @@ from bench.sentences import (
     read_short_sentences,
 )
 from kokoro_trio.config import Config
-from kokoro_trio.text.segmentation import word_count
+from kokoro_trio.wire.words import word_count
 
 
 class TestSentences:

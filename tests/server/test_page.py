@@ -27,7 +27,7 @@ from websockets.sync.client import connect
 from kokoro_trio.server.listener import LoadedModel
 from kokoro_trio.server.page import page_files
 from kokoro_trio.speech import SAMPLE_RATE_HZ
-from kokoro_trio.text.segmentation import word_count
+from kokoro_trio.wire.words import word_count
 from tests.support import processes
 from tests.support.clients import hear
 from tests.support.models import SlowTones, StumblingSynthesizer

@@ -24,9 +24,10 @@ from kokoro_trio.text.languages import language_named
 from kokoro_trio.text.normalization import _kinds
 from kokoro_trio.text.normalization.languages import VOCABULARIES
 from kokoro_trio.text.reading import read
-from kokoro_trio.text.segmentation import sentence_spans, word_count
+from kokoro_trio.text.segmentation import sentence_spans
 from kokoro_trio.wire.limits import MAX_BUFFERED_CHARS
 from kokoro_trio.wire.messages import Cancel, Speak
+from kokoro_trio.wire.words import word_count
 from tests.support.sessions import make_opening
 
 Pattern = re.Pattern[str] | re.Pattern[bytes] | regex.Pattern[str]

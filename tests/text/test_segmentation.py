@@ -13,7 +13,6 @@ from kokoro_trio.text.segmentation import (
     cut_segments,
     sentence_spans,
     split_phonemes,
-    word_count,
 )
 from kokoro_trio.wire.limits import MAX_SENTENCE_CHARS
 
@@ -108,25 +107,6 @@ def test_an_endless_sentence_is_cut_at_a_clause_then_at_a_word() -> None:
 
 def test_a_run_without_spaces_is_cut_hard() -> None:
     assert list(map(len, texts_of("x" * 2_500))) == [1_000, 1_000, 500]
-
-
-@pytest.mark.parametrize(
-    ("text", "count"),
-    [
-        ("", 0),
-        ("... — !", 0),
-        ("Hello there, it's 5 o'clock!", 5),
-        ("well-known - really", 2),
-        ("Привет, мир", 2),
-        ("नमस्ते दुनिया", 2),
-        ("你好世界", 2),
-        ("สวัสดี", 3),
-        ("我爱 Python", 2),
-        ("x" * 1_000, 20),
-    ],
-)
-def test_word_count(text: str, count: int) -> None:
-    assert word_count(text) == count
 
 
 def spell(text: str) -> list[Pronunciation]:

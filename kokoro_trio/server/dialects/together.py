@@ -38,7 +38,7 @@ from kokoro_trio.server.dialects.dialect import Dialect, Frame, Opening, Outcome
 from kokoro_trio.server.protocol import Request
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 from kokoro_trio.text.languages import language_named, tag_of
-from kokoro_trio.text.segmentation import sentence_spans, word_count
+from kokoro_trio.text.segmentation import sentence_spans
 from kokoro_trio.wire.formats import SAMPLE_RATES_HZ
 from kokoro_trio.wire.limits import (
     DEFAULT_PARTIAL_CHARS,
@@ -69,6 +69,7 @@ from kokoro_trio.wire.messages import (
     shown,
 )
 from kokoro_trio.wire.settings import DEFAULT_VOICE
+from kokoro_trio.wire.words import word_count
 
 MODEL = "hexgrad/Kokoro-82M"
 DEFAULT_CONTEXT = "default"

@@ -30,7 +30,6 @@ from kokoro_trio.server.dialects.together import (
 )
 from kokoro_trio.server.protocol import Request
 from kokoro_trio.speech import Utterance
-from kokoro_trio.text.segmentation import word_count
 from kokoro_trio.wire.limits import (
     MAX_BUFFERED_CHARS,
     MAX_CONTEXTS,
@@ -52,6 +51,7 @@ from kokoro_trio.wire.messages import (
     StartedSpeak,
 )
 from kokoro_trio.wire.settings import Settings
+from kokoro_trio.wire.words import word_count
 from tests.support.sessions import make_opening
 
 VOICES = VoiceCatalogue.of(("af_heart", "am_michael", "bf_emma"), female="af_heart", male="am_michael")
