@@ -6,9 +6,9 @@ fields are ignored, and unknown types are an error.
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
-from attrs import asdict, define, field, fields, frozen
+from attrs import AttrsInstance, asdict, define, field, fields, frozen
 
 from kokoro_trio.errors import (
     BadJson,
@@ -28,6 +28,8 @@ from kokoro_trio.wire.limits import (
     MAX_WHOLE,
     MIN_SPEED,
 )
+
+M = TypeVar("M", bound=AttrsInstance)
 
 WEBSOCKET_PATH = "/v1/audio/speech/stream/ws"
 
@@ -234,28 +236,44 @@ def decode_server(frame: str) -> ServerMessage:
     """The message in a text frame from a server. Raises `BadJson`, `UnknownType` or `BadMessage`."""
     values = decode_object(frame)
     kind = values.pop("type", None)
-    message_class = _SERVER_TYPES.get(kind) if isinstance(kind, str) else None
-    if message_class is None:
+    if not isinstance(kind, str):
+        raise BadMessage(field="type", expected="a string", got=shown(kind))
+    if kind not in _SERVER_TYPES:
         raise UnknownType(got=shown(kind), allowed=list(_SERVER_TYPES))
-    known = {f.name for f in fields(message_class)} - {"facts"}
-    arguments = {name: value for name, value in values.items() if name in known}
-    if message_class is Meta and arguments.get("words") is not None:
-        arguments["words"] = _spoken_words(arguments["words"])
+    message_class = _SERVER_TYPES[kind]
+    if message_class is Meta and values.get("words") is not None:
+        values["words"] = _spoken_words(values["words"])
     if message_class is Error:
-        arguments["facts"] = {name: value for name, value in values.items() if name not in known}
-    try:
-        message: ServerMessage = message_class(**arguments)
-    except TypeError as error:
-        raise BadMessage(field=str(kind), expected="complete", got=str(error)) from error
+        known = {each.name for each in fields(Error)}
+        values["facts"] = {name: value for name, value in values.items() if name not in known}
+    message: ServerMessage = _typed(message_class, values)
     return message
 
 
-def _spoken_words(values: object) -> list[SpokenWord]:
-    known = [field.name for field in fields(SpokenWord)]
+def _typed(kind: type[M], values: Mapping[str, Any]) -> M:
+    """An instance with those of `values` that it has fields for. Raises `BadMessage`."""
+    given = [each for each in fields(kind) if each.name in values]
+    arguments = {each.name: values[each.name] for each in given}
+    for each in given:
+        if not _fits(arguments[each.name], each.type):
+            raise BadMessage(field=each.name, expected=str(each.type), got=shown(arguments[each.name]))
     try:
-        return [SpokenWord(*(value[name] for name in known)) for value in values]  # type: ignore[attr-defined]
-    except (KeyError, TypeError) as error:
-        raise BadMessage(field="words", expected="a list of words", got=str(error)) from error
+        return kind(**arguments)
+    except TypeError as error:
+        raise BadMessage(field=kind.__name__, expected="complete", got=str(error)) from error
+
+
+def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401
+    if kind is float:
+        return number_within(value, -MAX_WHOLE, MAX_WHOLE) is not None
+    # Words and facts are of other kinds, and made here.
+    return kind not in (str, str | None, int, bool) or isinstance(value, kind)
+
+
+def _spoken_words(values: object) -> list[SpokenWord]:
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise BadMessage(field="words", expected="a list of words", got=shown(values))
+    return [_typed(SpokenWord, value) for value in values]
 
 
 def decode_object(frame: str | bytes) -> dict[str, Any]:

@@ -2,40 +2,29 @@
 
 import json
 import math
-import socket
-import ssl
-import struct
-import wave
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import attrs
 import numpy as np
 import pytest
 import trio
 import trio.testing
-import trio_websocket
 import wsproto
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Request
 
 from kokoro_trio.client import (
-    Arrival,
-    ConnectFailed,
     ConnectionLost,
-    HandshakeRejected,
     RequestFailed,
     Session,
-    Timing,
     connect,
-    save_wav,
 )
 from kokoro_trio.clients import connecting
 from kokoro_trio.clients import session as session_module
 from kokoro_trio.wire.messages import Canceled, SpokenWord
-from tests.support.peers import FRAME, Peer, levels, say_nothing, serving, serving_requests, talking
-from tests.support.processes import free_port
+from tests.support.peers import FRAME, Peer, levels, say_nothing, serving, serving_streams, talking
+
+if TYPE_CHECKING:
+    from trio_websocket import WebSocketConnection
 
 
 @attrs.define
@@ -54,16 +43,6 @@ class SlowLine(trio.abc.AsyncResource):
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()
-
-
-@asynccontextmanager
-async def serving_streams(handle: Callable[[trio.SocketStream], Awaitable[None]]) -> AsyncIterator[int]:
-    """For what trio-websocket would not say."""
-    async with trio.open_nursery() as nursery:
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        nursery.start_soon(trio.serve_listeners, handle, listeners)
-        yield listeners[0].socket.getsockname()[1]
-        nursery.cancel_scope.cancel()
 
 
 async def accepted(stream: trio.SocketStream) -> wsproto.WSConnection:
@@ -86,20 +65,20 @@ async def say_hello(peer: Peer) -> None:
 
 
 class TestSpeaking:
-    async def test_the_audio_comes_as_it_was_sent(self) -> None:
+    async def test_audio_arrives_as_it_was_sent(self) -> None:
         async with talking(say_hello) as session, session.speak("Hello.") as speech:
             frames = [samples async for samples in speech]
         assert [frame.tolist() for frame in frames] == [[level] * FRAME for level in (0, 0, 1000, 2000)]
         assert (speech.end, speech.duration_s) == ("done", 0.08)
 
-    async def test_the_primer_is_no_audio(self) -> None:
+    async def test_primer_is_not_counted_as_audio(self) -> None:
         async with talking(say_hello) as session, session.speak("Hello.") as speech:
             await speech.wait_until_over()
         assert [arrival.n_samples for arrival in speech.arrivals] == [FRAME] * 4
         assert speech.timing.audio_s == 0.08
         assert (list(session.strays), session.n_stray_frames) == ([], 1)
 
-    async def test_what_is_asked_for_goes_over_the_wire(self) -> None:
+    async def test_speak_message_holds_all_arguments(self) -> None:
         asked = {}
 
         async def script(peer: Peer) -> None:
@@ -114,7 +93,7 @@ class TestSpeaking:
             await speech.wait_until_over()
         assert asked == {"type": "speak", "text": "Hé.", "voice": "male", "speed": 1.5, "request_id": "r1"}
 
-    async def test_what_the_server_tells_on_the_way(self) -> None:
+    async def test_messages_before_done_are_recorded_and_unknown_types_ignored(self) -> None:
         async def script(peer: Peer) -> None:
             await peer.hear("speak")
             await peer.say("queue", request_id="r")
@@ -132,7 +111,7 @@ class TestSpeaking:
         assert speech.started_at is not None
         assert speech.requested_at <= speech.started_at <= speech.arrivals[0].at
 
-    async def test_words_and_when_they_are_heard(self) -> None:
+    async def test_words_arrive_with_their_times(self) -> None:
         word = {"text": "Hello.", "start_s": 0.1, "end_s": 0.4, "start_char": 0, "end_char": 6}
 
         async def script(peer: Peer) -> None:
@@ -151,7 +130,7 @@ class TestSpeaking:
                 await speech.read_all()
         assert speech.words == [SpokenWord("Hello.", 0.1, 0.4, 0, 6)]
 
-    async def test_frames_are_timed_as_they_arrive_and_not_as_they_are_read(self) -> None:
+    async def test_frames_are_timed_on_arrival_and_not_when_read(self) -> None:
         async with talking(say_hello) as session, session.speak("Hello.") as speech:
             await speech.wait_until_over()
             timing = speech.timing
@@ -161,7 +140,7 @@ class TestSpeaking:
 
 
 class TestSeveralRequests:
-    async def test_outstanding_at_once_and_read_in_the_other_order(self) -> None:
+    async def test_outstanding_speeches_can_be_read_in_reverse_order(self) -> None:
         async def script(peer: Peer) -> None:
             first, second = await peer.hear("speak"), await peer.hear("speak")
             await peer.speak(first["request_id"], 1, 2)
@@ -176,7 +155,7 @@ class TestSeveralRequests:
             assert levels(await second.read_all()) == [3]
             assert levels(await first.read_all()) == [1, 2]
 
-    async def test_one_after_the_other(self) -> None:
+    async def test_request_id_can_be_used_again_after_the_end(self) -> None:
         async def script(peer: Peer) -> None:
             for level in (1, 2):
                 await peer.speak((await peer.hear("speak"))["request_id"], level)
@@ -187,13 +166,13 @@ class TestSeveralRequests:
                 async with session.speak("Hello.", request_id="the same") as speech:
                     assert levels(await speech.read_all()) == [level]
 
-    async def test_an_id_cannot_be_outstanding_twice(self) -> None:
+    async def test_duplicate_request_id_raises(self) -> None:
         async with talking(say_hello) as session, session.speak("One.", request_id="r"):
             with pytest.raises(ValueError, match="still outstanding"):
                 async with session.speak("Two.", request_id="r"):
                     pass
 
-    async def test_that_another_was_canceled_leaves_the_one_that_speaks_alone(self) -> None:
+    async def test_cancel_of_a_waiting_request_leaves_the_spoken_one(self) -> None:
         async def script(peer: Peer) -> None:
             await peer.hear("speak")
             await peer.hear("speak")
@@ -210,7 +189,7 @@ class TestSeveralRequests:
                 await second.wait_until_over()
             assert levels(await first.read_all()) == [1]
 
-    async def test_what_comes_after_the_end_of_a_request_is_kept_apart(self) -> None:
+    async def test_messages_and_frames_after_the_end_are_strays(self) -> None:
         async def script(peer: Peer) -> None:
             await peer.hear("speak")
             await peer.speak("first", 1)
@@ -244,7 +223,7 @@ async def speak_until_canceled(peer: Peer) -> None:
 
 
 class TestCanceling:
-    async def test_ends_the_iteration_at_once(self) -> None:
+    async def test_cancel_ends_the_iteration_at_once(self) -> None:
         async with talking(speak_until_canceled) as session:
             async with session.speak("Hello.") as speech:
                 heard = []
@@ -258,7 +237,7 @@ class TestCanceling:
             async with session.speak("And on.") as following:
                 assert levels(await following.read_all()) == [3]
 
-    async def test_leaving_early_cancels(self) -> None:
+    async def test_leaving_the_block_early_cancels(self) -> None:
         async with talking(speak_until_canceled) as session:
             async with session.speak("Hello.") as left:
                 await anext(left)
@@ -266,7 +245,7 @@ class TestCanceling:
                 assert levels(await following.read_all()) == [3]
             assert left.end == "canceled"
 
-    async def test_a_canceled_task_still_tells_the_server(self) -> None:
+    async def test_canceled_task_still_sends_cancel(self) -> None:
         async with talking(speak_until_canceled) as session:
             with trio.CancelScope() as scope:
                 async with session.speak("Hello.") as left:
@@ -276,7 +255,7 @@ class TestCanceling:
             await left.wait_until_over()
             assert left.end == "canceled"
 
-    async def test_wakes_a_reader_that_waits(self) -> None:
+    async def test_cancel_wakes_a_waiting_reader(self) -> None:
         async with talking(speak_until_canceled) as session, session.speak("Hello.") as speech:
             await anext(speech)
             async with trio.open_nursery() as nursery:
@@ -284,28 +263,28 @@ class TestCanceling:
                 await trio.testing.wait_all_tasks_blocked()
                 await speech.cancel()
 
-    async def test_all_at_once(self) -> None:
+    async def test_session_cancel_silences_all_speeches(self) -> None:
         async with talking(speak_until_canceled) as session, session.speak("Hello.") as speech:
             await anext(speech)
             await session.cancel()
             assert levels(await speech.read_all()) == []
             await speech.wait_until_over()
 
-    async def test_tells_what_was_heard(self) -> None:
+    async def test_canceled_says_which_text_was_spoken(self) -> None:
         async def script(peer: Peer) -> None:
             await peer.hear("speak")
-            await peer.hear("cancel")
+            assert (await peer.hear("cancel"))["played_s"] == 0.25
             await peer.say(
                 "canceled", request_id="r", duration_s=0.5, text_spoken="Hello", text_remaining=" there."
             )
             await trio.sleep_forever()
 
         async with talking(script) as session, session.speak("Hello there.", request_id="r") as speech:
-            await speech.cancel()
+            await speech.cancel(played_s=0.25)
             await speech.wait_until_over()
         assert (speech.text_spoken, speech.text_remaining) == ("Hello", " there.")
 
-    async def test_what_is_over_is_not_canceled(self) -> None:
+    async def test_no_cancel_is_sent_after_the_end(self) -> None:
         peers = []
 
         async def script(peer: Peer) -> None:
@@ -323,7 +302,7 @@ class TestCanceling:
 
 
 class TestErrors:
-    async def test_of_a_request(self) -> None:
+    async def test_error_fails_its_own_request(self) -> None:
         async def script(peer: Peer) -> None:
             speak = await peer.hear("speak")
             facts = {"max_words": 150, "got_words": 200}
@@ -343,7 +322,7 @@ class TestErrors:
             async with session.speak("Shorter.") as shorter:
                 assert levels(await shorter.read_all()) == [1]
 
-    async def test_come_after_the_audio_before_them(self) -> None:
+    async def test_error_is_raised_after_the_audio_before_it(self) -> None:
         async def script(peer: Peer) -> None:
             await peer.hear("speak")
             await peer.say("started_speak", request_id="r")
@@ -358,7 +337,7 @@ class TestErrors:
             with pytest.raises(RequestFailed):
                 await anext(speech)
 
-    async def test_without_an_id_fail_what_is_outstanding(self) -> None:
+    async def test_error_without_an_id_fails_all_outstanding_requests(self) -> None:
         async def script(peer: Peer) -> None:
             await peer.hear("speak")
             await peer.say("error", code="bad_json", message="NaN is not JSON")
@@ -368,7 +347,7 @@ class TestErrors:
             with pytest.raises(RequestFailed, match="bad_json"):
                 await speech.read_all()
 
-    async def test_of_the_block_come_out_as_they_are(self) -> None:
+    async def test_exception_of_the_block_is_not_wrapped(self) -> None:
         error = KeyError("mine")
         async with serving(say_hello) as port:
             with pytest.raises(KeyError) as raised:
@@ -389,7 +368,7 @@ STARTED = {
 
 
 class TestStarting:
-    async def test_tells_what_the_voice_amounts_to(self) -> None:
+    async def test_started_names_the_voice(self) -> None:
         async def script(peer: Peer) -> None:
             start = await peer.hear("start")
             assert (start["voice"], start["language"]) == ("male", "en-GB")
@@ -399,7 +378,7 @@ class TestStarting:
         async with talking(script) as session:
             assert (await session.start(voice="male", language="en-GB")).voice == "am_michael"
 
-    async def test_an_unknown_voice(self) -> None:
+    async def test_unknown_voice_raises_and_the_session_goes_on(self) -> None:
         async def script(peer: Peer) -> None:
             await peer.hear("start")
             await peer.say("error", code="unknown_voice", message="no voice 'x'", got="x", close_matches=[])
@@ -412,7 +391,7 @@ class TestStarting:
                 await session.start(voice="x")
             await session.start(voice="male")
 
-    async def test_the_server_does_not_answer(self) -> None:
+    async def test_start_timeout_drops_the_connection(self) -> None:
         """Though it answers pings."""
 
         async def script(peer: Peer) -> None:
@@ -424,18 +403,18 @@ class TestStarting:
                 await session.start(voice="male")
             assert (await session.wait_until_lost()).code == 1006
 
-    async def test_each_frame_before_the_answer_restarts_the_limit(self, autojump_clock: None) -> None:
+    async def test_each_frame_restarts_the_start_timeout(self, autojump_clock: None) -> None:
         """As the slow line still carries audio of before."""
         frames = [np.zeros(FRAME, "<i2").tobytes()] * 5
         line = SlowLine([*frames, json.dumps({"type": "started", **STARTED})], interval_s=8)
-        session = Session(cast("trio_websocket.WebSocketConnection", line), start_timeout_s=10)
+        session = Session(cast("WebSocketConnection", line), start_timeout_s=10)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(session._receive_until_lost)
             await session.start(voice="male")
             nursery.cancel_scope.cancel()
         assert session.n_stray_frames == 5
 
-    async def test_the_connection_goes(self) -> None:
+    async def test_connection_lost_before_the_answer_to_start(self) -> None:
         async def script(peer: Peer) -> None:
             await peer.hear("start")
 
@@ -445,7 +424,7 @@ class TestStarting:
 
 
 class TestLosingTheConnection:
-    async def test_the_server_pings_while_the_client_leaves(self) -> None:
+    async def test_ping_during_the_closing_handshake(self) -> None:
         async def answer(stream: trio.SocketStream) -> None:
             server = await accepted(stream)
             while not any(isinstance(event, CloseConnection) for event in server.events()):
@@ -456,7 +435,7 @@ class TestLosingTheConnection:
         async with serving_streams(answer) as port, connect("127.0.0.1", port):
             pass
 
-    async def test_a_server_that_answers_pings_and_says_nothing_else_keeps_it(
+    async def test_idle_server_that_answers_pings_keeps_the_connection(
         self, mock_clock: trio.testing.MockClock
     ) -> None:
         n_pings = 0
@@ -480,7 +459,7 @@ class TestLosingTheConnection:
                 mock_clock.jump(connecting.PING_INTERVAL_S)
             assert session._lost is None
 
-    async def test_in_mid_audio(self) -> None:
+    async def test_connection_lost_in_mid_audio(self) -> None:
         async def script(peer: Peer) -> None:
             speak = await peer.hear("speak")
             await peer.say("started_speak", request_id=speak["request_id"])
@@ -498,7 +477,7 @@ class TestLosingTheConnection:
                     async with session.speak("Hello.", request_id="the same"):
                         pass
 
-    async def test_without_a_goodbye(self) -> None:
+    async def test_connection_lost_without_a_close_frame(self) -> None:
         async def script(peer: Peer) -> None:
             await peer.hear("speak")
             await trio.aclose_forcefully(peer.websocket)
@@ -507,8 +486,18 @@ class TestLosingTheConnection:
             with pytest.raises(ConnectionLost, match="1006"):
                 await speech.wait_until_over()
 
-    @pytest.mark.parametrize("nonsense", ["{", '{"type": "done"}', b"\x00"])
-    async def test_a_server_that_breaks_the_protocol(self, nonsense: str | bytes) -> None:
+    @pytest.mark.parametrize(
+        "nonsense",
+        [
+            "{",
+            '{"no": "type"}',
+            '{"type": "done"}',
+            '{"type": "done", "request_id": ["r"], "duration_s": 1}',
+            '{"type": "done", "request_id": "r", "duration_s": "1"}',
+            b"\x00",
+        ],
+    )
+    async def test_malformed_message_drops_the_connection(self, nonsense: str | bytes) -> None:
         async def script(peer: Peer) -> None:
             await peer.hear("speak")
             await peer.say("started_speak", request_id="r")
@@ -528,7 +517,7 @@ class TestLosingTheConnection:
             ("pcm", "tagged", b"\x01r\x00"),
         ],
     )
-    async def test_audio_that_is_not_what_was_started(
+    async def test_malformed_audio_drops_the_connection(
         self, audio_format: str, framing: str, nonsense: bytes
     ) -> None:
         async def script(peer: Peer) -> None:
@@ -545,7 +534,7 @@ class TestLosingTheConnection:
                 with pytest.raises(ConnectionLost, match="broke the protocol"):
                     await speech.read_all()
 
-    async def test_a_server_that_does_not_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_send_timeout_drops_the_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(session_module, "SEND_TIMEOUT_S", 0.1)
 
         async with talking(say_nothing) as session:
@@ -554,7 +543,7 @@ class TestLosingTheConnection:
                     async with session.speak("word " * 200_000):
                         pass
 
-    async def test_leaving_the_connection_wakes_who_still_waits(self) -> None:
+    async def test_leaving_the_connection_wakes_waiting_tasks(self) -> None:
         async def wait(session: Session, *, task_status: trio.TaskStatus[None]) -> None:
             with pytest.raises(ConnectionLost, match="1000"):
                 async with session.speak("Hello.") as speech:
@@ -563,146 +552,3 @@ class TestLosingTheConnection:
 
         async with trio.open_nursery() as nursery, talking(say_nothing) as session:
             await nursery.start(wait, session)
-
-
-class TestConnecting:
-    @pytest.mark.parametrize(
-        ("api_key", "sent"),
-        [(None, []), ("", []), ("ä &1", ["Bearer ä &1".encode()]), ("of-a-file\n", [b"Bearer of-a-file"])],
-    )
-    async def test_the_key_is_sent_in_a_header(self, api_key: str | None, sent: list[bytes]) -> None:
-        asked = []
-
-        async def handle(request: trio_websocket.WebSocketRequest) -> None:
-            keys = [value for name, value in request.headers if name == b"authorization"]
-            asked.append((request.path, keys))
-            await request.accept()
-
-        async with serving_requests(handle) as port, connect("127.0.0.1", port, api_key=api_key):
-            pass
-        assert asked == [("/v1/audio/speech/stream/ws", sent)]
-
-    async def test_a_key_that_no_header_can_hold(self) -> None:
-        with pytest.raises(ValueError, match="control characters"):
-            async with connect("127.0.0.1", 1, api_key="a\r\nb"):
-                pass
-
-    @pytest.mark.parametrize(
-        ("path", "asked"),
-        [
-            ("/elsewhere", "/elsewhere"),
-            ("/tts?tenant=a%20b&x=1", "/tts?tenant=a%20b&x=1"),
-            ("/für uns", "/f%C3%BCr%20uns"),
-        ],
-    )
-    async def test_the_path_may_have_a_query_of_its_own(self, path: str, asked: str) -> None:
-        paths = []
-
-        async def handle(request: trio_websocket.WebSocketRequest) -> None:
-            paths.append(request.path)
-            await request.accept()
-
-        async with serving_requests(handle) as port, connect("127.0.0.1", port, path=path, api_key="k"):
-            pass
-        assert paths == [asked]
-
-    async def test_no_host_name(self) -> None:
-        with pytest.raises(ConnectFailed, match="no host name"):
-            async with connect("a..b", 80):
-                pass
-
-    @pytest.mark.parametrize(
-        ("status", "headers", "expected"),
-        [
-            (401, [], HandshakeRejected(401, None)),
-            (503, [(b"Retry-After", b"5")], HandshakeRejected(503, 5.0)),
-            (503, [(b"Retry-After", b"Wed, 21 Oct 2026 07:28:00 GMT")], HandshakeRejected(503, None)),
-            (404, [], HandshakeRejected(404, None)),
-        ],
-    )
-    async def test_a_rejected_handshake(
-        self, status: int, headers: list[tuple[bytes, bytes]], expected: HandshakeRejected
-    ) -> None:
-        async def handle(request: trio_websocket.WebSocketRequest) -> None:
-            await request.reject(status, extra_headers=headers, body=b"no")
-
-        async with serving_requests(handle) as port:
-            with pytest.raises(HandshakeRejected) as rejected:
-                async with connect("127.0.0.1", port):
-                    pass
-        assert attrs.astuple(rejected.value) == attrs.astuple(expected)
-        assert f"HTTP {status}" in str(rejected.value)
-
-    @pytest.mark.parametrize(("status", "meaning"), [(403, "does not take"), (429, "limit"), (502, "proxy")])
-    def test_a_rejection_says_what_its_status_means(self, status: int, meaning: str) -> None:
-        assert meaning in str(HandshakeRejected(status))
-
-    async def test_nobody_there(self) -> None:
-        port = free_port()
-        with pytest.raises(ConnectFailed, match=rf"127\.0\.0\.1 port {port}: nobody listens"):
-            async with connect("127.0.0.1", port):
-                pass
-
-    @pytest.mark.parametrize("tls", [False, True])
-    async def test_a_server_that_says_nothing(self, tls: bool) -> None:
-        listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
-        async with listener:
-            port = listener.socket.getsockname()[1]
-            with pytest.raises(ConnectFailed, match=r"within 0\.1 s"):
-                async with connect("127.0.0.1", port, tls=tls, timeout_s=0.1):
-                    pass
-
-    @pytest.mark.parametrize(
-        "said", [b"", b"HTTP/1.1 101 Swi", b"220 Other, ESMTP\r\n", b"HTTP/1.1 502 No\r\n\r\n"]
-    )
-    @pytest.mark.parametrize("is_reset", [False, True])
-    async def test_a_server_that_hangs_up(self, said: bytes, is_reset: bool) -> None:
-        async def answer(stream: trio.SocketStream) -> None:
-            await stream.receive_some()
-            await stream.send_all(said)
-            if is_reset:
-                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            await stream.aclose()
-
-        async with serving_streams(answer) as port:
-            with (
-                trio.fail_after(connecting.CONNECT_TIMEOUT_S / 2),
-                pytest.raises(ConnectFailed, match="it hung up"),
-            ):
-                async with connect("127.0.0.1", port):
-                    pass
-
-    async def test_tls_with_a_server_that_has_none(self) -> None:
-        async with serving(say_hello) as port:
-            with pytest.raises(ConnectFailed, match="no TLS"):
-                async with connect("127.0.0.1", port, tls=ssl.create_default_context()):
-                    pass
-
-    async def test_a_canceled_block_closes_at_once(self) -> None:
-        async with serving(say_nothing) as port:
-            with trio.fail_after(connecting.CLOSE_TIMEOUT_S / 2):
-                with trio.move_on_after(0.02) as scope:
-                    async with connect("127.0.0.1", port):
-                        await trio.sleep_forever()
-                assert scope.cancelled_caught
-
-
-class TestTiming:
-    def test_what_a_request_amounts_to(self) -> None:
-        arrivals = [Arrival(10.25, 480), Arrival(10.26, 24_000 - 480)]
-        timing = Timing.of(10.0, arrivals, 0.3, 10.5)
-        assert timing == Timing(ttfb_s=0.25, ttfa_s=0.55, wall_s=0.5, audio_s=1.0)
-        assert (timing.rtf, timing.xrt) == (0.5, 2.0)
-        assert str(timing) == ("TTFB 250 ms, TTFA 550 ms, time 0.50 s, audio 1.00 s, RTF 0.500, xRT 2.00")
-
-    def test_of_a_request_without_audio(self) -> None:
-        timing = Timing.of(10.0, [], None, 10.5)
-        assert str(timing) == "TTFB - ms, TTFA - ms, time 0.50 s, audio 0.00 s, RTF -, xRT -"
-
-
-def test_a_wav_file_holds_the_samples(tmp_path: Path) -> None:
-    samples = np.array([0, 1, -32768, 32767], np.int16)
-    save_wav(tmp_path / "x.wav", samples)
-    with wave.open(str(tmp_path / "x.wav")) as file:
-        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 24_000)
-        assert np.frombuffer(file.readframes(10), "<i2").tolist() == samples.tolist()

@@ -87,6 +87,25 @@ def test_facts_of_an_error_are_fields_beside_its_code() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "{}",
+        '{"type":7}',
+        '{"type":"done"}',
+        '{"type":"done","request_id":["r"],"duration_s":1}',
+        '{"type":"done","request_id":"r","duration_s":"1"}',
+        '{"type":"done","request_id":"r","duration_s":1e400}',
+        '{"type":"meta","request_id":"r","segment":0,"total_samples":0,"words":1}',
+        '{"type":"meta","request_id":"r","segment":0,"total_samples":0,"words":[{"text":"Hi"}]}',
+        '{"type":"error","code":7,"message":"m"}',
+    ],
+)
+def test_malformed_server_message_raises_bad_message(frame: str) -> None:
+    with pytest.raises(BadMessage):
+        decode_server(frame)
+
+
 def test_unknown_fields_are_ignored() -> None:
     assert decode_client('{"type":"speak","text":"Hi","mood":"sunny"}') == Speak("Hi")
     assert decode_server('{"type":"done","request_id":"r","duration_s":1,"mood":"sunny"}') == Done("r", 1)
