@@ -31,11 +31,11 @@ from kokoro_trio.clients.errors import (
     HandshakeRejected,
     RequestFailed,
 )
-from kokoro_trio.clients.resuming import MAX_FRUITLESS, ResumableText
+from kokoro_trio.clients.resuming import MAX_FRUITLESS, NOTHING_LEFT_CODES, ResumableText
 from kokoro_trio.clients.session import ClientSession
 from kokoro_trio.clients.speech import Send, SpeechMessage
 from kokoro_trio.clients.speech import Speech as PlainSpeech
-from kokoro_trio.errors import EmptyText, Overloaded, Unpronounceable
+from kokoro_trio.errors import Overloaded
 from kokoro_trio.wire.messages import WEBSOCKET_PATH, Canceled, Done, Meta, Speak, Start, Started
 from kokoro_trio.wire.settings import Settings, StartOptions
 
@@ -301,7 +301,7 @@ class Speech(PlainSpeech):
     def _give_up(self, error: ClientError, at: float) -> None:
         if self._is_silenced:
             self._finish_canceled(at)
-        elif self._resumable.resumed_at_char and _says_nothing_is_left(error):
+        elif self._resumable.resumed_at_char and getattr(error, "code", None) in NOTHING_LEFT_CODES:
             self._finish_whole(at)
         else:
             super()._fail(error, at)
@@ -330,7 +330,3 @@ def _is_worth_retry(error: ClientError) -> bool:
         case RequestFailed(code=Overloaded.code, facts=facts):
             return facts.get("reason") == Overloaded.SHUTTING_DOWN
     return False
-
-
-def _says_nothing_is_left(error: ClientError) -> bool:
-    return isinstance(error, RequestFailed) and error.code in (EmptyText.code, Unpronounceable.code)

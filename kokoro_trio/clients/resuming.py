@@ -4,12 +4,16 @@ from collections.abc import Sequence
 
 from attrs import define, evolve, field
 
+from kokoro_trio.errors import EmptyText, Unpronounceable
 from kokoro_trio.wire.heard import n_words_heard, split_at_heard
 from kokoro_trio.wire.messages import SpokenWord
 
 MAX_FRUITLESS = 5
 """Connections in a row that may end without audio of the utterance on which the server works: it may be the
 cause. Its client then gives it up."""
+
+NOTHING_LEFT_CODES = (EmptyText.code, Unpronounceable.code)
+"""If the server refuses the rest of a text with one of these, nothing audible was left of it."""
 
 
 @define

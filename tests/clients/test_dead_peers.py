@@ -66,7 +66,7 @@ def server(started: Server) -> Iterator[Stoppable]:
 
 
 class TestClient:
-    async def test_notices_it_in_mid_speech(self, server: Stoppable) -> None:
+    async def test_ping_timeout_in_mid_speech(self, server: Stoppable) -> None:
         with trio.fail_after(20):
             async with connect(server.port) as session, session.speak(LONG) as speech:
                 await anext(speech)
@@ -74,20 +74,20 @@ class TestClient:
                 with pytest.raises(ConnectionLost, match="silent"):
                     await speech.read_all()
 
-    async def test_notices_it_while_nothing_is_said(self, server: Stoppable) -> None:
+    async def test_ping_timeout_while_idle(self, server: Stoppable) -> None:
         with trio.fail_after(20):
             async with connect(server.port) as session:
                 server.stop()
                 assert "silent" in (await session.wait_until_lost()).reason
 
-    async def test_notices_it_while_it_waits_for_the_answer_to_start(self, server: Stoppable) -> None:
+    async def test_ping_timeout_while_waiting_for_started(self, server: Stoppable) -> None:
         with trio.fail_after(20):
             async with connect(server.port) as session:
                 server.stop()
                 with pytest.raises(ConnectionLost, match="silent"):
                     await session.start(voice="male")
 
-    async def test_notices_it_while_it_connects(self, server: Stoppable) -> None:
+    async def test_handshake_timeout(self, server: Stoppable) -> None:
         server.stop()
         with trio.fail_after(20), pytest.raises(ConnectFailed, match="did not answer"):
             async with connect(server.port, timeout_s=0.3):
@@ -95,7 +95,7 @@ class TestClient:
 
 
 class TestReconnectingClient:
-    async def test_goes_on_when_the_server_does(self, server: Stoppable) -> None:
+    async def test_reconnects_and_resumes_when_the_server_continues(self, server: Stoppable) -> None:
         with trio.fail_after(30):
             async with reconnect(server.port) as session, session.speak(LONG) as speech:
                 await anext(speech)
@@ -108,14 +108,14 @@ class TestReconnectingClient:
             assert session.n_connections == 2
             assert len(speech.seams) == 1
 
-    async def test_gives_up_where_the_server_never_does(self, server: Stoppable) -> None:
+    async def test_gives_up_when_the_server_stays_stopped(self, server: Stoppable) -> None:
         server.stop()
         with trio.fail_after(20), pytest.raises(ConnectFailed, match="did not answer"):
             async with reconnect(server.port, give_up_after_s=1.0):
                 pass
 
 
-async def test_a_pipecat_bot_goes_on_when_the_server_does(server: Stoppable) -> None:
+async def test_pipecat_bot_resumes_when_the_server_continues(server: Stoppable) -> None:
     script: Script = [
         ["turn", LONG],
         ["until_played", 0.5],
@@ -168,7 +168,7 @@ async def running_client(port: int, text: str) -> AsyncIterator[trio.Process]:
 
 
 @pytest.mark.parametrize(("moment", "text"), [("speaking", f"{LONG} " * 10), ("silent", "Hello.")])
-async def test_the_server_drops_a_client(moment: str, text: str) -> None:
+async def test_server_drops_a_stopped_client(moment: str, text: str) -> None:
     listen = evolve(CONFIG.listen, ping_interval_s=PING_INTERVAL_S, ping_timeout_s=PING_INTERVAL_S)
     async with (
         running_here(listen=listen, load=LeisurelyTones) as server,

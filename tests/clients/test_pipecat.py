@@ -78,7 +78,7 @@ async def restarted(
         nursery.cancel_scope.cancel()
 
 
-async def test_two_turns_on_one_connection_are_spoken_told_and_measured() -> None:
+async def test_two_turns_on_one_connection_with_context_and_metrics() -> None:
     async with running() as server:
         report = await run_bot(server.url(), TWO_TURNS)
     assert report.context == [
@@ -97,7 +97,7 @@ async def test_two_turns_on_one_connection_are_spoken_told_and_measured() -> Non
     assert not report.of("error")
 
 
-async def test_words_come_when_they_are_heard() -> None:
+async def test_words_are_pushed_when_they_are_heard() -> None:
     async with running() as server:
         report = await run_bot(server.url(), [["turn", "One two. Three four."], ["until", "stopped"]])
     assert report.words == ["One", "two", "Three", "four"]
@@ -106,7 +106,7 @@ async def test_words_come_when_they_are_heard() -> None:
     assert of_sentences_s == pytest.approx(server.records[0].audio_s, abs=0.2)
 
 
-async def test_an_interruption_cancels_and_keeps_the_connection() -> None:
+async def test_interruption_cancels_and_keeps_the_connection() -> None:
     script: Script = [
         ["turn", f"Hello there, my friend. {LONG} {LONG}"],
         ["until_played", 3.0],
@@ -133,7 +133,7 @@ async def test_an_interruption_cancels_and_keeps_the_connection() -> None:
     assert 3.0 <= report.played_s - server.records[-1].audio_s < 3.3
 
 
-async def test_what_may_not_be_interrupted_is_spoken_to_its_end() -> None:
+async def test_uninterruptible_frame_is_spoken_to_its_end() -> None:
     script: Script = [
         ["speak", "This must be heard to the end.", False],
         ["turn", f"{LONG} {LONG}"],
@@ -162,14 +162,14 @@ async def test_speech_in_the_middle_of_a_turn_follows_the_turn() -> None:
     assert [record.end for record in server.records] == ["done"] * 3
 
 
-async def test_survives_a_restart_between_two_turns() -> None:
+async def test_reconnects_after_a_restart_between_two_turns() -> None:
     async with restarted([*TWO_TURNS[:2], ["ask", "restart"], *TWO_TURNS[2:]]) as (_, second, report):
         assert [record.end for record in second.records] == ["done"]
     assert len(report.context) == 2
     assert len(report.of("on_connected")) == 2
 
 
-async def test_goes_on_in_mid_sentence_after_a_restart() -> None:
+async def test_resumes_in_mid_sentence_after_a_restart() -> None:
     text = f"{LONG} And so it ends."
     script: Script = [["turn", text], ["until_played", 1.5], ["ask", "restart"], ["until", "stopped"]]
     async with restarted(script, LeisurelyTones) as (first, second, report):
@@ -186,14 +186,14 @@ async def test_goes_on_in_mid_sentence_after_a_restart() -> None:
     assert in_two_parts_s <= report.played_s - second.records[1].audio_s < in_two_parts_s + 0.2
 
 
-async def test_what_was_said_while_the_server_was_away_is_spoken_when_it_is_back() -> None:
+async def test_text_sent_without_a_server_is_spoken_after_the_reconnect() -> None:
     script: Script = [["ask", "restart"], *TWO_TURNS]
     async with restarted(script) as (_, second, report):
         assert [record.end for record in second.records] == ["done"] * 4
     assert len(report.context) == 2
 
 
-async def test_a_server_that_shuts_down_finishes_its_sentence_and_the_next_one_speaks_the_rest() -> None:
+async def test_draining_server_finishes_its_sentence_and_the_next_server_speaks_the_rest() -> None:
     script: Script = [
         ["begin", f"{LONG} And"],
         ["until_played", 0.5],
@@ -208,7 +208,7 @@ async def test_a_server_that_shuts_down_finishes_its_sentence_and_the_next_one_s
     assert not report.of("error")
 
 
-async def test_waits_for_a_server_that_is_loading() -> None:
+async def test_retries_while_the_server_is_loading() -> None:
     """Which refuses with 503, and says when to try again."""
     port = free_port()
     async with trio.open_nursery() as nursery:
@@ -224,7 +224,7 @@ async def test_waits_for_a_server_that_is_loading() -> None:
     assert not report.of("error")
 
 
-async def test_settings_hold_from_the_next_sentence_on() -> None:
+async def test_changed_settings_hold_from_the_next_sentence_on() -> None:
     script: Script = [
         ["turn", "Hello there."],
         ["until", "stopped"],
@@ -240,7 +240,7 @@ async def test_settings_hold_from_the_next_sentence_on() -> None:
     assert len(report.of("on_connected")) == 1
 
 
-async def test_a_refused_voice_is_an_error_until_the_settings_change() -> None:
+async def test_unknown_voice_is_an_error_until_the_settings_change() -> None:
     script: Script = [
         ["turn", "Nobody says this."],
         ["until", "stopped"],
@@ -258,7 +258,7 @@ async def test_a_refused_voice_is_an_error_until_the_settings_change() -> None:
     assert [(record.voice, record.end) for record in server.records] == [("am_michael", "done")]
 
 
-async def test_a_refused_text_costs_its_own_sentence() -> None:
+async def test_refused_text_fails_its_own_sentence() -> None:
     script: Script = [["speak", "..."], ["until", "stopped"], *TWO_TURNS[2:]]
     async with running() as server:
         report = await run_bot(server.url(), script)
@@ -267,7 +267,7 @@ async def test_a_refused_text_costs_its_own_sentence() -> None:
     assert report.context[-1] == "And here is another one."
 
 
-async def test_a_wrong_key_is_an_error_at_once_and_hangs_nothing() -> None:
+async def test_wrong_key_is_an_error_at_once_and_blocks_no_turn() -> None:
     async with running() as server:
         url = server.url(key="wrong")
         report = await run_bot(url, [["until", "error"], ["turn", "Hello."], ["until", "stopped"]])
@@ -277,7 +277,7 @@ async def test_a_wrong_key_is_an_error_at_once_and_hangs_nothing() -> None:
     assert category == "authentication"
 
 
-async def test_patience_ends_with_an_error_and_the_next_turn_tries_again() -> None:
+async def test_give_up_is_an_error_and_the_next_turn_retries() -> None:
     port = free_port()
     script: Script = [["turn", "Nobody is there."], ["until", "stopped"], ["ask", "start"], *TWO_TURNS[2:]]
     async with bot(f"ws://127.0.0.1:{port}{WEBSOCKET_PATH}?api_key=first", script, patience_s=1) as started:
@@ -291,7 +291,7 @@ async def test_patience_ends_with_an_error_and_the_next_turn_tries_again() -> No
     assert [record.end for record in server.records] == ["done"]
 
 
-async def test_a_malformed_message_is_an_error_and_costs_its_connection_only() -> None:
+async def test_malformed_message_is_an_error_and_drops_its_connection() -> None:
     n_connections = 0
 
     async def speak(peer: Peer) -> None:
@@ -317,7 +317,7 @@ async def test_a_malformed_message_is_an_error_and_costs_its_connection_only() -
 
 
 @pytest.mark.parametrize("patience_s", [0.5, 5], ids=["patience_ends_first", "tries_end_first"])
-async def test_a_server_that_accepts_and_says_nothing_is_an_error(patience_s: float) -> None:
+async def test_silent_server_is_an_error(patience_s: float) -> None:
     async def say_nothing(peer: Peer) -> None:
         while True:
             await peer.websocket.get_message()
@@ -338,7 +338,7 @@ async def test_text_outside_of_a_turn_is_spoken_and_ends() -> None:
     assert report.words == ["Welcome", "Loose", "text"]
 
 
-async def test_a_pause_of_the_language_model_moves_the_words_that_follow() -> None:
+async def test_pause_of_the_language_model_delays_the_following_words() -> None:
     script: Script = [["begin", "One two. Three"], ["sleep", 3.5], ["end", " four."], ["until", "stopped"]]
     async with running() as server:
         report = await run_bot(server.url(), script)
@@ -349,16 +349,14 @@ async def test_a_pause_of_the_language_model_moves_the_words_that_follow() -> No
 
 
 @pytest.mark.parametrize(("pipeline_rate_hz", "rate_hz"), [(16000, 16000), (32000, 24000)])
-async def test_speaks_at_the_rate_of_the_pipeline_if_the_server_has_it(
-    pipeline_rate_hz: int, rate_hz: int
-) -> None:
+async def test_sample_rate_is_that_of_the_pipeline_if_supported(pipeline_rate_hz: int, rate_hz: int) -> None:
     async with running() as server:
         report = await run_bot(server.url(), TWO_TURNS[:2], pipeline_rate_hz=pipeline_rate_hz)
     assert report.rate_hz == rate_hz
     assert report.played_s == pytest.approx(sum(record.audio_s for record in server.records), abs=0.2)
 
 
-async def test_the_bot_of_the_readme_writes_what_it_says_into_a_file(tmp_path: Path) -> None:
+async def test_bot_of_the_readme_writes_its_speech_into_a_file(tmp_path: Path) -> None:
     code = snippet("# bot.py")
     async with running() as server:
         assert ":8000/" in code
@@ -377,7 +375,7 @@ async def test_the_bot_of_the_readme_writes_what_it_says_into_a_file(tmp_path: P
     assert written_s == pytest.approx(sum(record.audio_s for record in server.records), abs=0.01)
 
 
-def test_the_readme_names_the_lines_of_the_bot_that_change() -> None:
+def test_readme_names_the_lines_of_the_bot_that_change() -> None:
     code = snippet("# bot.py")
     assert '[Parrot(), tts, WavFile("bot.wav")]' in code
     assert "for line in sys.stdin:" in code
@@ -391,7 +389,7 @@ def real_server(tmp_path: Path) -> Iterator[RealServer]:
 
 
 @pytest.mark.model
-async def test_an_interruption_with_the_real_model(real_server: RealServer) -> None:
+async def test_interruption_with_the_real_model(real_server: RealServer) -> None:
     script: Script = [
         ["turn", "Hello there, my friend. How are you?"],
         ["until", "stopped"],
@@ -419,7 +417,7 @@ async def test_an_interruption_with_the_real_model(real_server: RealServer) -> N
 
 
 @pytest.mark.model
-async def test_goes_on_after_a_kill_of_the_real_server(tmp_path: Path) -> None:
+async def test_resumes_after_a_kill_of_the_real_server(tmp_path: Path) -> None:
     """In mid-sentence, and at once again at the same port."""
     script: Script = [
         ["turn", f"{LONG} And so it ends."],

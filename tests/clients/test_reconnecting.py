@@ -132,7 +132,7 @@ def public(instance: object) -> set[str]:
 
 
 class TestGoingOn:
-    async def test_with_the_word_that_was_not_heard_to_its_end(self) -> None:
+    async def test_continues_with_the_word_that_was_cut(self) -> None:
         async def say_rest(peer: Peer) -> None:
             await peer.speak(await hear_text(peer, " two three."), 3, 4)
             await trio.sleep_forever()
@@ -144,7 +144,7 @@ class TestGoingOn:
             assert (speech.end, speech.duration_s, speech.audio_s) == ("done", 0.08, 0.08)
             assert session.n_connections == 2
 
-    async def test_what_waited_is_said_in_its_order(self) -> None:
+    async def test_waiting_requests_are_repeated_in_their_order(self) -> None:
         async def end_before_the_first_is_heard(peer: Peer) -> None:
             for text in "abc":
                 await hear_text(peer, text)
@@ -162,7 +162,7 @@ class TestGoingOn:
                     assert [levels(await each.read_all()) for each in (c, b, a)] == [[2], [1], [0]]
                 assert a.seams == []
 
-    async def test_what_was_heard_is_not_said_again(self) -> None:
+    async def test_finished_request_is_not_repeated(self) -> None:
         async def say_one_of_two(peer: Peer) -> None:
             await peer.speak(await hear_text(peer, "a"), 1)
             await hear_text(peer, "b")
@@ -177,7 +177,7 @@ class TestGoingOn:
                 assert levels(await b.read_all()) == [2]
                 assert levels(await a.read_all()) == [1]
 
-    async def test_all_was_heard_but_the_end(self) -> None:
+    async def test_lost_done_ends_the_speech_without_a_repeat(self) -> None:
         async def say_all_but_done(peer: Peer) -> None:
             request_id = await hear_text(peer, TEXT)
             await peer.say("started_speak", request_id=request_id)
@@ -189,7 +189,7 @@ class TestGoingOn:
             async with session.speak(TEXT) as speech:
                 assert levels(await speech.read_all()) == [1, 2, 3, 4]
 
-    async def test_a_server_that_drains_refuses_and_the_next_one_speaks(self) -> None:
+    async def test_request_refused_by_a_draining_server_is_repeated(self) -> None:
         async def refuse(peer: Peer) -> None:
             request_id = await hear_text(peer, "a")
             facts = {"code": "overloaded", "message": "m", "reason": "it is shutting down"}
@@ -200,7 +200,7 @@ class TestGoingOn:
             async with session.speak("a") as speech:
                 assert levels(await speech.read_all()) == [1]
 
-    async def test_what_was_left_is_not_said_again(self) -> None:
+    async def test_canceled_request_is_not_repeated(self) -> None:
         async def hear_two(peer: Peer) -> None:
             await hear_text(peer, "a")
             await hear_text(peer, "b")
@@ -219,7 +219,7 @@ class TestGoingOn:
             await pending.__aexit__(None, None, None)
 
     @pytest.mark.parametrize("code", [1000, None])
-    async def test_after_an_idle_connection_was_closed_in_good_order(self, code: int | None) -> None:
+    async def test_reconnects_after_an_idle_timeout(self, code: int | None) -> None:
         async def close(peer: Peer) -> None:
             await peer.websocket.aclose(code)  # type: ignore[arg-type]  # None: without a code.
 
@@ -397,7 +397,7 @@ class TestStarting:
             async with session.speak("a") as speech:
                 assert levels(await speech.read_all()) == [1]
 
-    async def test_an_id_cannot_be_outstanding_twice(self) -> None:
+    async def test_duplicate_request_id_raises(self) -> None:
         async with playing(say_nothing) as port, connect("127.0.0.1", port) as session:
             async with session.speak("a", request_id="r"):
                 with pytest.raises(ValueError, match="still outstanding"):
@@ -417,7 +417,7 @@ class Fleeting:
         return ConnectionLost(1000)
 
 
-async def test_a_server_that_accepts_and_drops_is_asked_ever_more_seldom(
+async def test_backoff_grows_while_the_server_accepts_and_drops(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     opened_at = []
@@ -435,7 +435,7 @@ async def test_a_server_that_accepts_and_drops_is_asked_ever_more_seldom(
 
 
 class TestGivingUp:
-    async def test_a_server_that_says_retry_after_0_is_not_asked_in_a_busy_loop(self) -> None:
+    async def test_retry_after_0_causes_no_busy_loop(self) -> None:
         n_asked = 0
 
         async def refuse(request: trio_websocket.WebSocketRequest) -> None:
@@ -449,12 +449,12 @@ class TestGivingUp:
                     pass
         assert 2 <= n_asked <= 4, "after 0, 0.05, 0.15 and 0.35 s"
 
-    async def test_nobody_there(self) -> None:
+    async def test_gives_up_without_a_server(self) -> None:
         with pytest.raises(ConnectFailed):
             async with connect("127.0.0.1", free_port(), give_up_after_s=0.2):
                 pass
 
-    async def test_a_wrong_key_at_once(self) -> None:
+    async def test_wrong_key_is_not_retried(self) -> None:
         n_asked = 0
 
         async def refuse(request: trio_websocket.WebSocketRequest) -> None:
@@ -468,7 +468,7 @@ class TestGivingUp:
                     pass
         assert n_asked == 1
 
-    async def test_later_it_comes_from_who_speaks(self) -> None:
+    async def test_give_up_fails_speeches_and_later_calls(self) -> None:
         async def end(peer: Peer) -> None:
             await hear_text(peer, "a")
             await hang_up(peer)
@@ -485,7 +485,7 @@ class TestGivingUp:
                     await session.start(voice="male")
                 assert isinstance(await session.wait_until_lost(), HandshakeRejected)
 
-    async def test_an_utterance_that_ends_every_connection(self) -> None:
+    async def test_utterance_that_ends_every_connection_is_given_up(self) -> None:
         n_connections = 0
 
         async def end(peer: Peer) -> None:
@@ -503,7 +503,7 @@ class TestGivingUp:
                     await speech.read_all()
         assert n_connections == MAX_FRUITLESS
 
-    async def test_what_the_server_refuses_is_not_tried_again(self) -> None:
+    async def test_refused_request_is_not_retried(self) -> None:
         async def refuse(peer: Peer) -> None:
             request_id = await hear_text(peer, "a")
             await peer.say("error", request_id=request_id, code="unknown_voice", message="m")

@@ -71,6 +71,16 @@ async def serving_requests(
 
 
 @asynccontextmanager
+async def serving_streams(handle: Callable[[trio.SocketStream], Awaitable[None]]) -> AsyncIterator[int]:
+    """A server that writes bytes which trio-websocket would not send."""
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, handle, listeners)
+        yield listeners[0].socket.getsockname()[1]
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
 async def talking(script: Script) -> AsyncIterator[Session]:
     """A session with a server that plays the script. A test that hangs fails after twenty seconds."""
     with trio.fail_after(20):
