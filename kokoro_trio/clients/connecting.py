@@ -64,6 +64,7 @@ async def connect(
         finally:
             with trio.move_on_after(CLOSE_TIMEOUT_S):
                 await websocket.aclose()
+                await session.wait_until_lost()  # So no speech is left without its end.
             nursery.cancel_scope.cancel()
 
 
