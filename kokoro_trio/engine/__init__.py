@@ -1,1 +1,1 @@
-"""Who is served next, the one thread that runs the model, and the heap it leaves."""
+"""The scheduler, the inference thread, grapheme-to-phoneme, and the streams of audio that they make."""

@@ -1,4 +1,4 @@
-"""Grapheme-to-phoneme in processes of its own, which share no lock with the event loop."""
+"""Grapheme-to-phoneme in worker processes, which share no lock with the event loop."""
 
 import math
 import signal
@@ -14,7 +14,7 @@ import trio_parallel
 from attrs import define, field
 
 from kokoro_trio.engine import g2p_worker
-from kokoro_trio.engine.g2p_worker import Beginning
+from kokoro_trio.engine.g2p_worker import Setup
 from kokoro_trio.engine.phonemizing import Reader
 from kokoro_trio.errors import SynthesisFailed
 from kokoro_trio.speech import Segment
@@ -25,7 +25,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 STUCK_AFTER_S = 60.0
-"""A text takes a millisecond a word. A process at work for so long is ended, and another takes its place."""
+"""A text takes a millisecond a word. A process that is busy for so long is killed and replaced."""
 RETRY_AFTER_S = 1.0
 END_TIMEOUT_S = 5.0
 """How long an idle process may take to end."""
@@ -35,11 +35,11 @@ CORES_PER_PROCESS = 4
 
 
 def processes_for(cores: int) -> int:
-    """How many suit a machine whose GPU makes audio faster than one thread can read texts.
+    """The number for a machine whose GPU makes audio faster than one thread can read texts.
 
-    On a plain CPU grapheme-to-phoneme is a hundredth of the work, and the cores and the memory are better
-    left to the model; so they are where the inference thread, the event loop, the encoders and the driver
-    already have a core each.
+    0 if there are only cores enough for the inference thread, the event loop, the encoders and the driver.
+    Without a GPU use none: grapheme-to-phoneme is a hundredth of the work, and the model needs the cores and
+    the memory.
     """
     return min(MAX_PROCESSES, cores // CORES_PER_PROCESS) if cores > CORES_PER_PROCESS else 0
 
@@ -69,12 +69,11 @@ class _Question(Generic[T]):
 
 
 class PhonemizerProcesses:
-    """Asks what `load` returns, once in each of `n_processes`.
+    """Calls the readers of `n_processes`, each of which calls `load` once.
 
-    `load` and `configure_log` are called there, and found by their names: they stand in a module that can
-    be imported, which that of `python -m` is not. Questions are taken in the order in which they come, by
-    whichever process is free. A cancelled caller returns at once. The process finishes its sentence, and
-    the answer is dropped. A process that dies costs what it was asked then: `SynthesisFailed`.
+    `load` and `configure_log` must lie in a module that a process can import, which the module of `python -m`
+    is not. Any free process takes the oldest question. If a caller is cancelled, it returns at once, and the
+    process finishes the sentence for nothing. If a process dies, its question fails with `SynthesisFailed`.
     """
 
     def __init__(
@@ -88,16 +87,16 @@ class PhonemizerProcesses:
         self._configure_log = configure_log
         self._send, self._receive = trio.open_memory_channel[_Question[Any]](0)
         self._busy_since: list[float] = []
-        """When each process at work began; one that is being replaced counts as at work."""
+        """When each busy process began. A process that is being replaced counts as busy."""
 
     async def run(
         self, alphabet: frozenset[str], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        beginning = Beginning(partial(self._load, alphabet), self._configure_log)
+        setup = Setup(partial(self._load, alphabet), self._configure_log)
         async with trio.open_nursery() as nursery:
             async with trio.open_nursery() as starting:
                 for _ in range(self._n_processes):
-                    starting.start_soon(nursery.start, self._work, beginning)
+                    starting.start_soon(nursery.start, self._work, setup)
             task_status.started()
 
     @property
@@ -118,10 +117,10 @@ class PhonemizerProcesses:
         return await question.wait()
 
     async def _work(
-        self, beginning: Beginning, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+        self, setup: Setup, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """One process, and those that take its place."""
-        async with _process(beginning) as process:
+        """Runs one process, and its replacements."""
+        async with _process(setup) as process:
             await process.load()
             task_status.started()
             async for question in self._receive:
@@ -134,15 +133,15 @@ class PhonemizerProcesses:
 
 @define
 class _Process:
-    """Cancelling what it is at work on ends it at once. The next that is asked is another, not yet loaded."""
+    """Cancelling a call kills the process; the next call starts another, which has to `load`."""
 
     _context: trio_parallel.WorkerContext
 
     async def load(self) -> None:
-        """What the reader itself raises is raised."""
+        """Raises what the reader's own loading raises."""
         while True:
-            # A process starts as the thread was that starts it; trio takes the one that was free last.
-            await trio.to_thread.run_sync(_hold_signals)
+            # A process inherits the signal mask of the thread that starts it: trio's most recently idle one.
+            await trio.to_thread.run_sync(_block_signals)
             try:
                 return await self._run(g2p_worker.warm_up)
             except trio_parallel.BrokenWorkerError as error:
@@ -150,7 +149,7 @@ class _Process:
                 await trio.sleep(RETRY_AFTER_S)
 
     async def answer(self, question: _Question[Any]) -> bool:
-        """Whether it is still there then."""
+        """Returns whether the process is still alive."""
         with trio.move_on_after(STUCK_AFTER_S):
             try:
                 question.answer(await self._run(question.ask))
@@ -159,40 +158,40 @@ class _Process:
                 question.fail(SynthesisFailed())
                 return False
             except Exception as error:
-                question.fail(error)  # Whatever it is, it belongs to who asked.
+                question.fail(error)  # Raised in the task that asked.
             return True
         log.error("g2p_process_stuck", seconds=STUCK_AFTER_S)
         question.fail(SynthesisFailed())
         return False
 
     async def _run(self, ask: Callable[[], T]) -> T:
-        # There is nothing to limit: one question at a time comes here.
+        # Needs no limiter: each process gets one question at a time.
         answer: T = await self._context.run_sync(ask, kill_on_cancel=True, limiter=nullcontext())
         return answer
 
 
-def _hold_signals() -> None:
-    """So that a process is not stopped by what is sent to the whole group before it can ignore it.
+def _block_signals() -> None:
+    """Keeps a signal to the whole process group from ending a worker before it can ignore signals.
 
-    Other threads still take what is sent to the server.
+    Other threads still receive the server's signals.
     """
-    resource_tracker.ensure_running()  # multiprocessing's; starting it lets them through again.
-    signal.pthread_sigmask(signal.SIG_BLOCK, g2p_worker.OF_THE_SERVER)
+    resource_tracker.ensure_running()  # Starting multiprocessing's tracker would unblock the signals again.
+    signal.pthread_sigmask(signal.SIG_BLOCK, g2p_worker.SERVER_SIGNALS)
 
 
 @asynccontextmanager
-async def _process(beginning: Beginning) -> AsyncIterator[_Process]:
+async def _process(setup: Setup) -> AsyncIterator[_Process]:
     try:
         async with trio_parallel.open_worker_context(
-            idle_timeout=math.inf, init=beginning, grace_period=END_TIMEOUT_S
+            idle_timeout=math.inf, init=setup, grace_period=END_TIMEOUT_S
         ) as context:
             yield _Process(context)
     except trio_parallel.BrokenWorkerError as error:
-        # It was gone before it was ended, or had to be killed.
+        # It died before, or had to be killed.
         log.warning("g2p_process_ended_badly", exit_code=_exit_code(error))
 
 
 def _exit_code(error: trio_parallel.BrokenWorkerError) -> int | None:
-    """Of the process, which is its last argument."""
+    """Of the process, which is the error's last argument."""
     code: int | None = error.args[-1].exitcode
     return code

@@ -1,6 +1,6 @@
-"""What a worker process of `g2p_processes` does: it keeps a reader, and asks it.
+"""The code of a worker process of `g2p_processes`: it keeps a reader and calls it.
 
-Started by name, so nothing in here needs the event loop, and importing it costs little.
+A process imports this module by name, so it is cheap to import and does not need the event loop.
 """
 
 import signal
@@ -17,23 +17,22 @@ if TYPE_CHECKING:
     from kokoro_trio.engine.phonemizing import Reader
     from kokoro_trio.text.reading import Sentence
 
-OF_THE_SERVER = (signal.SIGINT, signal.SIGTERM)
+SERVER_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @frozen
-class Beginning:
-    """Called in a process before anything is asked of it. Both parts can be pickled."""
+class Setup:
+    """Called first in a new process. Both attributes can be pickled."""
 
     load: Callable[[], "Reader"]
     configure_log: Callable[[], None]
 
     def __call__(self) -> None:
-        # A signal to the whole group is for the server, which may need this process to drain. It ends when
-        # its pipe is closed, as it is too where the server was killed.
-        for number in OF_THE_SERVER:
+        # The server may need this process while it drains after a signal to the process group. The process
+        # ends when its pipe is closed, which also happens when the server is killed.
+        for number in SERVER_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-        # Nothing computes with torch here. thinc, spaCy's own, imports it where it finds it, for seconds
-        # and 170 MB.
+        # thinc (of spaCy) would import torch, which takes seconds and 170 MB and is not needed here.
         sys.modules["torch"] = None  # type: ignore[assignment]
         self.configure_log()
         global _load
@@ -41,12 +40,12 @@ class Beginning:
 
 
 _load: Callable[[], "Reader"]
-"""Set once, by `Beginning`."""
+"""Set once, by `Setup`."""
 
 
 @cache
 def reader() -> "Reader":
-    """Loaded at the first call, so that what goes wrong with it is raised where somebody asked."""
+    """Loaded at the first call, so that its errors are raised in the task that called."""
     return _load()
 
 

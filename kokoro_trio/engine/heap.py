@@ -1,11 +1,11 @@
-"""What the C library keeps of memory that was freed, and giving it back.
+"""Returns memory that was freed, but that the C library keeps, to the system.
 
-The model takes and frees blocks of megabytes, of other sizes for each sentence. glibc cuts the places
-that are left into smaller ones and takes new memory for the next large block. Of 40 sentences on two cores
-a process grew from 1.4 to between 2.3 and 4.1 GB, of which 0.8 GB were in use; malloc_trim(3) brought it
-back to 1.2 to 1.35 GB each time. That took 15 to 140 ms, and the first audio after it came 76 ms later
-(663 against 587 ms, medians of 12), as its memory is taken anew. So it is done when there is nothing else
-to do, and seldom; while there always is, when too much has come together.
+The model allocates and frees blocks of megabytes, of other sizes for each sentence. glibc splits the freed
+blocks and takes new memory for the next large block. With 40 sentences on two cores a process grew from 1.4
+to between 2.3 and 4.1 GB, of which 0.8 GB were in use; malloc_trim(3) reduced it to 1.2 to 1.35 GB each time.
+That took 15 to 140 ms, and the next first audio came 76 ms later (663 against 587 ms, medians of 12), because
+its memory is allocated anew. So the heap is trimmed seldom and while the thread is idle; a thread that is
+never idle trims it when it has grown too much.
 """
 
 import ctypes
@@ -18,32 +18,32 @@ import structlog
 from attrs import define, field
 
 REST_S = 0.25
-"""Without a step, before it is said that there is nothing to do."""
+"""The thread counts as idle after so long without a step."""
 MIN_INTERVAL_S = 60.0
 MIN_GROWTH_BYTES = 64 * 2**20
-"""Less is left alone at rest."""
+"""A heap that has grown by less is not trimmed at rest."""
 MAX_GROWTH_BYTES = 512 * 2**20
-"""Over what it was when it was last trimmed; more is given back at once. One step may add to it."""
+"""A heap that has grown by more since it was last trimmed is trimmed after the current step."""
 STATM = Path("/proc/self/statm")
 
 logger = structlog.get_logger()
 
 
 def _trimmer() -> Callable[[int], object] | None:
-    """glibc's malloc_trim, of Linux; other C libraries have none."""
+    """glibc's malloc_trim on Linux; None with other C libraries."""
     if not STATM.exists():
         return None
     return getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 def resident_bytes() -> int:
-    """Of this process, on Linux. Raises OSError elsewhere."""
+    """The memory of this process, on Linux. Raises OSError elsewhere."""
     return int(STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @define
 class Heap:
-    """Of the whole process. Where nothing is known of it, or it cannot be trimmed, it is left alone."""
+    """The heap of the whole process. Does nothing where the heap cannot be measured and trimmed."""
 
     _trim: Callable[[int], object] | None = field(factory=_trimmer)
     _resident_bytes: Callable[[], int] = resident_bytes
@@ -66,12 +66,12 @@ class Heap:
         )
 
     def trim_if_large(self) -> None:
-        """To be called while there is more to do."""
+        """Called while more steps wait."""
         if self._growth_bytes() > MAX_GROWTH_BYTES:
             self.trim()
 
     def rest_s(self) -> float | None:
-        """How long there must be nothing to do before it is to be trimmed; None: not until more is done."""
+        """How long the thread must be idle before it trims; None: not before another step."""
         if self._growth_bytes() < MIN_GROWTH_BYTES:
             return None
         return max(REST_S, self._trimmed_at + MIN_INTERVAL_S - self._now())

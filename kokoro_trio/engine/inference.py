@@ -1,7 +1,7 @@
 """The one thread that runs the model.
 
-It lives as long as the engine, so everything that is per thread (inference mode, captured graphs,
-streams) has one home. Steps go in through a queue; what came of them goes back to the event loop.
+It lives as long as the engine, because torch keeps state for each thread: inference mode, captured graphs,
+streams. Steps go in through a queue; their outcomes go back to the event loop.
 """
 
 import queue
@@ -23,7 +23,7 @@ from kokoro_trio.speech import Samples, Windows
 
 @frozen
 class ProsodyMade:
-    """For each job of the step, its segment to be vocoded."""
+    """For each job of the step."""
 
     windows: Sequence[Windows]
 
@@ -37,7 +37,7 @@ class SoundMade:
 class StepFailed:
     error: Exception = field(eq=False)
     is_final: bool = False
-    """The synthesizer cannot compute any more, whatever it is asked."""
+    """The synthesizer cannot compute any more."""
 
 
 SPARE_WORK_REST_S = 0.25
@@ -60,10 +60,10 @@ OnStepEnd = Callable[[StepEnd], None]
 
 
 class Inference(Protocol):
-    """Where steps are run, one at a time.
+    """Runs steps, one at a time.
 
-    While a vocode step runs, one more may be submitted. If the synthesizer is interruptible, that runs at
-    once and ends first.
+    While a vocode step runs, one more may be submitted. If the synthesizer is interruptible, the second step
+    runs at once and ends first.
     """
 
     async def run(
@@ -75,9 +75,9 @@ class Inference(Protocol):
 
 
 class InferenceThread:
-    """Runs steps on a thread of its own. `load` is called there too.
+    """Runs steps on a thread of its own, where it calls `load` first.
 
-    After a step its thread also sees to the process's heap, which the model is by far the largest user of.
+    The thread also trims the process's heap, because the model is by far the largest user of it.
     """
 
     def __init__(self, load: Callable[[], Synthesizer], heap: Heap | None = None) -> None:
@@ -90,12 +90,17 @@ class InferenceThread:
     async def run(
         self, on_step_end: OnStepEnd, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """A fault of the thread itself, or of `load`, is raised from here."""
-        soon = trio.lowlevel.current_trio_token().run_sync_soon
+        """Raises any fault of the thread itself, and of `load`."""
+        soon: Callable[..., None] = trio.lowlevel.current_trio_token().run_sync_soon
         ended = trio.Event()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._end_with_the_loop, ended)
-            work = partial(self._work, soon, on_step_end, task_status.started, ended.set)
+            nursery.start_soon(self._stop_when_cancelled, ended)
+            work = partial(
+                self._work,
+                partial(soon, task_status.started),
+                partial(soon, on_step_end),
+                partial(soon, ended.set),
+            )
             try:
                 # Abandoned only if it never returns, because it holds the model and the device.
                 await trio.to_thread.run_sync(work, limiter=trio.CapacityLimiter(1), abandon_on_cancel=True)
@@ -105,7 +110,7 @@ class InferenceThread:
     def submit(self, step: Step) -> None:
         self._steps.put(step)
 
-    async def _end_with_the_loop(self, ended: trio.Event) -> None:
+    async def _stop_when_cancelled(self, ended: trio.Event) -> None:
         try:
             await trio.sleep_forever()
         finally:
@@ -115,27 +120,24 @@ class InferenceThread:
 
     def _work(
         self,
-        soon: Callable[..., None],
-        on_step_end: OnStepEnd,
         on_loaded: Callable[[Synthesizer], None],
+        on_step_end: OnStepEnd,
         on_end: Callable[[], None],
     ) -> None:
         try:
             synthesizer = self._load()
             synthesizer.warm_up()
-            synthesizer.interrupt_with(
-                partial(self._run_interruption, synthesizer, partial(soon, on_step_end))
-            )
+            synthesizer.interrupt_with(partial(self._run_interruption, synthesizer, on_step_end))
             self._heap.trim()
-            soon(on_loaded, synthesizer)
-            while self._run_next_step(synthesizer, partial(soon, on_step_end)):
+            on_loaded(synthesizer)
+            while self._run_next_step(synthesizer, on_step_end):
                 self._heap.trim_if_large()
         finally:
             with suppress(trio.RunFinishedError):  # The event loop has ended already.
-                soon(on_end)
+                on_end()
 
     def _run_next_step(self, synthesizer: Synthesizer, on_step_end: OnStepEnd) -> bool:
-        """Returns False at the end. Keeps no reference to the step, which may hold tensors on the device."""
+        """Returns False after the last step. Keeps no reference to the step, which may hold large tensors."""
         if (step := self._next_step(synthesizer)) is None:
             return False
         self._run_step(synthesizer, step, on_step_end)
@@ -146,7 +148,7 @@ class InferenceThread:
             step = self._steps.get_nowait()
         except queue.Empty:
             return
-        if step is None:  # The end, which comes after the step that is running.
+        if step is None:  # The thread ends after the step that is running.
             self._steps.put(None)
             return
         self._run_step(synthesizer, step, on_step_end)
@@ -173,7 +175,7 @@ class InferenceThread:
 
 
 def run_step(synthesizer: Synthesizer, step: Step) -> Outcome:
-    """What came of a step; a fault of the model costs the jobs of this step and no other."""
+    """A fault of the model fails only the jobs of this step."""
     try:
         if step.kind is StepKind.PROSODY:
             return ProsodyMade([synthesizer.windows(each) for each in synthesizer.prosody(step.lines)])
@@ -184,7 +186,7 @@ def run_step(synthesizer: Synthesizer, step: Step) -> Outcome:
 
 
 def _clear_frames(error: BaseException | None) -> None:
-    """Frees the locals that a traceback keeps alive, such as the tensors of a batch that was too large."""
+    """Frees the locals of a traceback, such as the tensors of a batch that was too large."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__context__

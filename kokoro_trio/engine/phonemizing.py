@@ -1,4 +1,4 @@
-"""Where text becomes phonemes: off the event loop, one sentence at a time."""
+"""Grapheme-to-phoneme outside the event loop, one sentence at a time."""
 
 import time
 from collections.abc import Callable
@@ -17,28 +17,28 @@ LAST_SENTENCE_S = 5.0
 
 
 class Reader(Protocol):
-    """For one thread at a time; which one does not matter."""
+    """Called from one thread at a time, which may be a different one each time."""
 
     def sentences(self, text: str, language: str) -> list[Sentence]:
-        """In order. Raises `RequestError` where the text cannot be spoken."""
+        """In order. Raises `RequestError` if the text cannot be spoken."""
 
     def segments(self, sentence: Sentence, language: str, first_index: int) -> list[Segment]:
-        """None where the sentence makes no sound. Raises `RequestError` where it cannot be spoken."""
+        """An empty list if the sentence makes no sound. Raises `RequestError` if it cannot be spoken."""
 
 
 class Phonemizer(Protocol):
-    """A reader that does not hold up the event loop."""
+    """A reader that does not block the event loop."""
 
     @property
     def busy_s(self) -> float:
-        """Seconds since every thread or process has been at work on one sentence; 0 while one is free."""
+        """For how long every thread or process has been busy with one sentence; 0 while one is free."""
 
     async def run(
         self, alphabet: frozenset[str], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Makes ready for an alphabet of phonemes, reports it, and runs until cancelled.
+        """Loads the reader for an alphabet of phonemes, reports it as started, and runs until cancelled.
 
-        Once, and nothing is asked before it is ready.
+        Called once, before any other method.
         """
 
     async def sentences(self, text: str, language: str) -> list[Sentence]: ...
@@ -47,10 +47,9 @@ class Phonemizer(Protocol):
 
 
 class PhonemizerThread:
-    """Asks what `load` returns in a worker thread. One at a time: espeak is not thread-safe.
+    """Calls the reader that `load` returns in a worker thread, one call at a time: espeak is not thread-safe.
 
-    A caller that is cancelled leaves at once. The thread goes on with that sentence, and the next sentence
-    waits for the thread.
+    A cancelled caller returns at once. The thread finishes that sentence, and the next one waits for it.
     """
 
     def __init__(self, load: Callable[[frozenset[str]], Reader]) -> None:

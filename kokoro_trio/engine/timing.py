@@ -1,11 +1,11 @@
-"""When each word is heard. Known as soon as the durations are, before there is any sound. Pure.
+"""When each word is heard: computed from the durations, before any audio is made. Pure.
 
-The sound runs ahead of the durations, and the silence of a pause is counted with the sound before it.
-By how much was measured on 14 sentences of seven voices against a forced alignment (pocketsphinx) of
-763 words inside clauses: a word is heard 85 ms (median) before its first phoneme begins, and ends 40 ms
-before its last one does; the first word of a sentence is heard 60 ms earlier by the alignment, 25 ms by
-its energy; the last sound before a comma ends 55 ms after it has begun (63 words), before a full stop,
-by energy, 30 ms (98 words), where its duration is 75 to 475 ms.
+The sound is ahead of the durations, and the duration of a phoneme includes the pause after it. The leads were
+measured on 14 sentences of seven voices against a forced alignment (pocketsphinx) of 763 words inside
+clauses. A word is heard 85 ms (median) before its first phoneme begins, and ends 40 ms before its last one
+does. The first word of a sentence is heard 60 ms earlier by the alignment, 25 ms by its energy. The last
+sound before a comma ends 55 ms after it has begun (63 words); before a full stop, by energy, 30 ms (98
+words), where its duration is 75 to 475 ms.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from kokoro_trio.text.segmentation import PAUSES
 
 START_LEAD_S = 0.025
 START_LEAD_SLOWED_S = 0.06
-"""What of the lead grows as speech slows down: at a speed of 0.6 the median was 120 ms, at 1.7 80 ms."""
+"""The part of the lead that grows with slower speech. The median lead was 120 ms at speed 0.6, 80 ms at 1.7."""
 FIRST_START_LEAD_S = 0.05
 END_LEAD_S = 0.05
 LAST_SOUND_S = 0.05
@@ -30,7 +30,7 @@ def word_times(
 
     `durations_frames` has one entry for each phoneme and one for the padding at each end.
     """
-    # Behind the padding.
+    # From the end of the padding on.
     frames = list(accumulate(durations_frames))
     begins = [start_s + (frame - first_frame) * FRAME_SECONDS for frame in frames]
     inner_lead_s = START_LEAD_S + START_LEAD_SLOWED_S / min(speed, 1.0)
@@ -50,5 +50,5 @@ def word_times(
 
 
 def _is_pause(following: str) -> bool:
-    """Whether what follows a word is a mark, or nothing."""
+    """Whether a punctuation mark, or nothing, follows a word."""
     return following != " " and (following == "" or following in PAUSES)
