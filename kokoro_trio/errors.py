@@ -1,8 +1,8 @@
-"""Everything that can go wrong and that somebody has to be told about.
+"""The errors that operators and clients see.
 
-Two branches: a `StartError` stops the process before it serves, with one line for the operator;
-a `RequestError` ends one speak request (or refuses one message) and carries the wire code and the
-facts a client needs. `server/messages.py` is the one place that turns the second kind into JSON.
+A `StartError` stops the process before it serves, with one line for the operator. An `EngineFault` ends the
+serving process. A `RequestError` ends one speak request or rejects one message; it carries the wire code and
+the facts that the client gets. `wire/messages.py` turns it into a message.
 """
 
 from collections.abc import Iterator
@@ -17,18 +17,18 @@ Fact = str | int | float | bool | None | list[str]  # what JSON can carry
 
 
 class KokoroTrioError(Exception):
-    """The root of the tree."""
+    """The base class of all errors of this package."""
 
     def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
-        """Made again from its fields where it comes from another process, whatever carries it."""
+        """Errors from worker processes are pickled; this recreates them from their fields."""
         return type(self), self.args
 
 
-# What stops the start.
+# These stop the start.
 
 
 class StartError(KokoroTrioError):
-    """The process cannot serve; `str(error)` is one line that says what to do about it."""
+    """The process cannot serve; `str(error)` is one line that says how to fix it."""
 
 
 @define
@@ -58,19 +58,19 @@ class DeviceUnavailable(StartError):
     reason: str
 
     def __str__(self) -> str:
-        return f"KOKORO_DEVICE={self.device} is not there: {self.reason}"
+        return f"KOKORO_DEVICE={self.device}: {self.reason}"
 
 
 @define
 class WeightsUnusable(StartError):
-    """A file of the prepared weights is missing, damaged or of another model."""
+    """A file of the prepared weights is missing, damaged or from another model."""
 
     path: Path
     reason: str
     mend: str = PREPARE_WEIGHTS
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}; to mend it run: {self.mend}"
+        return f"{self.path}: {self.reason}; to fix it, run: {self.mend}"
 
 
 @define
@@ -83,16 +83,16 @@ class AddressUnavailable(StartError):
         return f"cannot listen on {self.host} port {self.port}: {self.reason}"
 
 
-# What ends the process while it serves.
+# These end the process while it serves.
 
 
 class EngineFault(KokoroTrioError):
-    """Nothing can be spoken any more: the process has to be replaced."""
+    """The engine cannot speak any more: the process must be replaced."""
 
 
 @define
 class InferenceStuck(EngineFault):
-    """A step, or the reading of a text, does not return."""
+    """A step, or grapheme-to-phoneme, does not return."""
 
     step: str
     seconds: float
@@ -103,22 +103,22 @@ class InferenceStuck(EngineFault):
 
 @define
 class InferenceBroken(EngineFault):
-    """The model returns, but fails at everything."""
+    """Every call of the model fails."""
 
     reason: str
 
     def __str__(self) -> str:
-        return f"the model fails at everything: {self.reason}"
+        return f"every call of the model fails: {self.reason}"
 
 
-# What ends a request or refuses a message.
+# These end a request or reject a message.
 
 
 @define
 class RequestError(KokoroTrioError):
-    """One message or one request is refused; the connection and every other request go on.
+    """One message or one request is rejected; the connection and all other requests continue.
 
-    The attributes of a subclass are the facts that go to the client beside `code` and `message`.
+    The attributes of a subclass are sent to the client beside `code` and `message`.
     """
 
     code: ClassVar[str]
@@ -165,7 +165,7 @@ class UnknownType(RequestError):
     allowed: list[str]
 
     def __str__(self) -> str:
-        return f"there is no message type {self.got}; there are {', '.join(self.allowed)}"
+        return f"unknown message type {self.got}; the types are {', '.join(self.allowed)}"
 
 
 @define
@@ -201,7 +201,7 @@ class TooLong(RequestError):
     got_words: int
 
     def __str__(self) -> str:
-        return f"the text has {self.got_words} words, an utterance may have {self.max_words}"
+        return f"the text has {self.got_words} words; the limit is {self.max_words}"
 
 
 @define
@@ -211,12 +211,12 @@ class TooManyCharacters(RequestError):
     got_characters: int
 
     def __str__(self) -> str:
-        return f"the text has {self.got_characters} characters, it may have {self.max_characters}"
+        return f"the text has {self.got_characters} characters; the limit is {self.max_characters}"
 
 
 @define
 class TooManyPhonemes(RequestError):
-    """Found sentence by sentence, so what comes before is spoken."""
+    """Found while the text is read, sentence by sentence, so the sentences before are spoken."""
 
     code: ClassVar[str] = "too_long"
     max_phonemes: int
@@ -249,20 +249,20 @@ class UnknownVoice(RequestError):
 
 @define
 class NotMixable(UnknownVoice):
-    """`got` stands in a recipe and is no voice of the model; it may well be the name of a blend."""
+    """`got` is part of a recipe, but not a voice of the model; it may be the name of another blend."""
 
     def __str__(self) -> str:
-        return f"{self.got!r} is no voice of the model, and a recipe mixes only those{self._near}"
+        return f"{self.got!r} is not a voice of the model, and a recipe can mix only those{self._near}"
 
 
 @define
 class MalformedRecipe(UnknownVoice):
-    """`got` is meant to mix voices, and does not say how."""
+    """`got` looks like a recipe, but its syntax is wrong."""
 
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.got!r} is no recipe of voices like af_bella(2)+af_sky: {self.reason}"
+        return f"{self.got!r} is not a recipe of voices such as af_bella(2)+af_sky: {self.reason}"
 
 
 @define
@@ -278,7 +278,7 @@ class BadSpeed(RequestError):
 
 @define
 class BadLanguage(RequestError):
-    """`mend`: the command after which the language can be spoken, where there is one."""
+    """`mend`: the command that adds the language, if there is one."""
 
     code: ClassVar[str] = "bad_language"
     got: str
@@ -286,8 +286,8 @@ class BadLanguage(RequestError):
     mend: str | None = None
 
     def __str__(self) -> str:
-        cannot = f"the language {self.got!r} cannot be spoken; there are {', '.join(self.allowed)}"
-        return cannot if self.mend is None else f"{cannot}; to add it, run on the server: {self.mend}"
+        message = f"the language {self.got!r} is not available; the languages are {', '.join(self.allowed)}"
+        return message if self.mend is None else f"{message}; to add it, run on the server: {self.mend}"
 
 
 @define
@@ -297,7 +297,7 @@ class UnsupportedFormat(RequestError):
     allowed: list[str]
 
     def __str__(self) -> str:
-        return f"the audio format {self.got!r} is not supported; there are {', '.join(self.allowed)}"
+        return f"the audio format {self.got!r} is not supported; use {' or '.join(self.allowed)}"
 
 
 @define
@@ -307,7 +307,7 @@ class UnsupportedSampleRate(RequestError):
     allowed: list[str]
 
     def __str__(self) -> str:
-        return f"a sample rate of {self.got} Hz is not supported; there are {', '.join(self.allowed)}"
+        return f"a sample rate of {self.got} Hz is not supported; use {' or '.join(self.allowed)}"
 
 
 @define
@@ -315,7 +315,7 @@ class DuplicateRequest(RequestError):
     code: ClassVar[str] = "duplicate_request"
 
     def __str__(self) -> str:
-        return "a request of this id is still outstanding"
+        return "a request with this id is still outstanding"
 
 
 @define
@@ -323,24 +323,24 @@ class UnknownRequest(RequestError):
     code: ClassVar[str] = "unknown_request"
 
     def __str__(self) -> str:
-        return "no request of this id was ever made on this connection"
+        return "this connection has had no request with this id"
 
 
 @define
 class Overloaded(RequestError):
-    """Clients that reconnect know by `SHUTTING_DOWN` that another server will take the request."""
+    """If `reason` is `SHUTTING_DOWN`, clients reconnect, because another server can take the request."""
 
     code: ClassVar[str] = "overloaded"
     SHUTTING_DOWN: ClassVar[str] = "it is shutting down"
     reason: str
 
     def __str__(self) -> str:
-        return f"the server takes no new request: {self.reason}"
+        return f"the server accepts no new request: {self.reason}"
 
 
 @define
 class SessionFull(Overloaded):
-    """One connection has asked for as much as it may at a time; `limit` is the knob, `allowed` its value."""
+    """One connection has reached a limit; `limit` is the knob, `allowed` its value."""
 
     limit: str
     allowed: int
@@ -348,9 +348,9 @@ class SessionFull(Overloaded):
 
 @define
 class SynthesisFailed(RequestError):
-    """The model failed on this request. What it said goes to the log, not to the client."""
+    """The model failed on this request. The log has the details; the client does not get them."""
 
     code: ClassVar[str] = "synthesis_failed"
 
     def __str__(self) -> str:
-        return "the audio could not be made; the fault is on the server's side and has been logged"
+        return "speech synthesis failed; the server has logged the error"

@@ -16,7 +16,7 @@ from kokoro_trio.text.segmentation import PAUSES
 
 START_LEAD_S = 0.025
 START_LEAD_SLOWED_S = 0.06
-"""The part of the lead that grows with slower speech. The median lead was 120 ms at speed 0.6, 80 ms at 1.7."""
+"""The part of the lead that grows with slower speech: its median was 120 ms at speed 0.6, 80 ms at 1.7."""
 FIRST_START_LEAD_S = 0.05
 END_LEAD_S = 0.05
 LAST_SOUND_S = 0.05

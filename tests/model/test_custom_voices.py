@@ -166,8 +166,8 @@ class TestCommand:
         ("arguments", "says"),
         [
             (("add", "--name", "x", "--recipe", "af_belle+af_sky", "--validate"), "af_bella"),
-            (("add", "--name", "x", "--recipe", "my_blend+af_sky", "--validate"), "mixes only those"),
-            (("add", "--name", "x", "--recipe", "af_bella+"), "no recipe"),
+            (("add", "--name", "x", "--recipe", "my_blend+af_sky", "--validate"), "can mix only those"),
+            (("add", "--name", "x", "--recipe", "af_bella+"), "not a recipe"),
             (("add", "--name", "af_bella", "--recipe", "af_sky"), "another voice"),
             (("remove", "--name", "x"), "'x'"),
         ],

@@ -83,7 +83,7 @@ class TestRecipes:
             catalogue.resolve("af_heart(2")
         facts = refused.value.facts()
         assert (facts["got"], facts["close_matches"]) == ("af_heart(2", ["af_heart"])
-        assert "no recipe" in str(refused.value)
+        assert "not a recipe" in str(refused.value)
 
     def test_a_name_of_any_length_is_refused_fast(self, catalogue: VoiceCatalogue) -> None:
         with pytest.raises(UnknownVoice) as refused:
@@ -121,7 +121,7 @@ class TestCustomVoices:
         with pytest.raises(UnknownVoice) as refused:
             self.catalogue_over(file).resolve("my_blend+af_heart")
         assert (refused.value.code, refused.value.got) == ("unknown_voice", "my_blend")
-        assert "'my_blend' is no voice of the model, and a recipe mixes only those" in str(refused.value)
+        assert "'my_blend' is not a voice of the model, and a recipe can mix only those" in str(refused.value)
 
     def test_by_name(self, file: Path) -> None:
         file.write_text('{"my_blend": "af_heart(2)+af_aoede"}')

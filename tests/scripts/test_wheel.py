@@ -151,7 +151,7 @@ class TestServer:
         ended = server.run("kokoro-trio", *command.split(), KOKORO_HOME=home)
         assert ended.returncode == 1
         problem = f"{server.folder / data / 'weights'}: there are no prepared weights"
-        assert ended.stderr.splitlines()[-1] == f"error: {problem}; to mend it run: kokoro-trio weights"
+        assert ended.stderr.splitlines()[-1] == f"error: {problem}; to fix it, run: kokoro-trio weights"
 
     @pytest.mark.model
     def test_serves_with_the_data_folder(self, server: Installation, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ class TestRequests:
 
     def test_input_may_have_the_length_of_openais_limit(self) -> None:
         assert len(asked(input="a " * 2048).utterance.text) == 4096
-        with pytest.raises(TooManyCharacters, match="4097 characters, it may have 4096"):
+        with pytest.raises(TooManyCharacters, match="4097 characters; the limit is 4096"):
             asked(input="a" * 4097)
 
     @pytest.mark.parametrize(

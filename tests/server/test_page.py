@@ -663,7 +663,7 @@ class TestErrors:
         guest.page.select_option("#voice", label="A recipe …")
         guest.page.fill("#recipe", "af_hart(2)+am_michael")
         guest.speak("Hello.")
-        expect(guest.page.locator("#voice-error")).to_contain_text("'af_hart' is no voice")
+        expect(guest.page.locator("#voice-error")).to_contain_text("'af_hart' is not a voice")
         assert guest.page.get_attribute("#recipe", "aria-invalid") == "true"
         guest.page.click("#voice-error button >> text=af_heart")
         assert guest.page.input_value("#recipe") == "af_heart(2)+am_michael"

@@ -80,7 +80,7 @@ def test_facts_of_an_error_are_fields_beside_its_code() -> None:
     assert wire == {
         "type": "error",
         "code": "too_long",
-        "message": "the text has 151 words, an utterance may have 150",
+        "message": "the text has 151 words; the limit is 150",
         "request_id": "r1",
         "max_words": 150,
         "got_words": 151,
