@@ -1,4 +1,4 @@
-"""Checks whether the server of this machine is ready to speak: exit status 0, or 1 and a line that says why.
+"""Checks that the server of this machine is ready to speak; else exits with 1 and prints the reason.
 
 python scripts/healthcheck.py
 python scripts/healthcheck.py --port 9000 --path /healthz
@@ -16,7 +16,7 @@ from kokoro_trio.config import listen_address, reachable_host
 from kokoro_trio.errors import StartError
 
 DEADLINE_S = 4
-"""For the whole check, however slowly the server answers; the container's HEALTHCHECK allows 5 s."""
+"""For the whole check; the container's HEALTHCHECK allows 5 s."""
 
 
 def main() -> None:
@@ -28,17 +28,19 @@ def main() -> None:
     except StartError as error:
         sys.exit(f"error: {error}")
     host, port = options.host or reachable_host(host), options.port or port
-    if (trouble := _trouble(host, port, options.path)) is not None:
-        sys.exit(f"error: {host} port {port}: {trouble}")
+    if (reason := _reason(host, port, options.path)) is not None:
+        sys.exit(f"error: {host} port {port}: {reason}")
 
 
 def _command_line() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description="Checks whether the server of this machine is ready to speak."
-    )
-    parser.add_argument("--host", help="default: HOST, or loopback where that means all interfaces")
+    parser = argparse.ArgumentParser(description="Checks that the server of this machine is ready to speak.")
+    parser.add_argument("--host", help="default: HOST, or loopback if that means all interfaces")
     parser.add_argument("--port", type=int, help="default: PORT")
-    parser.add_argument("--path", default="/readyz", help="/healthz: whether it serves at all")
+    parser.add_argument(
+        "--path",
+        default="/readyz",
+        help="/healthz: also while the model loads",
+    )
     return parser
 
 
@@ -46,7 +48,8 @@ def _give_up(*_: object) -> None:
     raise TimeoutError(f"no complete answer within {DEADLINE_S} s")
 
 
-def _trouble(host: str, port: int, path: str) -> str | None:
+def _reason(host: str, port: int, path: str) -> str | None:
+    """Why the server is not ready; None if it is."""
     try:
         connection = HTTPConnection(host, port)
         connection.request("GET", path)
@@ -55,12 +58,12 @@ def _trouble(host: str, port: int, path: str) -> str | None:
     except OSError as error:
         return error.strerror or str(error)
     except HTTPException as error:
-        # Its text holds what the server sent, line breaks included.
+        # Its text contains data of the server, line breaks included.
         return f"the answer is not HTTP ({type(error).__name__})"
 
 
 def _state(body: bytes) -> str:
-    """The `state` in a JSON body, which `/readyz` sends; nothing where there is none."""
+    """The `state` in the JSON body of `/readyz`; empty for other bodies."""
     try:
         return f", state {json.loads(body)['state']!r}"
     except (ValueError, TypeError, KeyError):

@@ -1,30 +1,30 @@
 #!/usr/bin/env bash
-# Makes a fresh machine ready: packages into .venv, a .env file, the weights. Safe to run again at
-# any time: what is there already is kept, and a second run takes seconds.
+# Prepares a machine: installs packages in .venv, writes .env, prepares the weights. It can be run again at any
+# time: a second run keeps everything and takes seconds.
 #
-#   bash scripts/setup.sh          what the server needs
-#   bash scripts/setup.sh --test   what the tests need: packages, and weights of their own in weights-test
-#   bash scripts/setup.sh --bench  what the pictures and the judge in bench/ need besides
-#   bash scripts/setup.sh --ja     what Japanese needs besides
-#   bash scripts/setup.sh --zh     what Mandarin needs besides
+#   bash scripts/setup.sh          the server
+#   bash scripts/setup.sh --test   the tests too, with their own weights in weights-test
+#   bash scripts/setup.sh --bench  the plots and the speech rating of bench/ too
+#   bash scripts/setup.sh --ja     Japanese too
+#   bash scripts/setup.sh --zh     Mandarin too
 #   bash scripts/setup.sh --cpu    torch's CPU build: about 1 GB to download, 3 GB of disk
 #   bash scripts/setup.sh --cuda   torch's CUDA build for the driver: about 4 GB to download, 12 GB of disk
 #
-# Several may be given together, or one after the other: nothing is taken away again. Without --cpu and
-# --cuda the first run chooses by the NVIDIA driver, and later ones keep what was chosen.
-# Environment: PYTHON names the Python to use; TORCH_INDEX is the URL of an index to take torch from;
-# KOKORO_WEIGHTS says where the weights come from.
+# Options can be combined; later runs add packages and remove none. Without --cpu and --cuda the first run chooses
+# torch by the NVIDIA driver, and later runs keep that build.
+# Environment: PYTHON is the Python to use; TORCH_INDEX is the URL of an index with torch; KOKORO_WEIGHTS is the
+# source of the weights.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=environment.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
 
-# GB to download, and GB of disk: packages (1.7 GB), pip's cache of them, the weights, and room to unpack.
+# "DOWNLOAD DISK" in GB. The disk holds the packages (1.7 GB), pip's cache, the weights, and temporary files.
 CPU_SIZES="1 3"
-# Estimated: torch and the libraries of CUDA are 3 GB packed, which stay in the cache, and 6 GB unpacked.
+# Estimated: torch and CUDA's libraries are 3 GB packed, in pip's cache, and 6 GB unpacked.
 CUDA_SIZES="4 12"
 UNFINISHED=.venv/unfinished
-# "BUILD DEVICE WANTED VERSION" of the torch that is installed: BUILD as scripts/torch_build.py names it, DEVICE
-# cpu or cuda, WANTED what was asked for (auto, a flag, an index).
+# "BUILD DEVICE WANTED VERSION" of the installed torch: BUILD as scripts/torch_build.py prints it, DEVICE cpu or
+# cuda, WANTED auto, a flag or an index.
 TORCH_MARKER=.venv/installed-torch
 torch_build=""
 torch_index=""
@@ -39,7 +39,7 @@ main() {
         --test | --bench | --ja | --zh) extras+=,${argument#--} ;;
         --cpu | --cuda) torch=$argument ;;
         -h | --help) usage && return ;;
-        *) fail "unknown argument: $argument (bash scripts/setup.sh --help tells)" ;;
+        *) fail "unknown argument: $argument; see bash scripts/setup.sh --help" ;;
         esac
     done
     python=$(find_python)
@@ -66,7 +66,7 @@ find_python() {
             fi
             lacking_venv=${lacking_venv:-$name}
         fi
-        # A Python that was asked for by name is used, or nothing is.
+        # PYTHON excludes all others.
         [ -z "${PYTHON:-}" ] || break
     done
     [ -z "$lacking_venv" ] ||
@@ -80,7 +80,7 @@ find_python() {
         "PYTHON=\$(uv python find 3.12) bash scripts/setup.sh"
 }
 
-# A Python that uv has installed already; it downloads none here.
+# python_of_uv: prints a Python that uv has installed already.
 python_of_uv() {
     uv python find --system --no-python-downloads '>=3.11,<3.13' 2>/dev/null || true
 }
@@ -99,20 +99,20 @@ version_of() {
 }
 
 version_or_missing() {
-    version_of "$1" 'Python %d.%d' || say "not there"
+    version_of "$1" 'Python %d.%d' || say "missing"
 }
 
-# --- packages ----------------------------------------------------------------------------------
+# --- the environment ---------------------------------------------------------------------------
 
-# Removes a damaged, moved or unfinished .venv that this script made. The marker stays until all is installed, so
-# that the next run resumes an interrupted removal.
+# Removes a damaged, moved or unfinished .venv that this script made. The marker stays until all packages are
+# installed, so that the next run completes an interrupted removal.
 clear_broken_venv() {
     [ -e .venv ] || [ -L .venv ] || return 0
     is_our_venv ||
-        fail "$ROOT/.venv was not made by scripts/setup.sh, which leaves it alone;" \
+        fail "$ROOT/.venv was not made by scripts/setup.sh, so it is not touched;" \
             "move it away (mv .venv .venv.old), then run this again"
     [ -e "$UNFINISHED" ] || ! venv_works >/dev/null 2>&1 || return 0
-    say "The environment in .venv is damaged, moved or unfinished; making it anew."
+    say "The environment in .venv is damaged, moved or unfinished; making a new one."
     touch "$UNFINISHED"
     find .venv/ -mindepth 1 -maxdepth 1 ! -name "${UNFINISHED#.venv/}" -exec rm -rf {} +
 }
@@ -130,12 +130,12 @@ make_venv() {
     say "Making a Python environment in .venv ($(version_of "$1" 'Python %d.%d'))."
     mkdir -p .venv
     touch "$UNFINISHED"
-    # By its real path: venv refuses a link, with which .venv may be on another disk.
+    # .venv may be a link to another disk; venv accepts only the real path.
     "$1" -m venv "$(cd .venv && pwd -P)" >"$SETUP_LOG" 2>&1 ||
         fail_with_log "$1 could not make a virtual environment in .venv"
 }
 
-# Its programs hold the path of the folder it was made in.
+# venv_works: the programs of an environment contain the path that it was made in.
 venv_works() {
     grep -q -F -- "$(cd .venv && pwd -P)" .venv/pyvenv.cfg &&
         is_supported "$VENV_PYTHON" &&
@@ -144,8 +144,8 @@ venv_works() {
 
 # --- torch -------------------------------------------------------------------------------------
 
-# choose_torch PYTHON WANTED: sets torch_build, torch_index and torch_wanted. With "auto", what is installed is
-# kept, and a new version in constraints.txt is taken as the old one was.
+# choose_torch PYTHON WANTED: sets torch_build, torch_index and torch_wanted. "auto" keeps the installed build; if
+# constraints.txt has a new version, it repeats the earlier choice.
 choose_torch() {
     local device version reason
     torch_wanted=$2
@@ -158,21 +158,21 @@ choose_torch() {
     fi
     read -r torch_build torch_index reason <<<"$("$1" scripts/torch_build.py "$torch_wanted")"
     [ -n "$torch_build" ] || exit 1
-    # Not with a name and password in it.
+    # The marker must not contain the password of an index.
     [[ $torch_wanted != */* ]] || torch_wanted=$torch_build
     [ "$torch_build" != "$(installed_torch)" ] || return 0
     say "torch: $reason."
     require_disk_space
 }
 
-# remind_of_gpu PYTHON: the driver may have come after torch.
+# remind_of_gpu PYTHON: the driver may have been installed after torch.
 remind_of_gpu() {
     local cuda
     ! cuda=$("$1" scripts/torch_build.py driver 2>/dev/null) ||
         say "There is an NVIDIA GPU (CUDA $cuda), but torch is the CPU build; bash scripts/setup.sh --cuda replaces it."
 }
 
-# installed_torch: its build; nothing where it is not the version in constraints.txt.
+# installed_torch: prints its build; nothing if its version is not that in constraints.txt.
 installed_torch() {
     local build="" version=""
     [ ! -e "$TORCH_MARKER" ] || read -r build _ _ version <"$TORCH_MARKER"
@@ -183,7 +183,7 @@ torch_pin() {
     sed -n 's/^torch==//p' constraints.txt
 }
 
-# What .venv holds already counts as free.
+# require_disk_space: files that are in .venv already count as free space.
 require_disk_space() {
     local free taken=0 download_gb needed_gb
     read -r download_gb needed_gb <<<"$(sizes)"
@@ -195,7 +195,7 @@ require_disk_space() {
             "$((free / 1000)) MB are free"
 }
 
-# What pip finds by itself may be a CUDA build, but on Linux only.
+# sizes: without an index of PyTorch's, pip may find a CUDA build, on Linux only.
 sizes() {
     case "$(uname) $torch_wanted $torch_build" in
     *" --cpu "* | *" cpu" | */cpu | [!L]*) say "$CPU_SIZES" ;;
@@ -203,7 +203,7 @@ sizes() {
     esac
 }
 
-# Another build than the one that is there takes its place, with the libraries that came with that one.
+# install_torch: replaces another build, together with the libraries that it brought.
 install_torch() {
     local replaced version
     [ "$torch_build" != "$(installed_torch)" ] || return 0
@@ -213,9 +213,9 @@ install_torch() {
     [ -z "$replaced" ] || "$VENV_PYTHON" -m pip uninstall -y -r /dev/stdin <<<"$replaced" || return
     [ "$torch_build" != pip ] || return 0
     version=$(torch_pin)
-    # Of PyTorch's own index exactly that build is asked for, whatever other indexes pip knows of.
+    # The version names the build, so that pip takes it from no other index.
     case "$torch_build" in cpu | cu[0-9]*) version+=+$torch_build ;; esac
-    # Only torch comes from there: the libraries that it needs are taken with the other packages.
+    # This index is for torch only; install_packages installs the libraries that torch needs.
     "$VENV_PYTHON" -m pip install --no-deps --index-url "$torch_index" "torch==$version"
 }
 
@@ -229,7 +229,7 @@ mark_torch() {
             "TORCH_INDEX=URL bash scripts/setup.sh --cuda"
 }
 
-# torch_device: what the installed torch is built for, "cpu" or "cuda". Importing it would take seconds.
+# torch_device: prints cpu or cuda, for which torch is built. It does not import torch, which takes seconds.
 torch_device() {
     "$VENV_PYTHON" - <<'PYTHON'
 import runpy
@@ -243,8 +243,8 @@ PYTHON
 
 # --- packages ----------------------------------------------------------------------------------
 
-# install_packages EXTRAS: exactly the versions in constraints.txt. torch is asked for by its pin: the build that
-# is there satisfies that, and without one a CPU build of that version is taken where pip finds one.
+# install_packages EXTRAS: installs the versions in constraints.txt. An installed build of torch satisfies the pin;
+# without one, pip takes a CPU build of that version if it finds one.
 install_packages() {
     local extra
     if are_installed "$1"; then
@@ -258,24 +258,24 @@ install_packages() {
             "$VENV_PYTHON" -m pip install -c constraints.txt "torch==$(torch_pin)" -e ".[$1]"
     } >"$SETUP_LOG" 2>&1 || fail_with_log "$(why_pip_failed)"
     for extra in ${1//,/ }; do
-        what_is_installed >".venv/installed-$extra"
+        requirements >".venv/installed-$extra"
     done
     rm -f "$UNFINISHED"
 }
 
-# What was installed for other versions of the packages counts as not there.
+# are_installed EXTRAS: fails if an extra was installed with other versions.
 are_installed() {
     local extra
     [ "$torch_build" = "$(installed_torch)" ] || return 1
     for extra in ${1//,/ }; do
-        [ -e ".venv/installed-$extra" ] && [ "$(cat ".venv/installed-$extra")" = "$(what_is_installed)" ] ||
+        [ -e ".venv/installed-$extra" ] && [ "$(cat ".venv/installed-$extra")" = "$(requirements)" ] ||
             return 1
     done
 }
 
-# All that an installation depends on.
-what_is_installed() {
-    cat pyproject.toml constraints.txt
+# requirements: the files that an installation depends on.
+requirements() {
+    cat pyproject.toml setup.py constraints.txt
 }
 
 why_pip_failed() {
@@ -299,9 +299,9 @@ fail_with_log() {
 write_env_file() {
     local key folder=${KOKORO_HOME:-.}
     [ ! -e "$folder/.env" ] || return 0
-    # Hexadecimal, as a key that begins with a hyphen is an option to many programs.
+    # Hexadecimal: many programs take a key that begins with a hyphen for an option.
     key=$("$1" -c 'import secrets; print(secrets.token_hex(16))')
-    # Not readable for others, as it holds the key; and never half a file.
+    # Other users must not read the key, and mv leaves no incomplete file.
     (umask 077 && env_file | sed "s/^API_KEY=\$/&$key/" >logs/env.new)
     mkdir -p "$folder"
     mv logs/env.new "$folder/.env"
@@ -310,64 +310,64 @@ write_env_file() {
 
 env_file() {
     cat <<'ENV'
-# Settings of kokoro_trio. A variable of the same name in the environment wins over a line in here.
-# KOKORO_HOST wins over HOST, and so on, for those names that other programs export too.
-# Lines with a # in front show the defaults.
+# Settings of kokoro_trio. Variables in the environment win over this file.
+# Each name may have the prefix KOKORO_, and then wins over the name without it: other programs export HOST too.
+# The commented lines show the defaults.
 
-# Clients must show one of these keys; a comma-separated list rotates them.
+# Clients must send one of these keys, which commas separate; a second key allows a rotation.
 API_KEY=
 
-# Web pages of other origins that may use the server: https://app.example,http://localhost:5173 or *
+# Other origins whose web pages may use the server: https://app.example,http://localhost:5173 or *
 #ALLOWED_ORIGINS=
 
 #HOST=0.0.0.0
 #PORT=8000
-# Where /metrics is served instead of on PORT; 0: on PORT. It needs no key.
+# The port of /metrics, which needs no key; 0: PORT.
 #METRICS_PORT=0
 
-# Where scripts/client.py, scripts/warmup.py and the bench connect. The port's default is PORT.
+# The server that scripts/client.py, scripts/warmup.py and the bench connect to. The default port is PORT.
 #RUNPOD_TCP_HOST=127.0.0.1
 #RUNPOD_TCP_PORT=8000
 
 # auto, cpu, cuda or cuda:N
 #KOKORO_DEVICE=auto
 #KOKORO_GPU_MEMORY_FRACTION=0.95
-# What the vocoder computes in: auto, float32, tf32 or bfloat16
+# The number format of the vocoder: auto, float32, tf32 or bfloat16
 #KOKORO_DTYPE=auto
 #KOKORO_CUDA_GRAPHS=0
-# auto, hub, registry or a folder
+# The source of the weights: auto, hub, registry or a folder
 #KOKORO_WEIGHTS=auto
 
-# What the voices "female" and "male" mean.
+# The voices that "female" and "male" stand for.
 #DEFAULT_VOICE_FEMALE=af_aoede
 #DEFAULT_VOICE_MALE=am_michael
-# Where blends of voices that were given a name are kept; by default custom_voices in this folder.
+# The folder of named blends of voices; the default is custom_voices beside this file.
 #CUSTOM_VOICES_FOLDER=
 
-# Utterances spoken side by side, waiting beyond those, and how long one may be.
+# Utterances that are spoken at a time, utterances that may wait, and the size of one utterance.
 #MAX_CONCURRENT_JOBS=4
 #QUEUE_MAXSIZE=128
 #MAX_UTTERANCE_WORDS=150
 #MAX_UTTERANCE_CHARACTERS=10000
-# Characters in the input of one HTTP request.
+# The maximum of characters in one HTTP request.
 #MAX_INPUT_CHARACTERS=4096
-# Seconds of one step of the model after which no new request is taken, and the process ends.
+# If one step of the model takes longer, in seconds: new requests are rejected, then the process ends.
 #WATCHDOG_STALLED=30.0
 #WATCHDOG_STUCK=120.0
-# Processes that turn text into phonemes. auto: a few where there is a GPU and more than four cores; 0: a
-# thread of the server.
+# Processes that turn text into phonemes. auto: a few if there is a GPU and more than four cores; 0: a thread of
+# the server.
 #G2P_PROCESSES=auto
-# What one connection may have asked for and not got yet.
+# Requests and characters that one connection may have outstanding.
 #MAX_OUTSTANDING_REQUESTS=1000
 #MAX_OUTSTANDING_CHARACTERS=500000
 
-# Where the first piece of an utterance's audio ends: after so many words (0: no pieces), or earlier at
-# one of these marks. And whether the silence before the first word is left out.
+# The first segment of an utterance ends after this number of words (0: no segments), or before at one of these
+# marks. TRIM_LEADING_SILENCE=1 removes the silence before the first word.
 #FIRST_SEGMENT_MAX_WORDS=2
 #FIRST_SEGMENT_BOUNDARIES=.,?!;:
 #TRIM_LEADING_SILENCE=1
 
-# How audio leaves.
+# How audio is sent.
 #STREAM_CHUNK_SECONDS=0.02
 #PRIME_STREAM=1
 #PRIME_BYTES=512
@@ -375,7 +375,7 @@ API_KEY=
 #WS_BUFFER_BYTES=960
 #WS_FLUSH_EVERY=1
 
-# Connections: how many, how large a message, and after how many seconds they are given up.
+# Connections: their number, the size of a message, and timeouts in seconds.
 #MAX_CONNECTIONS=1000
 #MAX_CONNECTIONS_PER_KEY=1000
 #WS_MAX_MESSAGE_BYTES=2097152

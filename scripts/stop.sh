@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Ends the server that scripts/start.sh started: it finishes what it speaks within SHUTDOWN_GRACE
-# seconds. No error when none runs; exit 1 when it had to be killed.
+# Stops the server that scripts/start.sh started. Within SHUTDOWN_GRACE seconds the server finishes its running
+# requests. It is no error if no server runs; the exit status is 1 if the server had to be killed.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=environment.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
 
-# Past the grace period: to close connections, and to free a GPU.
+# After the grace period, to close connections and to release the GPU.
 SPARE_S=10
 
 main() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Follows the log of the server that scripts/start.sh started. Ctrl-C ends it, not the server.
+# Follows the log of the server that scripts/start.sh started. Ctrl-C ends this script, not the server.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=environment.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"

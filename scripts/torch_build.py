@@ -1,14 +1,14 @@
 """Chooses the build of torch that fits this machine, for scripts/setup.sh. It needs no packages.
 
-python scripts/torch_build.py auto     by the NVIDIA driver: CUDA, or CPU where there is none
+python scripts/torch_build.py auto     the CUDA build that fits the driver; the CPU build without a driver
 python scripts/torch_build.py --cpu    the CPU build
-python scripts/torch_build.py --cuda   the CUDA build that fits the driver; fails where none does
-python scripts/torch_build.py URL      what the index at URL has
-python scripts/torch_build.py driver   prints the CUDA version of a driver that some build fits, else fails
+python scripts/torch_build.py --cuda   the CUDA build that fits the driver; fails if none does
+python scripts/torch_build.py URL      the build in the index at URL
+python scripts/torch_build.py driver   prints the CUDA version of the driver; fails if no build fits it
 
-All but the last print one line, "BUILD INDEX REASON". BUILD is `cpu`, `cu126` and the like, which PyTorch's
-own index INDEX has; or `pip`: INDEX is `-`, and pip takes the torch that it finds by itself; or the URL,
-without a name and password in it.
+All but the last print one line, "BUILD INDEX REASON". BUILD is `cpu` or, for example, `cu126`, and INDEX is
+the part of PyTorch's own index that has it; or BUILD is `pip` and INDEX is `-`: pip chooses; or BUILD is URL,
+without its user name and password.
 
 PyTorch's index has torch 2.13.0 for CUDA 12.6, 12.9, 13.0 and 13.2 (experimental). The choice relies on
 three rules. CUDA's minor version compatibility: a build for CUDA 12.x runs on any driver from 525 on, and one
@@ -30,12 +30,12 @@ from urllib.request import Request, urlopen
 PYTORCH_INDEX = "https://download.pytorch.org/whl"
 PROBE_TIMEOUT_S = 3
 NVIDIA_SMI_TIMEOUT_S = 20
-"""Without persistence mode the driver wakes each GPU first, which takes seconds."""
+"""Without persistence mode the driver first initializes each GPU, which takes seconds."""
 
 OLDEST_CUDA = 12, 0
 OLDEST_DRIVER = "525"
 PIP_BUILD = "cu130"
-"""The one on PyPI, for Linux."""
+"""PyPI has this build for Linux."""
 TURING, BLACKWELL = (7, 5), (10, 0)
 
 Version = tuple[int, int]
@@ -69,7 +69,7 @@ def choose(wanted: str) -> tuple[str, str, str]:
     """BUILD, INDEX and REASON."""
     if "/" in wanted:
         shown = re.sub("//[^/@]*@", "//", wanted)
-        return shown, wanted, f"what {shown} has"
+        return shown, wanted, f"the build in {shown}"
     if sys.platform != "linux":
         if wanted == "--cuda":
             raise NoDriver(f"torch has no CUDA build for {sys.platform}")
@@ -84,12 +84,12 @@ def choose(wanted: str) -> tuple[str, str, str]:
 
 def _wanted_build(wanted: str) -> tuple[str, str]:
     if wanted == "--cpu":
-        return "cpu", "the CPU build, as --cpu says"
+        return "cpu", "the CPU build, because of --cpu"
     try:
         cuda = fitting_driver()
     except NoDriver as error:
         if wanted == "--cuda":
-            return "cu129", f"the build for CUDA 12.9, which most drivers run ({error})"
+            return "cu129", f"the build for CUDA 12.9, which most drivers can run ({error})"
         return "cpu", f"the CPU build ({error})"
     except DriverTooOld as error:
         if wanted == "--cuda":
@@ -109,16 +109,16 @@ def fitting_build(cuda: Version, capabilities: Sequence[Version]) -> str:
 
 
 def _without_index(wanted: str, build: str, trouble: str) -> str:
-    """REASON. Raises `IndexUnreachable` where CUDA is wanted and pip finds a build that does not fit."""
+    """Returns REASON. Raises `IndexUnreachable` if CUDA is wanted and the build on PyPI does not fit."""
     if build == "cpu":
-        found = "what pip finds, on Linux a CUDA build of several GB unless an index of yours has another"
+        found = "the build that pip finds, on Linux a CUDA build of several GB unless your index has another"
         return f"{found} ({trouble})"
     if wanted == "--cuda" and build != PIP_BUILD:
         raise IndexUnreachable(
-            f"{trouble}, and pip finds {PIP_BUILD} at most, where {build} fits this machine; "
+            f"{trouble}, and PyPI has {PIP_BUILD} only, but {build} fits this machine; "
             "name another index: TORCH_INDEX=URL bash scripts/setup.sh --cuda"
         )
-    return f"what pip finds, mostly {PIP_BUILD}; {build} fits this machine ({trouble})"
+    return f"the build that pip finds, usually {PIP_BUILD}; {build} fits this machine ({trouble})"
 
 
 # --- the driver --------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def fitting_driver() -> Version:
     """The highest CUDA version that the driver supports. Raises `NoDriver` and `DriverTooOld`."""
     if shutil.which("nvidia-smi") is None:
         raise NoDriver("there is no NVIDIA driver: no nvidia-smi")
-    # Drivers from 610 on say "CUDA UMD Version".
+    # Drivers from 610 on print "CUDA UMD Version".
     found = re.search(r"CUDA (?:\w+ )?Version\s*:\s*(\d+)\.(\d+)", _nvidia_smi())
     if found is None:
         raise NoDriver("nvidia-smi names no CUDA version")
@@ -139,12 +139,12 @@ def fitting_driver() -> Version:
 
 
 def compute_capabilities() -> list[Version]:
-    """Of all GPUs; empty where the driver cannot tell, as those before 510."""
+    """Of all GPUs; empty if the driver is older than 510, which does not report them."""
     try:
-        told = _nvidia_smi("--query-gpu=compute_cap", "--format=csv,noheader")
+        listed = _nvidia_smi("--query-gpu=compute_cap", "--format=csv,noheader")
     except NoDriver:
         return []
-    return [(int(major), int(minor)) for major, minor in re.findall(r"^(\d+)\.(\d+)$", told, re.MULTILINE)]
+    return [(int(major), int(minor)) for major, minor in re.findall(r"^(\d+)\.(\d+)$", listed, re.MULTILINE)]
 
 
 def _nvidia_smi(*arguments: str) -> str:
@@ -157,17 +157,17 @@ def _nvidia_smi(*arguments: str) -> str:
             text=True,
             errors="replace",
         )
-        said, _ = process.communicate(timeout=NVIDIA_SMI_TIMEOUT_S)
+        output, _ = process.communicate(timeout=NVIDIA_SMI_TIMEOUT_S)
     except OSError as error:
         raise NoDriver(f"nvidia-smi cannot be run: {error.strerror}") from None
     except subprocess.TimeoutExpired:
-        # Not waited for: a process that hangs in a broken driver survives even this.
+        # Without wait(): a process that hangs in a broken driver survives SIGKILL.
         process.kill()
         raise NoDriver(f"nvidia-smi did not answer within {NVIDIA_SMI_TIMEOUT_S} s") from None
     if process.returncode != 0:
-        first = " ".join(said.split())[:100] or "no output"
+        first = " ".join(output.split())[:100] or "no output"
         raise NoDriver(f"nvidia-smi failed with status {process.returncode}: {first}")
-    return said
+    return output
 
 
 def _spelled(version: Version) -> str:
@@ -178,9 +178,9 @@ def _spelled(version: Version) -> str:
 
 
 def require_answer(url: str) -> None:
-    """Raises `IndexUnreachable` unless the page is there within `PROBE_TIMEOUT_S`.
+    """Raises `IndexUnreachable` unless the page answers within `PROBE_TIMEOUT_S`.
 
-    In a thread of its own, as the look-up of a name heeds no timeout.
+    It runs in a thread, because the DNS look-up has no timeout.
     """
     trouble = [f"no answer within {PROBE_TIMEOUT_S} s"]
 
@@ -193,7 +193,7 @@ def require_answer(url: str) -> None:
             trouble[:] = [f"HTTP status {error.code}"]
         except OSError as error:
             reason = getattr(error, "reason", error)
-            # pip may have other certificates.
+            # pip may trust other certificates, so a TLS error proves nothing.
             trouble[:] = [] if isinstance(reason, ssl.SSLError) else [str(reason)]
 
     thread = threading.Thread(target=ask, daemon=True)

@@ -1,4 +1,4 @@
-"""Lets each voice speak a sentence, one line a voice; with --save one wav file a voice.
+"""Speaks a sentence with each voice and prints one line a voice; --save writes one WAV file a voice.
 
 python scripts/warmup.py --voices female,male,bf_emma --save
 """
@@ -34,9 +34,9 @@ def main() -> None:
 
 def _command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Lets each voice speak a sentence.", parents=[connection_options()]
+        description="Speaks a sentence with each voice.", parents=[connection_options()]
     )
-    parser.add_argument("--voices", default="female,male", help="a list with commas (default: %(default)s)")
+    parser.add_argument("--voices", default="female,male", help="separated by commas (default: %(default)s)")
     parser.add_argument("--text", default=SENTENCE)
     parser.add_argument("--save", action="store_true", help="write warmup_VOICE.wav for each voice")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "logs" / "warmup", help="for --save")
@@ -44,7 +44,7 @@ def _command_line() -> argparse.ArgumentParser:
 
 
 async def speak_all(options: argparse.Namespace) -> bool:
-    """Whether every voice spoke; a voice that is not there does not keep the others from it."""
+    """Returns whether every voice spoke. An unknown voice does not stop the others."""
     voices = [voice.strip() for voice in options.voices.split(",") if voice.strip()]
     n_spoke = 0
     async with connect_with(options) as session:

@@ -189,7 +189,7 @@ def _knobs_in(file: Path) -> set[str]:
 class TestSetup:
     def test_python_that_is_not_there(self, checkout: Checkout) -> None:
         outcome = checkout.run("scripts/setup.sh", PYTHON="no-such-python")
-        assert "PYTHON=no-such-python is not there; Python 3.11 or 3.12 is needed" in error_line(outcome)
+        assert "PYTHON=no-such-python is missing; Python 3.11 or 3.12 is needed" in error_line(outcome)
         assert left_by(checkout) == set()
 
     def test_python_that_is_too_new(self, checkout: Checkout) -> None:
@@ -251,7 +251,7 @@ class TestSetup:
         with checkout.write("logs/setup.lock", "4711\n").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             outcome = checkout.run("scripts/setup.sh", PYTHON=sys.executable)
-        assert "another scripts/setup.sh is at work here (pid 4711)" in error_line(outcome)
+        assert "another scripts/setup.sh is running here (pid 4711)" in error_line(outcome)
         assert left_by(checkout) == {"logs"}
 
     def test_failed_installation_shows_the_end_of_the_log(self, checkout: Checkout) -> None:
@@ -415,7 +415,7 @@ class TestServeReplicas:
         [
             (["two"], "unknown argument: two"),
             (["0"], "unknown argument: 0"),
-            (["2", "--port"], "--port wants a number"),
+            (["2", "--port"], "--port needs a number"),
             (["--restart"], "scripts/serve_replicas.sh does not run here"),
         ],
     )
@@ -425,7 +425,7 @@ class TestServeReplicas:
     def test_warns_of_a_key_that_everybody_knows(self, installed: Checkout, port: int) -> None:
         """Its replicas do not: they listen on loopback addresses."""
         for key, n_warnings in (("dev-key", 1), ("mine", 0)):
-            command = "source scripts/serve_replicas.sh; n_replicas=1; free_ports"
+            command = "source scripts/serve_replicas.sh; free_address 2"
             ports = subprocess.run(
                 ["bash", "-c", command],
                 cwd=installed.folder,
@@ -439,7 +439,7 @@ class TestServeReplicas:
 
     @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there may be a GPU")
     def test_how_many_without_a_gpu(self, installed: Checkout) -> None:
-        assert "say how many replicas" in error_line(installed.run("scripts/serve_replicas.sh"))
+        assert "give the number of replicas" in error_line(installed.run("scripts/serve_replicas.sh"))
 
     def test_nothing_is_installed(self, checkout: Checkout) -> None:
         assert "bash scripts/setup.sh" in error_line(checkout.run("scripts/serve_replicas.sh", "2"))

@@ -175,7 +175,7 @@ class TestChoice:
         assert machine.chosen("https://me:secret@example.org/whl") == [
             "https://example.org/whl",
             "https://me:secret@example.org/whl",
-            "what https://example.org/whl has",
+            "the build in https://example.org/whl",
         ]
 
     @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ class TestWithoutTheIndex:
         assert "cu126 fits this machine" in machine.chosen()[2]
 
     def test_cuda_that_the_driver_does_not_run(self, machine: Machine) -> None:
-        assert "where cu129 fits this machine" in error_line(machine.choose("--cuda"))
+        assert "but cu129 fits this machine" in error_line(machine.choose("--cuda"))
         machine.has_gpu("550.54.15", "12.4", "9.0")
         assert "TORCH_INDEX=URL" in error_line(machine.choose("--cuda"))
 
@@ -488,22 +488,22 @@ class TestEnvironment:
         set_up(machine)
         assert f"torch-{TORCH}+cpu" in installed(machine)
 
-    def test_an_unfinished_one_is_made_anew(self, machine: Machine, venv: Path) -> None:
+    def test_unfinished_venv_is_replaced(self, machine: Machine, venv: Path) -> None:
         set_up(machine)
         (venv / "unfinished").touch()
         (venv / "left over").touch()
-        assert "damaged, moved or unfinished; making it anew" in set_up(machine)
+        assert "damaged, moved or unfinished; making a new one" in set_up(machine)
         assert f"torch-{TORCH}+cpu" in installed(machine)
         assert not (venv / "left over").exists()
         assert not (venv / "unfinished").exists()
 
-    def test_a_moved_one_is_made_anew(self, machine: Machine, tmp_path: Path) -> None:
+    def test_moved_venv_is_replaced(self, machine: Machine, tmp_path: Path) -> None:
         set_up(machine)
         moved = machine.checkout.folder.rename(tmp_path / "moved")
         there = evolve(machine, checkout=evolve(machine.checkout, folder=moved))
         python = moved / "python"
         there.checkout.environment["PYTHON"] = str(python)
-        assert "damaged, moved or unfinished; making it anew" in set_up(there)
+        assert "damaged, moved or unfinished; making a new one" in set_up(there)
         assert f"torch-{TORCH}+cpu" in installed(there)
 
     def test_an_interrupted_removal_is_taken_up_again(self, machine: Machine, venv: Path) -> None:

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from kokoro_trio.config import REPOSITORY
 
-COPIED = ["scripts", ".ci", "pyproject.toml", "constraints.txt"]
+COPIED = ["scripts", ".ci", "pyproject.toml", "setup.py", "constraints.txt"]
 
 
 @frozen
