@@ -7,6 +7,7 @@ from pathlib import Path
 from attrs import define
 
 from kokoro_trio.errors import KokoroTrioError
+from kokoro_trio.installation import install_command
 
 from .ladder import Ladder
 from .load import Spread
@@ -17,7 +18,7 @@ DOTS_PER_IN = 120
 
 @define
 class MatplotlibMissing(KokoroTrioError):
-    mend: str = "bash scripts/setup.sh --bench"
+    mend: str = install_command("bench")
 
     def __str__(self) -> str:
         return f"matplotlib, which draws the picture, is not installed; run: {self.mend}"
