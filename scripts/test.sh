@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up what the tests need, then checks lint, format, types, layers and packages and runs all
-# tests; stops at the first that fails.
+# Sets up what the tests need, checks lint, format, types, layers and packages, runs the tests in
+# parallel and then those marked `slow` one by one; stops at the first step that fails.
 #
 #   bash scripts/test.sh                          everything
 #   bash scripts/test.sh tests/scripts/test_scripts.py    arguments go to pytest, and only pytest runs
@@ -17,14 +17,17 @@ main() {
         step layers .venv/bin/lint-imports
         step packages "$VENV_PYTHON" -m pip check
     fi
-    [ $# -gt 0 ] || set -- --numprocesses "$(n_processes)" --dist loadfile
-    # Last, and nothing after it: pytest's closing line says how it went and how long it took.
+    if [ $# -eq 0 ]; then
+        step "parallel tests" "$VENV_PYTHON" -m pytest -m "not slow" -n "$(n_processes)" --dist loadfile
+        set -- -m slow
+    fi
+    # Nothing is printed after pytest's closing line, which has the result and the duration.
     say "== tests"
     exec "$VENV_PYTHON" -m pytest "$@"
 }
 
-# n_processes: one for each core, as many tests wait for servers and clients of their own. A test that loads
-# the model needs 2 GB, and its server as much again.
+# n_processes: one for each core. A process that loads the model needs 2 GB, and the server that its tests
+# start needs as much again.
 n_processes() {
     "$VENV_PYTHON" - <<'PYTHON'
 import os

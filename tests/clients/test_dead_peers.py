@@ -26,6 +26,8 @@ from tests.support.processes import KEY, Server, running
 from tests.support.servers import CONFIG, until_all_are_gone
 from tests.support.servers import running as running_here
 
+pytestmark = pytest.mark.slow
+
 PING_INTERVAL_S = 0.5
 
 connect = partial(client.connect, "127.0.0.1", api_key=KEY, ping_interval_s=PING_INTERVAL_S)

@@ -97,6 +97,7 @@ async def test_two_turns_on_one_connection_with_context_and_metrics() -> None:
     assert not report.of("error")
 
 
+@pytest.mark.slow
 async def test_words_are_pushed_when_they_are_heard() -> None:
     async with running() as server:
         report = await run_bot(server.url(), [["turn", "One two. Three four."], ["until", "stopped"]])
@@ -106,6 +107,7 @@ async def test_words_are_pushed_when_they_are_heard() -> None:
     assert of_sentences_s == pytest.approx(server.records[0].audio_s, abs=0.2)
 
 
+@pytest.mark.slow
 async def test_interruption_cancels_and_keeps_the_connection() -> None:
     script: Script = [
         ["turn", f"Hello there, my friend. {LONG} {LONG}"],
@@ -133,6 +135,7 @@ async def test_interruption_cancels_and_keeps_the_connection() -> None:
     assert 3.0 <= report.played_s - server.records[-1].audio_s < 3.3
 
 
+@pytest.mark.slow
 async def test_uninterruptible_frame_is_spoken_to_its_end() -> None:
     script: Script = [
         ["speak", "This must be heard to the end.", False],
@@ -169,6 +172,7 @@ async def test_reconnects_after_a_restart_between_two_turns() -> None:
     assert len(report.of("on_connected")) == 2
 
 
+@pytest.mark.slow
 async def test_resumes_in_mid_sentence_after_a_restart() -> None:
     text = f"{LONG} And so it ends."
     script: Script = [["turn", text], ["until_played", 1.5], ["ask", "restart"], ["until", "stopped"]]
@@ -193,6 +197,7 @@ async def test_text_sent_without_a_server_is_spoken_after_the_reconnect() -> Non
     assert len(report.context) == 2
 
 
+@pytest.mark.slow
 async def test_draining_server_finishes_its_sentence_and_the_next_server_speaks_the_rest() -> None:
     script: Script = [
         ["begin", f"{LONG} And"],
@@ -208,6 +213,7 @@ async def test_draining_server_finishes_its_sentence_and_the_next_server_speaks_
     assert not report.of("error")
 
 
+@pytest.mark.slow
 async def test_retries_while_the_server_is_loading() -> None:
     """Which refuses with 503, and says when to try again."""
     port = free_port()
@@ -338,6 +344,7 @@ async def test_text_outside_of_a_turn_is_spoken_and_ends() -> None:
     assert report.words == ["Welcome", "Loose", "text"]
 
 
+@pytest.mark.slow
 async def test_pause_of_the_language_model_delays_the_following_words() -> None:
     script: Script = [["begin", "One two. Three"], ["sleep", 3.5], ["end", " four."], ["until", "stopped"]]
     async with running() as server:
@@ -389,6 +396,7 @@ def real_server(tmp_path: Path) -> Iterator[RealServer]:
 
 
 @pytest.mark.model
+@pytest.mark.slow
 async def test_interruption_with_the_real_model(real_server: RealServer) -> None:
     script: Script = [
         ["turn", "Hello there, my friend. How are you?"],
@@ -417,6 +425,7 @@ async def test_interruption_with_the_real_model(real_server: RealServer) -> None
 
 
 @pytest.mark.model
+@pytest.mark.slow
 async def test_resumes_after_a_kill_of_the_real_server(tmp_path: Path) -> None:
     """In mid-sentence, and at once again at the same port."""
     script: Script = [

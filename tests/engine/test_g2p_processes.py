@@ -156,6 +156,7 @@ async def wait_until_gone(process: int) -> None:
     await until(lambda: process not in worker_processes())
 
 
+@pytest.mark.slow
 class TestCancel:
     async def test_leaves_at_once_and_harms_nobody(self) -> None:
         phonemizer = PhonemizerProcesses(obedient, 1, no_log)
@@ -181,6 +182,7 @@ class TestCancel:
                 await obey(phonemizer, "Work")
 
 
+@pytest.mark.slow
 class TestEnd:
     async def test_ends_the_processes_whatever_they_do(self) -> None:
         phonemizer = PhonemizerProcesses(obedient, 2, no_log)

@@ -31,6 +31,8 @@ from kokoro_trio.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ, Line
 from tests.support.processes import KEY, free_port
 from tests.support.programs import PATH
 
+pytestmark = pytest.mark.slow
+
 LETTER_FRAMES = ToneSynthesizer().frames_per_phoneme
 LETTERS = string.ascii_lowercase
 

@@ -118,6 +118,20 @@ def test_as_many_test_processes_as_the_machine_has_cores(checkout: Checkout) -> 
     assert 1 <= int(checkout.source("scripts/test.sh", "n_processes")) <= (os.cpu_count() or 1)
 
 
+def test_slow_tests_run_serially_after_the_parallel_ones(checkout: Checkout) -> None:
+    checkout.write("scripts/setup.sh", "")
+    checkout.write_program(".venv/bin/lint-imports", "#!/bin/sh\n")
+    python = '#!/bin/sh\n[ "$1" = - ] && echo 3 && exit\nshift\necho "$*"\n[ "$*" != "$FAILS" ]\n'
+    checkout.write_program(".venv/bin/python", python)
+    parallel, slow = "pytest -m not slow -n 3 --dist loadfile", "pytest -m slow"
+    passed = checkout.run("scripts/test.sh")
+    assert passed.returncode == 0
+    assert [line for line in passed.stdout.splitlines() if line.startswith("pytest")] == [parallel, slow]
+    assert passed.stdout.splitlines()[-1] == slow
+    assert "parallel tests failed" in error_line(checkout.run("scripts/test.sh", FAILS=parallel))
+    assert checkout.run("scripts/test.sh", FAILS=slow).returncode == 1
+
+
 @pytest.mark.parametrize("script", ["setup", "start", "serve_replicas"])
 def test_help_is_the_comment_at_the_head(checkout: Checkout, script: str) -> None:
     outcome = checkout.run(f"scripts/{script}.sh", "--help")

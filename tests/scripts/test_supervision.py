@@ -118,6 +118,7 @@ class TestUnit:
 
 
 @pytest.mark.parametrize("is_abstract", [False, True])
+@pytest.mark.slow
 def test_systemd_is_told(tmp_path: Path, is_abstract: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """With tones instead of the model, and the test in systemd's place."""
     name = f"kokoro-{os.getpid()}" if is_abstract else str(tmp_path / "notify")

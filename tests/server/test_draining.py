@@ -23,6 +23,8 @@ from tests.support.telemetry import RecordingTelemetry
 if TYPE_CHECKING:
     from kokoro_trio.server.http_speech import Application
 
+pytestmark = pytest.mark.slow
+
 LONG = "one two three four five six seven. " * 8
 
 

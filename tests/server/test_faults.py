@@ -263,7 +263,7 @@ class TestClientThatGoes:
     async def test_client_disconnects_in_each_step_of_a_request(
         self, leave: Callable[[socket.socket], None], after_s: float
     ) -> None:
-        """Steps take 0.2 s. The client leaves before the first, in one of the first three, or in the audio."""
+        """The client leaves before the first, during the first three, or during the audio."""
         async with running(load=SlowTones) as server:
             peer = await in_thread(open_raw_websocket, server)
             peer.sendall(masked_text_frame(json.dumps(HELLO | {"text": LONG_TEXT})))

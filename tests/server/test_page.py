@@ -579,6 +579,7 @@ class TestSpeaking:
         assert guest.page.evaluate("scrollY") > 100
 
 
+@pytest.mark.slow
 @pytest.mark.needs("chromium")
 class TestBargeIn:
     def test_escape_cancels_and_silences_at_once(
