@@ -93,9 +93,9 @@ def test_letters_of_full_width_are_english(japanese: JapanesePronouncer) -> None
 @pytest.mark.parametrize("repeated", ["今日は良い天気ですね、", "ッ", "1", "四", "。"])
 def test_long_texts_are_quick(japanese: JapanesePronouncer, repeated: str) -> None:
     """Some of them took misaki twenty seconds, and now 75 ms at most."""
-    started_s = time.perf_counter()
+    started_s = time.process_time()
     japanese((repeated * 1000)[:1000])
-    assert time.perf_counter() - started_s < 2
+    assert time.process_time() - started_s < 2
 
 
 def test_plain_text_is_as_misaki_has_it(japanese: JapanesePronouncer) -> None:
