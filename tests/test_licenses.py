@@ -1,12 +1,12 @@
-"""Unit: the README names every installed package that is not under a permissive license."""
+"""Unit: scripts/README.md names every installed package that is not under a permissive license."""
 
 import pytest
 
-from tests.support.licenses import in_readme, installed, is_permissive, table
+from tests.support.licenses import documented, installed, is_permissive, table
 
 
-def test_the_table_in_the_readme_is_what_is_installed() -> None:
-    assert in_readme() == table(), "`python -m tests.support.licenses` writes it anew"
+def test_table_of_licenses_matches_installed_packages() -> None:
+    assert documented() == table(), "`python -m tests.support.licenses` writes it anew"
 
 
 def test_packages_of_packages_and_of_extras_count_and_tools_do_not() -> None:

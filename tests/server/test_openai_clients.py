@@ -197,10 +197,26 @@ async def test_livekit_plugin_streams_with_base_url_only() -> None:
         assert heard_s == pytest.approx(record.audio_s, abs=0.15)
 
 
-@pytest.mark.parametrize("name", ["openai_hello.py", "livekit_hello.py", "openai_hello.sh"])
-async def test_readme_programs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+LIVEKIT_SPEAKS = """
+import asyncio
+
+async def main():
+    async with tts.synthesize("Hello there.") as speech:
+        sound = await speech.collect()
+    with open("hello.wav", "wb") as file:
+        file.write(sound.to_wav_bytes())
+    await tts.aclose()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "use"), [("openai_hello.py", ""), ("livekit_tts.py", LIVEKIT_SPEAKS), ("openai_hello.sh", "")]
+)
+async def test_readme_programs(name: str, use: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KOKORO_API_KEY", "first")
-    program = snippet(f"# {name}")
+    program = snippet(f"# {name}") + use
     async with running(voices=KOKORO) as server:
         assert "127.0.0.1:8000" in program
         program = program.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")

@@ -1,4 +1,4 @@
-"""The table of licenses in the README, of the packages installed; run as a program, it writes the table."""
+"""The table of the licenses of installed packages in scripts/README.md; as a program it writes the table."""
 
 import re
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from av._core import library_meta
 from kokoro_trio.config import REPOSITORY
 from tests.support.packages import required_by
 
-README = REPOSITORY / "README.md"
+PAGE = REPOSITORY / "scripts" / "README.md"
 EXTRAS = ("server", "registry", "ja", "zh")
 """What `scripts/setup.sh` can install for the server; not what only tests and benches need."""
 NVIDIA = ("nvidia-", "cuda-")
-"""Packages that only a torch for CUDA brings. The README names them in a sentence."""
+"""Packages that only a torch for CUDA brings. The page names them in a sentence."""
 GPL_LIBRARIES = {"libx264": "GPL version 2 or later", "libx265": "GPL version 2 or later"}
 """As their sources say: the libraries do not."""
 
@@ -58,14 +58,14 @@ def _in_av() -> Iterator[tuple[str, str]]:
         yield f"{library}, in `av`", GPL_LIBRARIES[library]
 
 
-def in_readme() -> str:
-    (section,) = _SECTION.findall(README.read_text(encoding="utf-8"))
+def documented() -> str:
+    (section,) = _SECTION.findall(PAGE.read_text(encoding="utf-8"))
     return str(section)
 
 
 def main() -> None:
-    text = README.read_text(encoding="utf-8")
-    README.write_text(_SECTION.sub(lambda _: table(), text), encoding="utf-8")
+    text = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(_SECTION.sub(lambda _: table(), text), encoding="utf-8")
 
 
 if __name__ == "__main__":
