@@ -1,5 +1,6 @@
 """Unit: the pages of documentation agree with each other and with the code."""
 
+import ast
 import json
 import re
 from collections.abc import Iterator
@@ -113,6 +114,27 @@ def test_operations_page_names_every_metric() -> None:
     metrics = set(re.findall(r'"(kokoro_[a-z_]+)"', source))
     assert len(metrics) > 8
     assert {name for name in metrics if f"`{name}" not in OPERATIONS} == set()
+
+
+def documented_defaults() -> Iterator[tuple[str, str]]:
+    for names, values in re.findall(r"^\| (`[A-Z0-9_`, ]+`) \| (.+?) \| ", OPERATIONS, re.MULTILINE):
+        knobs = names.replace("`", "").split(", ")
+        defaults = values.replace("`", "").split(", ") if len(knobs) > 1 else [values.strip("`")]
+        yield from zip(knobs, defaults, strict=True)
+
+
+def defaults_in_code() -> Iterator[tuple[str, str]]:
+    source = (REPOSITORY / "kokoro_trio" / "config.py").read_text(encoding="utf-8")
+    reads = r'knobs\.(?:whole|number|flag|text)\(\s*"([A-Z0-9_]+)", ([\d._]+|"[^"]+"|True|False)'
+    for knob, literal in re.findall(reads, source):
+        value = ast.literal_eval(literal)
+        yield knob, str(int(value) if isinstance(value, bool) else value)
+
+
+def test_operations_page_states_the_defaults_of_the_code() -> None:
+    documented, in_code = dict(documented_defaults()), dict(defaults_in_code())
+    assert len(in_code) > 30
+    assert {knob: documented[knob] for knob in in_code} == in_code
 
 
 async def test_pipecat_service_of_the_readme_speaks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Pure: when a test that needs a program is skipped, and when it fails."""
+"""Unit: when a test that needs a program is skipped, and when it fails."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from tests.support.programs import Program, lack_of, skip_or_fail
         (Program(("sh",), "dash", lambda: False), "1", pytest.skip.Exception),
     ],
 )
-def test_a_missing_program_is_a_failure_where_it_is_required(
+def test_missing_program_skips_or_fails_the_test(
     program: Program, required: str, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(programs, "PROGRAMS", {"it": program})
@@ -25,6 +25,6 @@ def test_a_missing_program_is_a_failure_where_it_is_required(
         skip_or_fail(lacking)
 
 
-def test_a_program_that_is_there_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installed_program_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "PROGRAMS", {"it": Program(("no-such-program", "sh"), "dash")})
     assert lack_of("it") is None

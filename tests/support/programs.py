@@ -9,14 +9,14 @@ import pytest
 from attrs import frozen
 
 PATH = f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"
-"""HAProxy and nginx lie where only root looks."""
+"""Includes the folders of HAProxy and nginx, which only root has in PATH."""
 
 
 @frozen
 class Program:
     names: tuple[str, ...]
     package: str
-    """Of Debian and Ubuntu."""
+    """Its name in Debian and Ubuntu."""
     may_run: Callable[[], bool] = lambda: True
 
     @property
@@ -44,7 +44,7 @@ class Lacking:
 
     reason: str
     is_mendable: bool
-    """By installing a package."""
+    """Whether installing a package helps."""
 
 
 def lack_of(name: str) -> Lacking | None:
