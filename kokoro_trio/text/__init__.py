@@ -1,8 +1,9 @@
-"""From the client's text to phonemes, and back to the client's words.
+"""From the client's text to phonemes, with the span of each word in that text.
 
-- `reading`: sentences, by `markdown`, `markup` and `segmentation`
-- `normalization`: figures, dates, addresses and signs as words
-- `g2p`: grapheme-to-phoneme, by a pronouncer for each language: `english`, `espeak`, `japanese`, `mandarin`
-  (with their `_readings`), what they share in `pronouncing`; `foreign` words, the operator's `lexicon`
-- `languages`: which there are; `traced`: a text that is rewritten and knows where it comes from
+- `reading`: the text as sentences, by `markdown`, `markup` (pronunciations and pauses) and `segmentation`
+- `normalization`: numbers, dates, addresses, symbols and abbreviations as words
+- `g2p`: grapheme-to-phoneme. One pronouncer for each language: `english`, `espeak`, `japanese`, `mandarin`
+  (they share `pronouncing`); `foreign` finds words in other scripts, `lexicon` holds the operator's own
+- `languages`: the languages of Kokoro's voices
+- `traced`: a rewritten text that knows the original span of each of its characters
 """

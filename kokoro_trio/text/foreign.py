@@ -1,4 +1,4 @@
-"""Words in another script than the sentence's language is written in: espeak knows how to say most."""
+"""Finds words in a script that is not the language's own; espeak can pronounce most of them."""
 
 from collections.abc import Iterator
 
@@ -21,10 +21,10 @@ _ESPEAK_LANGUAGES = {
     "Katakana": "ja",
     "Han": "cmn",
 }
-"""The script → whom to ask. Several languages share one; this is the one most texts are in."""
+"""Script → the language of espeak that most texts in this script are in."""
 _OWN_SCRIPTS = {"h": ("Devanagari",), "j": ("Hiragana", "Katakana", "Han"), "z": ("Han",)}
 MAX_WORD_CHARS = 20
-"""Scripts without spaces have long ones; a pronunciation in a text may be for sixty characters."""
+"""Scripts without spaces have long runs, and a pronunciation in a text covers at most sixty characters."""
 
 _WORD = regex.compile(
     "|".join(
@@ -35,7 +35,7 @@ _WORD = regex.compile(
 
 
 def foreign_words(text: str, language: str) -> Iterator[tuple[int, int, str]]:
-    """Where each is, and the language of espeak that reads it."""
+    """The span of each, and the language of espeak that pronounces it."""
     if text.isascii():
         return
     own = _OWN_SCRIPTS.get(language, ())

@@ -1,7 +1,7 @@
-"""From sentences to Kokoro's phonemes, and which of them each word of the client is spoken in.
+"""Grapheme-to-phoneme: sentences to Kokoro's phonemes, with the phonemes of each of the client's words.
 
-misaki (and with it spaCy and espeak) is imported where a language is loaded: it takes seconds, and spaCy
-brings torch along where it finds it.
+misaki, spaCy and espeak are imported when a language is loaded, because that takes seconds and spaCy
+imports torch if it is installed.
 """
 
 import re
@@ -25,7 +25,7 @@ from kokoro_trio.text.languages import EXTRAS, LANGUAGES, check_installed, is_in
 from kokoro_trio.text.lexicon import LEXICON_FILE, Lexicon
 from kokoro_trio.text.mandarin import MandarinPronouncer
 from kokoro_trio.text.markup import PRONUNCIATION
-from kokoro_trio.text.normalization import readings
+from kokoro_trio.text.normalization import verbalizations
 from kokoro_trio.text.pronouncing import Pronounce, Spoken, without_known_warning
 from kokoro_trio.text.reading import Sentence, read
 from kokoro_trio.text.segmentation import Piece, Pronunciation, split_phonemes
@@ -38,57 +38,57 @@ if TYPE_CHECKING:
 
 ENGLISH = ("a", "b")
 _OWN_LETTERS = {"hi": "h", "ja": "j", "cmn": "z"}
-"""Of espeak's languages, those that Kokoro has voices for: they may be read by more than espeak."""
+"""espeak's languages for which Kokoro has voices, and this package perhaps a better pronouncer."""
 
 _WARM_UP_TEXT = "Sooo, on Jan. 5 it's $3.50 at +1 650 253 0000."
-"""Of each kind of word that something is compiled or read for when it is first met."""
+"""With one word of each kind for which a pattern is compiled or a file is read on first use."""
 NO_LEXICON = Lexicon()
 CACHED_SENTENCES = 1_024
-"""With sentences of at most 1,000 characters that is less than ten megabytes."""
+"""Less than ten megabytes, as a sentence has at most 1,000 characters."""
 
-# num2words has no name for numbers much longer, and raises OverflowError from 307 digits on.
-_TO_BE_PARTED = re.compile(r"(?P<number>\d[\d,]{15,})|(?<![—…])[—…]+(?=[^\s\w—…]*\w)")
+# num2words has no names for much longer numbers, and raises OverflowError from 307 digits on.
+_TO_BE_SPACED = re.compile(r"(?P<number>\d[\d,]{15,})|(?<![—…])[—…]+(?=[^\s\w—…]*\w)")
 _SPACES = re.compile(" +")
 _WHITESPACE = re.compile(r"\s")
 _CLIENT_WORD = re.compile(rf"(?:{PRONUNCIATION.pattern}|[^\s—…])+[—…]*|[—…]+")
-"""Between spaces; a dash or an ellipsis between words ends the first."""
+"""Words are separated by spaces; a dash or an ellipsis between two words belongs to the first."""
 
 _PHONEME_SUBSTITUTES = str.maketrans(
     {"g": "ɡ", "ɫ": "l", "ɝ": "ɜɹ", "ɱ": "m", "–": "—", "\n": " "}
     | dict(zip("[]{}«»", "()()“”", strict=True))
 )
-"""For phonemes that Kokoro does not know: the nearest it does. Mostly from markup that clients write."""
+"""Phonemes that Kokoro does not have, mostly from clients' markup → the nearest that it has."""
 
 log = structlog.get_logger()
 
 
 def load(config: VoiceConfig, alphabet: frozenset[str]) -> "GraphemeToPhoneme":
-    """With the operator's lexicon, and warmed up. Raises `G2PUnavailable`."""
+    """Loads the operator's lexicon and warms up. Raises `G2PUnavailable`."""
     lexicon = WatchedJson(config.custom_folder / LEXICON_FILE, partial(Lexicon.of, alphabet=alphabet))
-    lexicon.current()  # So that what is wrong with the file is told at the start.
+    lexicon.current()  # Logs the faults of the file at start-up.
     g2p = GraphemeToPhoneme(alphabet, lexicon.current)
     g2p.warm_up()
     return g2p
 
 
 class GraphemeToPhoneme:
-    """Knows how sentences sound, in the phonemes of `alphabet`. `lexicon` is asked for at every sentence.
+    """Converts sentences to phonemes of `alphabet`. Calls `lexicon` for every sentence.
 
-    For one thread at a time: espeak keeps its state in globals. Which thread does not matter.
+    Not thread-safe: espeak keeps its state in globals. Calls from different threads must not overlap.
     """
 
     def __init__(self, alphabet: frozenset[str], lexicon: Callable[[], Lexicon] = lambda: NO_LEXICON) -> None:
         self._alphabet = alphabet
         self._lexicon = lexicon
-        # Without punctuation, stress, length and other modifiers, which make no sound by themselves.
+        # Not punctuation, stress, length and other modifiers, which make no sound by themselves.
         self._sounds = frozenset(char for char in alphabet if unicodedata.category(char) in ("Ll", "Lu"))
         self._pronouncers: dict[str, Pronounce] = {}
         self._spacy_model: Language | None = None
-        # Holds positions relative to the sentence, so a sentence is found again wherever it stands.
+        # Positions count from the start of the sentence, so that a repeated sentence is a cache hit.
         self._cached_pieces = lru_cache(maxsize=CACHED_SENTENCES)(self._pieces)
 
     def warm_up(self) -> None:
-        """Loads English, and the languages whose extras are installed: they take seconds.
+        """Loads English and the languages whose extras are installed, which takes seconds.
 
         Raises `G2PUnavailable`.
         """
@@ -101,9 +101,9 @@ class GraphemeToPhoneme:
         return read(text, language)
 
     def segments(self, sentence: Sentence, language: str, first_index: int) -> list[Segment]:
-        """None for a sentence that makes no sound, several for one of more than 510 phonemes.
+        """No segment for a sentence without a sound, several for more than 510 phonemes.
 
-        Spans count from where the sentence's own do. Raises `BadLanguage`, and `G2PUnavailable` where
+        Spans count from the start of the original text. Raises `BadLanguage`, and `G2PUnavailable` if
         `warm_up` did not run.
         """
         check_installed(language)
@@ -124,20 +124,20 @@ class GraphemeToPhoneme:
         ]
 
     def _pieces(self, language: str, text: str, lexicon: Lexicon) -> tuple[Piece, ...]:
-        written = self._spelled_out(language, text, lexicon)
+        written = self.normalized(text, language, lexicon)
         spoken = self._in_alphabet(self._pronouncer(language)(written.text))
         if not any(self._sounds.intersection(phonemes) for _, phonemes in spoken):
             return ()
         return _covering(text, split_phonemes(self._by_client_word(text, written, spoken)))
 
-    def _spelled_out(self, language: str, text: str, lexicon: Lexicon) -> Traced:
-        """`text` with all that has to be rewritten before it can be pronounced."""
+    def normalized(self, text: str, language: str, lexicon: Lexicon = NO_LEXICON) -> Traced:
+        """The text of a sentence as the pronouncer of the language gets it."""
         written = Traced.of(_WHITESPACE.sub(" ", text))
         written = written.replaced(lexicon.pronunciations(written.text, language))
         written = written.replaced(self._foreign(language, written.text))
         written = written.replaced(
-            (reading.start_char, reading.end_char, reading.spoken)
-            for reading in readings(written.text, language)
+            (verbalization.start_char, verbalization.end_char, verbalization.spoken)
+            for verbalization in verbalizations(written.text, language)
         )
         return written.replaced(_gaps(written.text))
 
@@ -152,10 +152,10 @@ class GraphemeToPhoneme:
         return self._pronouncer(own if own and is_installed(own) else espeak_language)
 
     def _english(self, text: str) -> str:
-        return _joined(self._pronouncer("a")(self._spelled_out("a", text, self._lexicon()).text))
+        return _joined(self._pronouncer("a")(self.normalized(text, "a", self._lexicon()).text))
 
     def _by_client_word(self, text: str, written: Traced, spoken: Sequence[Spoken]) -> list[Pronunciation]:
-        """The phonemes of each word that the client wrote; what makes no sound goes to the word before."""
+        """The phonemes of each of the client's words. Silent marks belong to the word before them."""
         spoken_at = {
             written.origin(start, start + 1)[0]
             for start, phonemes in spoken
@@ -163,30 +163,30 @@ class GraphemeToPhoneme:
         }
         words = list(_client_words(text, spoken_at))
         starts = [word.whole[0] for word in words]
-        read: list[_Read] = []
-        unheard = ""
+        runs: list[_Run] = []
+        silent = ""
         for start, phonemes in spoken:
             first_char, end_char = written.origin(start, start + 1)
             first, last = bisect_right(starts, first_char) - 1, bisect_right(starts, end_char - 1) - 1
             if not self._sounds.intersection(phonemes):
-                if read:
-                    read[-1].phonemes += phonemes
+                if runs:
+                    runs[-1].phonemes += phonemes
                 else:
-                    unheard += phonemes
-            elif read and first <= read[-1].last:
-                read[-1].phonemes += phonemes
-                read[-1].last = last
+                    silent += phonemes
+            elif runs and first <= runs[-1].last:
+                runs[-1].phonemes += phonemes
+                runs[-1].last = last
             else:
-                read.append(_Read(first, last, unheard + phonemes))
-                unheard = ""
+                runs.append(_Run(first, last, silent + phonemes))
+                silent = ""
         return [
             pronunciation
-            for one in read
-            for pronunciation in _shared(one.phonemes, words[one.first : one.last + 1])
+            for run in runs
+            for pronunciation in _shared(run.phonemes, words[run.first : run.last + 1])
         ]
 
     def _in_alphabet(self, spoken: list[Spoken]) -> list[Spoken]:
-        """Substitutes or drops what Kokoro does not know, and the words of which nothing is left."""
+        """Substitutes or drops phonemes that Kokoro does not have, and drops the words that this empties."""
         translated = [(start, phonemes.translate(_PHONEME_SUBSTITUTES)) for start, phonemes in spoken]
         unknown = set[str]().union(*(phonemes for _, phonemes in translated)) - self._alphabet
         nearest = {char: self._nearest(char) for char in unknown}
@@ -197,11 +197,11 @@ class GraphemeToPhoneme:
         return _without_silent_words(known)
 
     def _nearest(self, phoneme: str) -> str:
-        """Without those of its marks that Kokoro does not know."""
+        """Without those of its diacritics that Kokoro does not have."""
         return "".join(char for char in unicodedata.normalize("NFD", phoneme) if char in self._alphabet)
 
     def _pronouncer(self, language: str) -> Pronounce:
-        """Of a language by its letter, or of any other by espeak's name for it."""
+        """`language` is the letter of one of Kokoro's languages, or espeak's name for any other."""
         if language not in self._pronouncers:
             with without_known_warning():
                 self._pronouncers[language] = self._load(language)
@@ -220,7 +220,7 @@ class GraphemeToPhoneme:
 
 
 def _covering(text: str, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
-    """With what makes no sound, in front of the first and behind each."""
+    """Extends the pieces over the silent characters before the first and behind each."""
     bounds = pairwise([0, *(piece.start_char for piece in pieces[1:]), len(text)])
     return tuple(
         evolve(piece, start_char=start, end_char=start + len(text[start:end].rstrip()))
@@ -231,14 +231,14 @@ def _covering(text: str, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
 @frozen
 class _ClientWord:
     whole: Span
-    """With the marks around it."""
+    """With the punctuation around it."""
     shown: Span
-    """What a client would call the word: of `[word](/phonemes/)` the word."""
+    """The span that the client sees as the word: that of `word` in `[word](/phonemes/)`."""
 
 
 @define
-class _Read:
-    """The words `first` to `last`, which were read as one: mostly a single one."""
+class _Run:
+    """The words `first` to `last`, which have their phonemes in common: mostly a single word."""
 
     first: int
     last: int
@@ -246,7 +246,7 @@ class _Read:
 
 
 def _client_words(text: str, spoken_at: Container[int]) -> Iterator[_ClientWord]:
-    """Between spaces; in scripts that have none, as they are spoken, word by word."""
+    """Words between spaces; in scripts without spaces, the words of the pronouncer."""
     for run in _CLIENT_WORD.finditer(text):
         start, end = run.span()
         parted = [at for at in _starts_in_run(text, start, end) if at in spoken_at]
@@ -256,19 +256,19 @@ def _client_words(text: str, spoken_at: Container[int]) -> Iterator[_ClientWord]
 
 
 def _starts_in_run(text: str, start: int, end: int) -> Iterator[int]:
-    """Where a word may start without a space before it: at a letter of a script that has none, or behind one
-    and its marks. A pronunciation that the text brings along is like one letter of its word.
+    """Where a word may start without a space before it: at a letter of a script without spaces, or behind
+    such a letter and its marks. A pronunciation counts as one letter of its word.
     """
     markups = {found.start(): found.end() for found in PRONUNCIATION.finditer(text, start, end)}
     at = start
-    is_behind_one = False
+    is_behind_unspaced = False
     while at < end:
         next_at = markups.get(at, at + 1)
         is_unspaced = UNSPACED_LETTER.search(text, at, next_at) is not None
-        if at > start and (is_unspaced or is_behind_one):
+        if at > start and (is_unspaced or is_behind_unspaced):
             yield at
         if is_unspaced or at in markups or text[at].isalnum():
-            is_behind_one = is_unspaced
+            is_behind_unspaced = is_unspaced
         at = next_at
 
 
@@ -277,7 +277,7 @@ def _joined(spoken: Sequence[Spoken]) -> str:
 
 
 def _shared(phonemes: str, words: Sequence[_ClientWord]) -> Iterator[Pronunciation]:
-    """Among the words that were read as one ("$2 million"), in proportion to their length."""
+    """Shares phonemes among the words of one run ("$2 million"), in proportion to the words' length."""
     lengths = [word.whole[1] - word.whole[0] for word in words]
     cuts = [len(phonemes) * sum(lengths[:n]) // sum(lengths) for n in range(len(lengths) + 1)]
     for word, (first, last) in zip(words, pairwise(cuts), strict=True):
@@ -285,15 +285,15 @@ def _shared(phonemes: str, words: Sequence[_ClientWord]) -> Iterator[Pronunciati
 
 
 def _gaps(text: str) -> Iterator[Change]:
-    """Numbers too long to be read as one are read digit by digit; dashes part words as spaces do."""
-    for found in _TO_BE_PARTED.finditer(text):
+    """Spaces between the digits of a very long number, and behind a dash that joins two words."""
+    for found in _TO_BE_SPACED.finditer(text):
         gaps = range(found.start() + 1, found.end()) if found["number"] else [found.end()]
         for gap in gaps:
             yield gap, gap, " "
 
 
 def _without_silent_words(spoken: list[Spoken]) -> list[Spoken]:
-    """The space after a silent word stays, as the space after the word before it."""
+    """Moves the space behind a silent word to the word before it."""
     audible: list[Spoken] = []
     for start, phonemes in spoken:
         if phonemes.strip():

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Container, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from kokoro_trio.text.japanese_readings import counted, read_out
+from kokoro_trio.text.normalization.japanese import counter_readings, normalized
 from kokoro_trio.text.pronouncing import Spoken, stretches, without_known_warning
 from kokoro_trio.text.traced import Traced
 
@@ -14,20 +14,20 @@ _SMALL = frozenset("ぁぃぅぇぉゃゅょゎ")
 _REPEATED = frozenset("ゝヽ")
 _FAMILY = {"母": "かー", "父": "とー", "兄": "にー", "姉": "ねー"}
 _POLITE = ("さん", "さま", "様", "ちゃん")
-"""The dictionary says "chichi" and "haha" before these as well."""
+"""Suffixes before which the dictionary is wrong to read "chichi" and "haha"."""
 _KATAKANA, _KNOWN = 7, 6
-"""Kinds of characters as MeCab numbers them; those of the second, hiragana, are read by their kana."""
+"""MeCab's numbers of character types. misaki reads hiragana, the second, by its kana."""
 _OPENING_MARKS = "「『«"
 _CLOSING_MARKS = "」』»"
 _OPENING_PHONEMES = "(["
 _CLOSING_PHONEMES = "]).,?!:"
-"""Strings, as a word may be several of these, or silent."""
+"""Strings, because the phonemes of a word may be several of these characters, or none."""
 _STOPS = frozenset('!",.:;?»—…”')
 _OPENING = frozenset('"«“')
 
 
 class JapanesePronouncer:
-    """`english` says how words in Latin letters sound. Needs the packages of an extra, see `languages`."""
+    """`english` pronounces words in Latin letters. Needs the packages of an extra, see `languages`."""
 
     def __init__(self, english: Callable[[str], str]) -> None:
         self._english = english
@@ -35,7 +35,7 @@ class JapanesePronouncer:
             self._cutlet = _cutlet()
 
     def __call__(self, text: str) -> list[Spoken]:
-        written = read_out(text)
+        written = normalized(text)
         return [
             (written.origin(start, start + 1)[0], spoken)
             for at, stretch, phonemes in stretches(written.text, self._english)
@@ -47,10 +47,10 @@ class JapanesePronouncer:
         spoken: list[Spoken] = []
         cursor = 0
         for surface, phonemes in self._cutlet.words(read.text):
-            # Not all in one piece: a word may have taken two in that have a space between them.
+            # Character by character, because a word may span a space of the text.
             places = [cursor := read.text.index(char, cursor) + 1 for char in surface]
             spoken.append((read.origin(places[0] - 1, places[0])[0], phonemes))
-        return _with_stops_joined(spoken)
+        return _with_glottal_stops_joined(spoken)
 
 
 def _cutlet() -> "Cutlet":
@@ -65,27 +65,27 @@ def _cutlet() -> "Cutlet":
         return Word("".join(word.surface for word in words), read, kind)
 
     class WordByWord(Cutlet):  # type: ignore[misc]
-        """Tells which of the text each of its words is, and what it sounds like."""
+        """Gives the surface form and the phonemes of each word."""
 
         def words(self, text: str) -> list[tuple[str, str]]:
-            """What `Cutlet.__call__` does, whose time grows with the cube of the number of words."""
+            """Replaces `Cutlet.__call__`, whose time grows with the cube of the number of words."""
             nodes = self.tagger(text)
             following = [*(node.surface for node in nodes[1:]), ""]
             words = [
                 Word(
                     node.surface,
-                    _family(node.surface, next_one)
+                    _family_reading(node.surface, next_one)
                     or jaconv.kata2hira(node.feature.pron or node.feature.kana or node.surface),
                     _KNOWN if node.char_type == _KATAKANA or not node.is_unk else node.char_type,
                 )
                 for node, next_one in zip(nodes, following, strict=False)
             ]
-            words = _with_counted(words, text, joined)
+            words = _with_counters(words, text, joined)
             words = [joined(run) for run in _known_runs(words, JA_WORDS, longest)]
             return _spaced([(word.surface, str(self._romaji_word(word))) for word in words])
 
         def _get_single_mapping(self, before: str | None, kana: str, after: str | None) -> str:
-            """Where kana stand that do not go together, misaki raises, says nothing, or leaves kana."""
+            """For invalid sequences of kana misaki raises, returns nothing or returns kana."""
             if kana in _REPEATED:
                 return str(self.table.get(before or "", ""))
             if kana in _SMALL and before not in self.table:
@@ -98,7 +98,7 @@ def _cutlet() -> "Cutlet":
 
 
 def _known_runs(words: "Sequence[Word]", known: Container[str], longest: int) -> "Iterator[Sequence[Word]]":
-    """From each word on, the most words of one kind of character that are a known one together."""
+    """Joins words greedily: the longest run in one type of character that together is a known word."""
     first = 0
     while first < len(words):
         end = first + 1
@@ -114,7 +114,7 @@ def _known_runs(words: "Sequence[Word]", known: Container[str], longest: int) ->
 
 
 def _spaced(words: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """With spaces behind words, before marks that open and behind marks that close, as misaki sets them."""
+    """With spaces behind words, before opening marks and behind closing marks, as misaki sets them."""
     spaces: list[str] = []
     for surface, phonemes in words:
         opens = surface in _OPENING_MARKS or phonemes in _OPENING_PHONEMES
@@ -128,10 +128,10 @@ def _spaced(words: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     ]
 
 
-def _with_counted(
+def _with_counters(
     words: "Sequence[Word]", text: str, joined: "Callable[[Sequence[Word], str], Word]"
 ) -> "list[Word]":
-    """With those in one that are numerals and what they count, unless they are parts of other words."""
+    """Joins numerals with their counters, unless one of them is a part of another word."""
     starts: list[int] = []
     end = 0
     for word in words:
@@ -140,7 +140,7 @@ def _with_counted(
     ends = [start + len(word.surface) for start, word in zip(starts, words, strict=True)]
     parts: list[Word] = []
     done = 0
-    for start, stop, said in counted(text):
+    for start, stop, said in counter_readings(text):
         if start in starts and stop in ends:
             first, last = starts.index(start), ends.index(stop) + 1
             parts += [*words[done:first], joined(words[first:last], said)]
@@ -148,12 +148,12 @@ def _with_counted(
     return [*parts, *words[done:]]
 
 
-def _family(surface: str, next_one: str) -> str:
+def _family_reading(surface: str, next_one: str) -> str:
     return _FAMILY.get(surface, "") if next_one.startswith(_POLITE) else ""
 
 
-def _with_stops_joined(spoken: Sequence[Spoken]) -> list[Spoken]:
-    """A glottal stop has no space on either side, but for quotes and other marks."""
+def _with_glottal_stops_joined(spoken: Sequence[Spoken]) -> list[Spoken]:
+    """Without spaces around a glottal stop, except next to quotes and other marks."""
     following = [*(phonemes for _, phonemes in spoken[1:]), ""]
     joined: list[Spoken] = []
     for (start, phonemes), next_one in zip(spoken, following, strict=False):

@@ -1,4 +1,4 @@
-"""The languages of Kokoro's voices: the letters they go by, and the tags that clients name them with."""
+"""The languages of Kokoro's voices: their letters, and the tags by which clients name them."""
 
 from importlib.util import find_spec
 
@@ -22,46 +22,32 @@ EXTRAS = {
     "j": ("ja", ("fugashi", "jaconv", "mojimoji", "unidic_lite")),
     "z": ("zh", ("cn2an", "jieba", "ordered_set", "pypinyin")),
 }
-"""Languages that need packages besides: the extra that installs them, and what it brings along."""
+"""Languages that need more packages → the extra that installs them, and the modules that it brings."""
 
-_TAGS = {
-    "en-us": "a",
-    "en-gb": "b",
-    "en": "a",
-    "es": "e",
-    "fr": "f",
-    "hi": "h",
-    "it": "i",
-    "pt": "p",
-    "pt-br": "p",
-    "ja": "j",
-    "zh": "z",
-    "cmn": "z",
-}
-_CODES = frozenset(_TAGS.values())
+_TAGS = {tag: code for code, tag in LANGUAGES.items()} | {"en": "a", "fr": "f", "pt": "p", "cmn": "z"}
 
 
 def language_named(tag: str) -> str:
-    """The letter for a language: `en-GB`, `en_gb` or `b` → `b`, and `es-MX` → `e` by its first part.
+    """The letter of a language: `en-GB`, `en_gb` or `b` → `b`; `es-MX` → `e` by its first subtag.
 
-    Raises `BadLanguage`. That a language has a letter does not say that it can be spoken.
+    Raises `BadLanguage`, but not for a language whose extra is missing: see `check_installed`.
     """
     subtags = tag.lower().replace("_", "-").split("-")
-    if subtags[0] in _CODES and len(subtags) == 1:
+    if subtags[0] in LANGUAGES and len(subtags) == 1:
         return subtags[0]
     for known in ("-".join(subtags[:2]), subtags[0]):
         if known in _TAGS:
             return _TAGS[known]
-    raise BadLanguage(got=tag[:MAX_GOT_CHARS], allowed=[*_TAGS, *sorted(_CODES)])
+    raise BadLanguage(got=tag[:MAX_GOT_CHARS], allowed=[*_TAGS, *LANGUAGES])
 
 
 def tag_of(code: str) -> str:
-    """The tag of a language by its letter; of a letter that no language has, the letter."""
+    """The tag for the letter of a language; any other letter as it is."""
     return LANGUAGES.get(code, code)
 
 
 def check_installed(code: str) -> None:
-    """Raises `BadLanguage`, with the command that mends it, where an extra is missing."""
+    """Raises `BadLanguage`, with the command that installs the extra if one is missing."""
     if code not in LANGUAGES or not is_installed(code):
         mend = install_command(EXTRAS[code][0]) if code in EXTRAS else None
         allowed = [tag for known, tag in LANGUAGES.items() if is_installed(known)]

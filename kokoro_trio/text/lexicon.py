@@ -1,8 +1,8 @@
-"""The operator's own pronunciations: words that every client says, and no dictionary knows.
+"""The operator's lexicon: pronunciations of words that no dictionary has.
 
-A file of JSON: `{"Groq": "ɡɹˈɑk", "fr-fr": {"Groq": "ɡʁˈɔk"}}`. Phonemes are those of Kokoro's alphabet;
-what stands under the tag of a language holds for it only, and wins over what holds for all. A word in
-lower case is found however it is written, one with capitals only as it is.
+A JSON file: `{"Groq": "ɡɹˈɑk", "fr-fr": {"Groq": "ɡʁˈɔk"}}`, with phonemes of Kokoro's alphabet. Entries
+under the tag of a language are for this language only, and override those for all languages. A word in
+lower case matches in any case, a word with capitals only as it is.
 """
 
 import re
@@ -25,13 +25,13 @@ log = structlog.get_logger()
 
 @frozen(eq=False)
 class Lexicon:
-    """`words[language]` are the pronunciations of one language by word; under "" those of all."""
+    """`words[language]` maps the words of one language to phonemes; `words[""]` is for all languages."""
 
     words: Mapping[str, Mapping[str, str]] = field(factory=dict)
 
     @classmethod
     def of(cls, content: Mapping[str, object], alphabet: frozenset[str]) -> "Lexicon":
-        """What a file holds. Entries that cannot be used are reported and left out."""
+        """From the content of a file. Unusable entries are logged and skipped."""
         words: dict[str, dict[str, str]] = {"": {}}
         for key, value in content.items():
             if isinstance(value, dict) and (language := _language(key)) is not None:
@@ -41,7 +41,7 @@ class Lexicon:
         return cls(words)
 
     def pronunciations(self, text: str, language: str) -> Iterator[Change]:
-        """Where its words stand in `text`, each written as `[word](/phonemes/)`."""
+        """Changes each of its words in `text` to `[word](/phonemes/)`."""
         table = self._tables.get(language, self._tables[""])
         return table.changes(text)
 
@@ -81,13 +81,13 @@ def _language(tag: str) -> str | None:
 
 def _usable(words: Mapping[str, object], alphabet: frozenset[str]) -> Iterator[tuple[str, str]]:
     for word, phonemes in words.items():
-        if (reason := _why_not(word, phonemes, alphabet)) is None:
+        if (reason := _fault(word, phonemes, alphabet)) is None:
             yield word, str(phonemes).strip("/ ")
         else:
             log.error("lexicon_entry_left_out", word=word, reason=reason)
 
 
-def _why_not(word: str, phonemes: object, alphabet: frozenset[str]) -> str | None:
+def _fault(word: str, phonemes: object, alphabet: frozenset[str]) -> str | None:
     if (
         not re.fullmatch(rf"[^\[\]\n]{{1,{MAX_PRONOUNCED_CHARS}}}", word)
         or word != word.strip()

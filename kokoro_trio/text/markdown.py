@@ -1,4 +1,4 @@
-"""Markdown, as language models write it: what of a text is said, without the marks."""
+"""Removes the marks of Markdown, as language models write it, and keeps the text that is spoken."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +14,7 @@ _BULLETS = str.maketrans(dict.fromkeys("•◦‣▪●○", "-"))
 
 @frozen
 class _Kept:
-    """`source[start:end]` is said, as `text`."""
+    """`source[start:end]` is spoken as `text`."""
 
     start: int
     end: int
@@ -22,12 +22,12 @@ class _Kept:
 
 
 class _NotFound(Exception):
-    """The source does not hold what markdown-it says is in it, where it should be."""
+    """The source does not have the content of a token of markdown-it where the token should be."""
 
 
 def _parser() -> MarkdownIt:
-    # Indented text is no code here, a definition of a reference is text, and tags alone are left out, not
-    # what is between them. What is escaped stays a token of its own, so that it can be found.
+    # Indented text is not code, a reference definition is text, and only HTML tags are dropped, not the
+    # text between them. Escapes stay tokens of their own, so that the reader finds them in the source.
     parser = MarkdownIt("commonmark", {"html": True, "maxNesting": 2 * MAX_MARKDOWN_NESTING}).enable(
         ["table", "strikethrough"]
     )
@@ -43,7 +43,7 @@ _PARSER = _parser()
 def blocks(text: Traced, source: str) -> list[Traced]:
     """The paragraphs, headings, items, cells and code of `text`, in order, without marks, tags and targets.
 
-    `source` is what Markdown is to see of `text`, character for character. Numbers of items stay.
+    `source` is `text`, character by character, as the Markdown parser may see it. Item numbers stay.
     """
     is_long = len(source) > MAX_MARKDOWN_CHARS or source.count("[") > MAX_MARKDOWN_BRACKETS
     if is_long or source.count(">") > MAX_MARKDOWN_NESTING:
@@ -57,7 +57,7 @@ def blocks(text: Traced, source: str) -> list[Traced]:
 
 
 def _with_plain_lines(source: str) -> str:
-    """Lines end in "\\n", and those of lists begin as Markdown's do; every character keeps its place."""
+    """With "\\n" as line end and "-" as bullet. Every character keeps its position."""
     plain = source.replace("\r\n", " \n").replace("\r", "\n")
     return "\n".join(_with_plain_bullet(line) for line in plain.split("\n"))
 
@@ -78,13 +78,13 @@ def _assembled(text: Traced, kept: Sequence[_Kept]) -> Traced:
 
 @define
 class _Reader:
-    """Walks through the source beside markdown-it's tokens, which do not say where they stand in it."""
+    """Finds the content of markdown-it's tokens in the source, because tokens do not have positions."""
 
     _source: str
     _lines: Sequence[int]
     _cursor: int = 0
     _number: list[_Kept] = field(factory=list)
-    """Of a numbered item whose text has not come yet."""
+    """The number of a list item, until its text is read."""
 
     def blocks(self, tokens: Sequence[Token]) -> Iterator[list[_Kept]]:
         for token in tokens:
@@ -94,7 +94,7 @@ class _Reader:
                 yield from self._take_number()
                 self._number = self._number_of(token)
             elif token.type in ("inline", "fence"):
-                content = self._or_as_it_stands(token)
+                content = self._content(token)
                 yield [*self._number, *content]
                 self._number = []
         yield from self._take_number()
@@ -111,10 +111,11 @@ class _Reader:
             number = self._find(item.info + item.markup)
         except _NotFound:
             return []
-        # Followed by a breath, as it is said, and not by the end of a sentence.
+        # A comma for the period, so that the number is not a sentence of its own.
         return [_Kept(number.start, number.end - 1, item.info), _Kept(number.end - 1, number.end, ", ")]
 
-    def _or_as_it_stands(self, block: Token) -> list[_Kept]:
+    def _content(self, block: Token) -> list[_Kept]:
+        """Of a block whose tokens are not found, the source as it is."""
         start = self._cursor
         try:
             if block.type == "fence":
@@ -160,7 +161,7 @@ class _Reader:
                     target = None
 
     def _code_inline(self, words: Sequence[str]) -> Iterator[_Kept]:
-        """Whatever is between them: a line end in the source is a space in the token."""
+        """From the first word to the last. A line end in the source is a space in the token."""
         if words:
             first, *others = map(self._find, words)
             end = others[-1].end if others else first.end
@@ -172,7 +173,7 @@ class _Reader:
         self._find(")")
 
     def _find(self, content: str, written: str | None = None) -> _Kept:
-        """`content`, which stands in the source as `written`."""
+        """`content`, which is written as `written` in the source."""
         written = written or content
         start = self._source.find(written, self._cursor)
         if start < 0:

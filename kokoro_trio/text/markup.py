@@ -1,6 +1,6 @@
-"""What clients may write into a text to say how it is spoken: pronunciations and pauses.
+"""Markup in a client's text: pronunciations and pauses.
 
-`[word](/phonemes/)` is misaki's way to say how a word sounds, in Kokoro's phonemes. `[pause:0.5s]` and
+`[word](/phonemes/)` is misaki's syntax for a pronunciation, in Kokoro's phonemes. `[pause:0.5s]` and
 `[pause:500ms]` are silence.
 """
 
@@ -14,13 +14,15 @@ from kokoro_trio.wire.limits import MAX_PAUSE_S, MAX_PRONOUNCED_CHARS, MAX_PRONU
 PRONUNCIATION = re.compile(
     rf"\[([^\[\]\n]{{1,{MAX_PRONOUNCED_CHARS}}})\]\(/([^/()\n]{{1,{MAX_PRONUNCIATION_PHONEMES}}})/\)"
 )
-_PAUSE = re.compile(r"\[pause:\s{0,3}(\d{1,6}(?:\.\d{1,6})?|\.\d{1,6})\s{0,3}(ms|s)\]", re.IGNORECASE)
+_PAUSE = re.compile(
+    r"\[pause:\s{0,3}(?P<length>\d{1,6}(?:\.\d{1,6})?|\.\d{1,6})\s{0,3}(?P<unit>ms|s)\]", re.IGNORECASE
+)
 _PLACEHOLDER = "\ue000"
-"""Of private use, so no text holds it once `without_unreadable` has been over it."""
+"""Of private use, so that it is in no text behind `without_unreadable`."""
 
 
 def hidden(text: str) -> str:
-    """`text`, as long as before, with what marks pronunciations and pauses out of Markdown's sight."""
+    """`text` with each character of a pronunciation or pause masked, so that Markdown leaves it alone."""
     masked = PRONUNCIATION.sub(lambda found: _PLACEHOLDER * len(found.group()), text)
     return _PAUSE.sub(lambda found: _PLACEHOLDER * len(found.group()), masked)
 
@@ -28,7 +30,7 @@ def hidden(text: str) -> str:
 def at_pauses(text: Traced) -> Iterator[tuple[float, Traced]]:
     """The stretches of `text` between its pauses, each with the seconds of silence before it.
 
-    Raises `BadText` for a pause that is too long.
+    Raises `BadText` if a pause is too long.
     """
     start, silence_s = 0, 0.0
     for pause in _PAUSE.finditer(text.text):
@@ -38,13 +40,13 @@ def at_pauses(text: Traced) -> Iterator[tuple[float, Traced]]:
 
 
 def pronunciations(text: str) -> Iterator[tuple[Span, str, str]]:
-    """Where each is, the word, and how it sounds."""
+    """The span, the word and the phonemes of each."""
     for found in PRONUNCIATION.finditer(text):
         yield found.span(), found[1], found[2]
 
 
 def _seconds(pause: re.Match[str]) -> float:
-    seconds = float(pause[1]) / (1000 if pause[2].lower() == "ms" else 1)
+    seconds = float(pause["length"]) / (1000 if pause["unit"].lower() == "ms" else 1)
     if seconds > MAX_PAUSE_S:
         raise BadText(reason=f"a pause may last {MAX_PAUSE_S:g} s, not {seconds:g} s")
     return seconds

@@ -1,4 +1,4 @@
-"""From a text as the client wrote it to sentences that can be read out, each with its span."""
+"""Splits a client's text into sentences without Markdown, pauses and unreadable characters."""
 
 import re
 import unicodedata
@@ -12,13 +12,13 @@ from kokoro_trio.text.traced import Traced
 from kokoro_trio.wire.limits import MAX_PAUSES_S
 
 _SUBSTITUTES = {
-    # Stops that neither misaki nor espeak takes for a pause.
+    # Punctuation that neither misaki nor espeak knows.
     **dict(zip("।॥。！？；：，、؟،؛", "...!?;:,,?,;", strict=True)),
     # Invisible: soft hyphen, zero-width space, directions, word joiner, byte order mark. Not the
-    # zero-width joiners, which Hindi is spelled with.
+    # zero-width joiners, which Hindi spelling needs.
     **dict.fromkeys("\u00ad\u200b\u200e\u200f\u2060\ufeff\u202a\u202b\u202c\u202d\u202e", ""),
 }
-# espeak would say "grinning face". Not in here: © ® ™ and arrows, which are read out.
+# espeak would say "grinning face". © ® ™ and arrows are not in here, because they are spoken.
 _PICTOGRAPH = re.compile(
     "[\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0f\u20e3\U000e0020-\U000e007f]"
 )
@@ -29,9 +29,9 @@ _NEWLINES = "\r\n"
 
 @frozen(eq=False)
 class Sentence:
-    """A sentence to be read out. `written` knows where each of its characters comes from.
+    """A sentence to be spoken. `written` knows the original span of each of its characters.
 
-    `silence_before_s` is to be heard before it, and before whatever follows where it makes no sound.
+    `silence_before_s` is played before it, or before the next sentence if this one makes no sound.
     """
 
     written: Traced
@@ -39,7 +39,7 @@ class Sentence:
 
     @classmethod
     def at(cls, text: str, start_char: int = 0) -> "Sentence":
-        """One that the client wrote exactly like this, from `start_char` on."""
+        """A sentence that the client wrote exactly like this, from `start_char` on."""
         return cls(Traced.of(text, start_char))
 
     @property
@@ -56,10 +56,10 @@ class Sentence:
 
 
 def read(text: str, language: str) -> list[Sentence]:
-    """The sentences of `text` in order, without what is not said: Markdown's marks, pictographs, controls.
+    """The sentences of `text` in order, without Markdown's marks, pictographs and control characters.
 
-    `language` is the first letter of a voice's name. A pause at the end of `text` belongs to a last
-    sentence without any text. Raises `BadText` for a pause, or a sum of pauses, that is too long.
+    `language` is the first letter of a voice's name. A pause at the end of `text` becomes a last sentence
+    without text. Raises `BadText` if a pause, or all pauses together, are too long.
     """
     readable = without_unreadable(Traced.of(text))
     found: list[Sentence] = []
@@ -79,7 +79,7 @@ def read(text: str, language: str) -> list[Sentence]:
 
 
 def without_unreadable(text: Traced) -> Traced:
-    """Pictographs and control characters become spaces; line ends stay."""
+    """Replaces pictographs and control characters, except line ends, with spaces."""
     return text.replaced(
         (position, position + 1, readable)
         for position, char in enumerate(text.text)

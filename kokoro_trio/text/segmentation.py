@@ -1,6 +1,6 @@
-"""Where a text may be cut: into sentences, and a sentence's phonemes into what the model takes at once.
+"""Cuts a text into sentences, and the phonemes of a sentence into pieces that the model can take.
 
-Pure functions; all positions count characters (code points), ends are exclusive.
+Pure functions. All positions count characters (code points); ends are exclusive.
 """
 
 import math
@@ -13,20 +13,18 @@ import sentencex  # type: ignore[import-untyped]
 from attrs import Factory, evolve, field, frozen
 
 from kokoro_trio.speech import MAX_SEGMENT_PHONEMES, Segment, Word
+from kokoro_trio.text.languages import LANGUAGES
 from kokoro_trio.text.traced import Span
 from kokoro_trio.wire.limits import MAX_SENTENCE_CHARS
 
 LIBRARY_CHARS = 2 * MAX_SENTENCE_CHARS
-"""What sentencex is given at a time: its work grows with the square of a run of "!", "`" or "'"."""
+"""sentencex gets so much text at a time, as its time grows with the square of a run of "!", "`" or "'"."""
 
 PART_ROOM = 1.25
-"""How much longer than the mean a part of a segment may be, so that it can end with a clause."""
+"""How much longer than the mean a part of a segment may be in order to end with a clause."""
 
-_LIBRARY_LANGUAGES = {"a": "en", "b": "en", "e": "es", "f": "en", "h": "hi", "i": "it", "p": "pt"} | {
-    "j": "ja",
-    "z": "zh",
-}
-"""Whose abbreviations sentencex is to know, by the first letter of a voice's name. Its French ones lack
+_ABBREVIATIONS_OF = {code: tag[:2] for code, tag in LANGUAGES.items()} | {"f": "en"}
+"""The first letter of a voice's name → the language whose abbreviations sentencex uses. Its French ones lack
 "M.", "Dr." and "J. Dupont", which the English ones have."""
 
 _BLANK_LINE = re.compile(r"\n\s*\n")
@@ -41,20 +39,20 @@ _NO_ENDS = [
     (re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof)\.\s*\Z"), re.compile(r"[A-Z]")),
     (re.compile(r"(?<!\w)(?:डॉ|प्रो|श्री)\.\s*\Z"), re.compile(r"\w")),
 ]
-"""What stands before and behind a full stop that the library takes for the end of a sentence."""
+"""Text up to and behind a full stop that sentencex wrongly takes for the end of a sentence."""
 MAX_ABBREVIATION_CHARS = 40
-"""Of one in `_NO_ENDS`, with the spaces behind it."""
+"""Of an abbreviation in `_NO_ENDS`, with the spaces behind it."""
 _CLAUSE_END = re.compile(r"""[;:,.!?—…][)\]"'”’]*\s+""")
 _WHITESPACE = re.compile(r"\s+")
 
 PAUSES = frozenset(' ;:,.!?—…"()“”')
-"""What of Kokoro's alphabet is no sound: how long it lasts is silence."""
+"""The characters of Kokoro's alphabet that are silent."""
 
 
 def sentence_spans(text: str, language: str = "a") -> list[Span]:
-    """The sentences of `text` in order; between them, and around them, is only whitespace.
+    """The sentences of `text` in order, without the whitespace around them.
 
-    `language` is the first letter of a voice's name and only decides which abbreviations are known.
+    `language` is the first letter of a voice's name. It decides which abbreviations are known.
     """
     return [
         span
@@ -67,10 +65,10 @@ def sentence_spans(text: str, language: str = "a") -> list[Span]:
 
 @frozen
 class Pronunciation:
-    """What a stretch of a sentence sounds like. `phonemes` may end in a space: the gap to the next word.
+    """The phonemes of a stretch of a sentence. They may end in a space, the gap to the next word.
 
-    `start_char` and `end_char` count from the start of the sentence. `shown` is what of that is the word
-    to a client, where that is not all of it.
+    Characters count from the start of the sentence. `shown` is the span that the client sees as the word, if
+    that is not the whole stretch.
     """
 
     phonemes: str
@@ -81,7 +79,7 @@ class Pronunciation:
 
 @frozen
 class Piece:
-    """What of a sentence goes through the model in one go. Characters count from the sentence's start."""
+    """A part of a sentence that the model takes at once. Characters count from the sentence's start."""
 
     phonemes: str
     start_char: int
@@ -92,8 +90,8 @@ class Piece:
 def split_phonemes(words: Sequence[Pronunciation], max_phonemes: int = MAX_SEGMENT_PHONEMES) -> list[Piece]:
     """Joins `words` into as few pieces of at most `max_phonemes` as their clauses allow.
 
-    The pieces end with a clause, failing that with a word, and where a single word is longer, inside it
-    (its characters are then shared out in proportion). Nothing is dropped but the space at a cut.
+    A piece ends with a clause if possible, else with a word. A longer word is cut inside, and its characters
+    are shared in proportion. Only the space at a cut is dropped.
     """
     timeline = _Timeline(words)
     return [
@@ -112,7 +110,7 @@ def cut_segments(segments: Sequence[Segment], max_phonemes: int) -> list[Segment
 def _cut_segment(segment: Segment, max_phonemes: int) -> Iterator[Segment]:
     n_phonemes = len(segment.phonemes)
     n_parts = math.ceil(n_phonemes / max_phonemes)
-    # Parts of about one length: none is a fragment of a word or two.
+    # Parts of about equal length, so that none is a fragment of a word or two.
     limit = min(max_phonemes, math.ceil(PART_ROOM * n_phonemes / n_parts))
     start_char = segment.start_char
     for start, end in _cuts(segment.phonemes, 0, n_phonemes, limit):
@@ -150,16 +148,16 @@ def _paragraphs(text: str) -> Iterator[Span]:
 
 def _library_spans(text: str, paragraph: Span, language: str) -> Iterator[Span]:
     start, end = paragraph
-    code = _LIBRARY_LANGUAGES.get(language, "en")
+    code = _ABBREVIATIONS_OF.get(language, "en")
     while start < end:
-        # A lone surrogate has no UTF-8 form, which is what the library reads.
+        # sentencex needs UTF-8, in which a lone surrogate cannot be encoded.
         window = _LONE_SURROGATE.sub("\ufffd", text[start : min(end, start + LIBRARY_CHARS)])
         found = sentencex.get_sentence_boundaries(code, window)
         spans = [(start + each["start_index"], start + each["end_index"]) for each in found]
         if start + len(window) == end:
             yield from spans
             return
-        # The last one may go on behind the window, where it begins the next.
+        # The last sentence may continue behind the window, so the next window begins with it.
         *whole, (last, _) = spans
         if not whole:
             last = start + _best_cut(window, LIBRARY_CHARS)
@@ -169,9 +167,9 @@ def _library_spans(text: str, paragraph: Span, language: str) -> Iterator[Span]:
 
 
 def _with_loose_ends(text: str, spans: Iterator[Span]) -> list[Span]:
-    """Gives closing quotes and brackets, and pieces without a letter or digit, to what comes before them.
+    """Joins closing quotes and brackets, and pieces without a letter or digit, to the sentence before them.
 
-    And what belongs to an abbreviation that the library does not know to go on ("Apt. 4").
+    Also joins the sentences around an abbreviation that sentencex does not know ("Apt. 4").
     """
     joined: list[Span] = []
     for start, end in spans:
@@ -189,7 +187,7 @@ def _with_loose_ends(text: str, spans: Iterator[Span]) -> list[Span]:
 
 
 def _loose_end(text: str, start: int, end: int) -> int:
-    """Where that ends which belongs to the sentence before `start`; `start` if nothing does."""
+    """The end of the characters behind `start` that belong to the sentence before."""
     if not any(map(str.isalnum, text[start:end])):
         return end
     behind = text[start:end].lstrip(_CLOSERS)
@@ -197,7 +195,7 @@ def _loose_end(text: str, start: int, end: int) -> int:
 
 
 def _behind_brackets(text: str, sentence: Span) -> Iterator[Span]:
-    """The library takes what follows a sentence in brackets for more of it."""
+    """sentencex joins a sentence in brackets with the next one."""
     start, end = sentence
     for bracketed in _BRACKETED_SENTENCE.finditer(text, start, end):
         yield start, bracketed.end()
@@ -226,14 +224,14 @@ def _cuts(text: str, start: int, end: int, limit: int) -> Iterator[Span]:
 
 
 def _best_cut(window: str, limit: int) -> int:
-    # A clause that fills less than half would leave a fragment: better to go on to a later word.
+    # A clause that fills less than half of the limit would be a fragment: cut behind a later word instead.
     clause_ends = [found.end() for found in _CLAUSE_END.finditer(window, limit // 2)]
     word_ends = [found.end() for found in _WHITESPACE.finditer(window)]
     return (clause_ends or word_ends or [limit])[-1]
 
 
 class _Timeline:
-    """Which character of the sentence a position in its phonemes stands for."""
+    """Maps positions in the phonemes of a sentence to its characters."""
 
     def __init__(self, words: Sequence[Pronunciation]) -> None:
         self._words = [word for word in words if word.phonemes]
@@ -249,7 +247,7 @@ class _Timeline:
         return Piece(self.phonemes[first:last], self._char_at(start), self._char_at(end), words)
 
     def _words_between(self, start: int, end: int) -> Iterator[Word]:
-        """As far as they are sounds: the pauses between them are no word's."""
+        """Without the pauses between the words."""
         for word, word_end in zip(self._words, self._ends, strict=True):
             word_start = word_end - len(word.phonemes)
             first, last = _stripped(self.phonemes, max(start, word_start), min(end, word_end), PAUSES)
@@ -259,7 +257,7 @@ class _Timeline:
                 yield Word(start_char, end_char, first, last)
 
     def _char_at(self, position: int) -> int:
-        """Exact where a word starts or ends, in proportion inside it."""
+        """Exact at the start and end of a word, in proportion inside it."""
         index = bisect_right(self._ends, position)
         if index == len(self._words):
             return self._words[-1].end_char

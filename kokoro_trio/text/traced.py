@@ -1,4 +1,4 @@
-"""A text that is rewritten step by step, and still knows what of the client's text each character is."""
+"""A text that is rewritten step by step and keeps the original span of each of its characters."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -11,16 +11,16 @@ from rapidfuzz.distance import Levenshtein
 
 Span = tuple[int, int]
 Change = tuple[int, int, str]
-"""`text[start:end]` becomes this."""
+"""`text[start:end]` is replaced with the string."""
 
 _RUN_OR_GAP = re.compile(r"\S+|\s+")
 
 
 @frozen(eq=False)
 class Traced:
-    """Character n of `text` stands for the characters `starts[n]` to `ends[n]` (exclusive) of the original.
+    """Character n of `text` stands for `original[starts[n]:ends[n]]`.
 
-    Both ascend: rewriting may drop, add and replace, but keeps the order.
+    Both ascend: rewriting may drop, add and replace characters, but keeps their order.
     """
 
     text: str
@@ -29,13 +29,13 @@ class Traced:
 
     @classmethod
     def of(cls, text: str, start_char: int = 0) -> "Traced":
-        """`text` as it stands in the original, from `start_char` on."""
+        """`text` is in the original as it is here, from `start_char` on."""
         starts = np.arange(start_char, start_char + len(text))
         return cls(text, starts, starts + 1)
 
     @classmethod
     def joined(cls, parts: Iterable["Traced"]) -> "Traced":
-        """Of parts in the order of the original."""
+        """The parts must be in the order of the original."""
         parts = [cls.of(""), *parts]
         return cls(
             "".join(part.text for part in parts),
@@ -47,9 +47,9 @@ class Traced:
         return Traced(self.text[start:end], self.starts[start:end], self.ends[start:end])
 
     def replaced(self, changes: Iterable[Change]) -> "Traced":
-        """Each character of what is put in stands for all that it replaces.
+        """Each inserted character stands for the whole stretch that its change replaces.
 
-        `changes` ascend and do not overlap. One that replaces nothing stands for what it is put before.
+        `changes` ascend and do not overlap. A change that replaces nothing stands for the next character.
         """
         parts: list[Traced] = []
         done = 0
@@ -63,16 +63,15 @@ class Traced:
         return Traced.joined([*parts, self.part(done, len(self.text))])
 
     def rewritten(self, text: str) -> "Traced":
-        """As `text`, whose characters are found again by likeness: for rewriting that others do.
+        """For a rewrite by a library: aligns `text` with the old text by edit distance.
 
-        Between the same two spaces, where `text` has as many: figures and what they are read as have
-        nothing in common by which "100 50%" could be told apart. What is added to no text at all stands
-        for nothing: `IndexError`.
+        Word by word if both have the same spaces, because "100 50%" and its words share no characters by
+        which they could be aligned. Raises `IndexError` for a rewrite of the empty text.
         """
         return self.replaced(_changes(self.text, text))
 
     def origin(self, start: int, end: int) -> Span:
-        """What of the original `text[start:end]` stands for; it must not be empty."""
+        """The original span of `text[start:end]`, which must not be empty."""
         return int(self.starts[start]), int(self.ends[min(end, len(self.text)) - 1])
 
 
@@ -82,18 +81,18 @@ def _changes(old: str, new: str) -> Iterator[Change]:
         olds, news = [old], [new]
     start = 0
     for one, other in zip(olds, news, strict=True):
-        for first, last, put_in in _unlike(one, other):
-            yield start + first, start + last, put_in
+        for first, last, inserted in _differences(one, other):
+            yield start + first, start + last, inserted
         start += len(one)
 
 
-def _unlike(old: str, new: str) -> Iterator[Change]:
-    """What is between two stretches that are alike is one change. `old` is not empty."""
-    for is_alike, codes in groupby(Levenshtein.opcodes(old, new), lambda code: code.tag == "equal"):
-        if not is_alike:
+def _differences(old: str, new: str) -> Iterator[Change]:
+    """One change for each stretch between two equal ones. `old` must not be empty."""
+    for is_equal, codes in groupby(Levenshtein.opcodes(old, new), lambda code: code.tag == "equal"):
+        if not is_equal:
             block = list(codes)
-            start, put_in = block[0].src_start, new[block[0].dest_start : block[-1].dest_end]
+            start, inserted = block[0].src_start, new[block[0].dest_start : block[-1].dest_end]
             if start == len(old):
-                # Nothing follows that it could stand for.
-                start, put_in = start - 1, old[-1] + put_in
-            yield start, block[-1].src_end, put_in
+                # An insertion at the end stands for the last character: no other follows.
+                start, inserted = start - 1, old[-1] + inserted
+            yield start, block[-1].src_end, inserted

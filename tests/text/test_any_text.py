@@ -1,4 +1,4 @@
-"""Property: whatever a client writes ends in audio or in one clear error. A real text side, and tones."""
+"""Property: any text ends in audio or in one clear error. The real text side with tones as audio."""
 
 import trio
 import trio.testing
@@ -14,26 +14,25 @@ from kokoro_trio.text.g2p import GraphemeToPhoneme
 from kokoro_trio.text.languages import LANGUAGES
 from tests.support.models import ALPHABET, InLoopInference, Speller
 
-WRITTEN = ["Hello", "Dr.", "$3.50", "5 p.m.", "**bold**", "\n- ", "\n\n", "[pause:0.1s]", "[Groq](/ɡɹˈɑk/)"]
-WRITTEN += [
-    "https://a.b/c?d=e",
-    "```",
-    "1. ",
-    "—",
-    "😀",
-    "नमस्ते",
-    "你好。",
-    "\x00",
-    "ＡＢ",
-    "e\u0301",
-    "…",
-    "’",
-    "](",
+WRITTEN = [
+    *(
+        "Hello",
+        "Dr.",
+        "$3.50",
+        "5 p.m.",
+        "**bold**",
+        "\n- ",
+        "\n\n",
+        "[pause:0.1s]",
+        "[Groq](/ɡɹˈɑk/)",
+        "1. ",
+    ),
+    *("https://a.b/c?d=e", "```", "—", "😀", "नमस्ते", "你好。", "\x00", "ＡＢ", "e\u0301", "…", "’", "]("),
 ]
 
 
 async def speak(g2p: GraphemeToPhoneme, utterance: Utterance) -> tuple[float, list[WordTime]] | str:
-    """The seconds of audio and all words with their times, or the code of the error."""
+    """Returns the seconds of audio and all words with their times, or the code of the error."""
     inference = InLoopInference(ToneSynthesizer(alphabet=ALPHABET, max_batch=4))
     engine = Engine(EngineConfig(4, 8), inference, Speller(g2p.segments))
     async with trio.open_nursery() as nursery:
@@ -63,7 +62,7 @@ TEXTS = st.text() | st.lists(st.sampled_from(WRITTEN) | st.text(max_size=4), max
 @example("...", "a")
 @example("x" * 3_000, "a")
 @example("word " * 500, "e")
-def test_ends_in_audio_or_in_one_error(g2p: GraphemeToPhoneme, text: str, language: str) -> None:
+def test_any_text_ends_in_audio_or_in_one_error(g2p: GraphemeToPhoneme, text: str, language: str) -> None:
     utterance = Utterance(text, f"{language}f_tone", language=language)
     outcome = trio.run(speak, g2p, utterance, clock=trio.testing.MockClock(autojump_threshold=0))
     if isinstance(outcome, str):

@@ -1,4 +1,4 @@
-"""Real misaki, spaCy and espeak, but no Kokoro weights: sentences to phonemes."""
+"""Sentences to phonemes, with the real misaki, spaCy and espeak, and without Kokoro's weights."""
 
 import re
 import time
@@ -20,34 +20,11 @@ from kokoro_trio.text.reading import Sentence, read
 from tests.support.models import ALPHABET
 from tests.support.processes import output_of
 
-WORDS = [
-    "about",
-    "because",
-    "children",
-    "daughter",
-    "enough",
-    "february",
-    "ghost",
-    "height",
-    "island",
-    "jewelry",
-    "knight",
-    "laugh",
-    "machine",
-    "neighbor",
-    "ocean",
-    "people",
-    "queue",
-    "rhythm",
-    "school",
-    "though",
-    "unique",
-    "vegetable",
-    "women",
-    "xylophone",
-    "yacht",
-    "zebra",
-]
+IRREGULAR = """
+about because children daughter enough february ghost height island jewelry knight laugh machine neighbor
+ocean people queue rhythm school though unique vegetable women xylophone yacht zebra
+"""
+WORDS = IRREGULAR.split()
 
 
 def whole(text: str) -> Sentence:
@@ -59,26 +36,26 @@ def phonemes_of(g2p: GraphemeToPhoneme, text: str, language: str = "a") -> str:
     return " ".join(segment.phonemes for segment in segments)
 
 
-def test_a_sentence_becomes_a_segment_with_its_span(g2p: GraphemeToPhoneme) -> None:
+def test_sentence_becomes_segment_with_its_span_and_words(g2p: GraphemeToPhoneme) -> None:
     words = (Word(7, 12, 0, 5), Word(13, 19, 6, 12))
     expected = Segment(3, "həlˈO wˈɜɹld.", 7, 19, words)
     assert g2p.segments(Sentence.at("Hello world.", 7), "a", 3) == [expected]
 
 
-def test_british_is_not_american(g2p: GraphemeToPhoneme) -> None:
+def test_british_and_american_pronunciations_differ(g2p: GraphemeToPhoneme) -> None:
     for word in ("tomato", "bath", "schedule"):
         assert phonemes_of(g2p, word, "a") != phonemes_of(g2p, word, "b")
 
 
 @pytest.mark.parametrize("word", ["Kubernetes", "Pipecat", "Groq", "Zürich"])
-def test_espeak_speaks_what_the_dictionary_does_not_know(g2p: GraphemeToPhoneme, word: str) -> None:
+def test_espeak_pronounces_words_outside_the_dictionary(g2p: GraphemeToPhoneme, word: str) -> None:
     assert phonemes_of(g2p, word)
 
 
 @pytest.mark.parametrize(
     ("text", "same_as"),
     [
-        ("Now: -10 degrees", "Now: minus 10 degrees"),  # spaCy's tagger takes -10 for punctuation here
+        ("Now: -10 degrees", "Now: minus 10 degrees"),  # spaCy tags -10 as punctuation here
         ("It costs $5.", "It costs 5 dollars."),
         ("ﬁne", "fine"),
         ("so\u00adft", "soft"),
@@ -88,17 +65,17 @@ def test_espeak_speaks_what_the_dictionary_does_not_know(g2p: GraphemeToPhoneme,
         ("[Groq](/ɡɹˈɑk/) is", "[Groq](/gɹˈɑk/) is"),
     ],
 )
-def test_is_read_like(g2p: GraphemeToPhoneme, text: str, same_as: str) -> None:
+def test_variants_have_the_same_phonemes(g2p: GraphemeToPhoneme, text: str, same_as: str) -> None:
     assert phonemes_of(g2p, text) == phonemes_of(g2p, same_as) != ""
 
 
-def test_markup_is_spoken_as_written(g2p: GraphemeToPhoneme) -> None:
+def test_pronunciation_markup_overrides_the_dictionary(g2p: GraphemeToPhoneme) -> None:
     assert phonemes_of(g2p, "[Kokoro](/kˈOkəɹO/) is nice.") == "kˈOkəɹO ɪz nˈIs."
 
 
 @pytest.mark.parametrize("language", ["a", "b", "e", "h"])
 @pytest.mark.parametrize("text", ["", "...", "?!", "😀 👍🏽", "\x00\x07", "\ud800", "\u200b", "[[[", "—"])
-def test_what_makes_no_sound_gives_no_segment(g2p: GraphemeToPhoneme, text: str, language: str) -> None:
+def test_silent_text_has_no_segment(g2p: GraphemeToPhoneme, text: str, language: str) -> None:
     assert phonemes_of(g2p, text, language) == ""
 
 
@@ -118,21 +95,23 @@ def test_what_makes_no_sound_gives_no_segment(g2p: GraphemeToPhoneme, text: str,
         "[a]() [b](-2) [](/c/) [d](/" + "k" * 900 + "/)",
     ],
 )
-def test_odd_texts_are_spoken(g2p: GraphemeToPhoneme, text: str, language: str) -> None:
+def test_malformed_text_has_phonemes_of_the_alphabet(
+    g2p: GraphemeToPhoneme, text: str, language: str
+) -> None:
     phonemes = phonemes_of(g2p, text, language)
     assert phonemes
     assert ALPHABET.issuperset(phonemes)
 
 
 @pytest.mark.parametrize("unit", ["x-", "a1", "aB", ".", "²", "\u0301", "|-", "कि"])
-def test_no_thousand_characters_take_long(g2p: GraphemeToPhoneme, unit: str) -> None:
+def test_thousand_repeated_characters_are_fast(g2p: GraphemeToPhoneme, unit: str) -> None:
     started = time.process_time()
     g2p.segments(whole(unit * (1_000 // len(unit))), "a", 0)
-    # At most 0.7 s where this was written; misaki alone took 1.6 s for 120 of these characters.
+    # 0.7 s at most on the machine of the author; misaki alone took 1.6 s for 120 of these characters.
     assert time.process_time() - started < 5
 
 
-def test_a_long_number_is_spoken_digit_by_digit(g2p: GraphemeToPhoneme) -> None:
+def test_long_number_is_spoken_digit_by_digit(g2p: GraphemeToPhoneme) -> None:
     assert phonemes_of(g2p, "7" * 16) == " ".join([phonemes_of(g2p, "7")] * 16)
 
 
@@ -146,7 +125,9 @@ def test_a_long_number_is_spoken_digit_by_digit(g2p: GraphemeToPhoneme) -> None:
         ("p", "Olá, não há coração sem emoção: o João põe."),
     ],
 )
-def test_other_languages_speak_in_the_alphabet(g2p: GraphemeToPhoneme, language: str, text: str) -> None:
+def test_espeak_languages_use_phonemes_of_the_alphabet(
+    g2p: GraphemeToPhoneme, language: str, text: str
+) -> None:
     (segment,) = g2p.segments(whole(text), language, 0)
     assert ALPHABET.issuperset(segment.phonemes)
     assert (segment.start_char, segment.end_char) == (0, len(text))
@@ -154,28 +135,28 @@ def test_other_languages_speak_in_the_alphabet(g2p: GraphemeToPhoneme, language:
 
 
 @pytest.mark.parametrize("language", ["", "en-us", "x"])
-def test_other_languages_are_refused(g2p: GraphemeToPhoneme, language: str) -> None:
-    with pytest.raises(BadLanguage) as refused:
+def test_unknown_language_is_rejected(g2p: GraphemeToPhoneme, language: str) -> None:
+    with pytest.raises(BadLanguage) as rejected:
         g2p.segments(whole("hello"), language, 0)
-    assert refused.value.facts() == {"got": language, "allowed": list(LANGUAGES.values()), "mend": None}
+    assert rejected.value.facts() == {"got": language, "allowed": list(LANGUAGES.values()), "mend": None}
 
 
 @pytest.mark.parametrize(
     ("language", "tag", "lacking"), [("j", "ja", "unidic_lite"), ("z", "zh", "pypinyin")]
 )
-def test_a_language_whose_extra_is_missing(
+def test_language_without_its_extra_is_rejected_with_the_install_command(
     monkeypatch: pytest.MonkeyPatch, language: str, tag: str, lacking: str
 ) -> None:
     monkeypatch.setattr(languages, "find_spec", lambda name: None if name == lacking else find_spec(name))
     g2p = GraphemeToPhoneme(ALPHABET)
-    with pytest.raises(BadLanguage, match=rf"bash scripts/setup\.sh --{tag}") as refused:
+    with pytest.raises(BadLanguage, match=rf"bash scripts/setup\.sh --{tag}") as rejected:
         g2p.segments(whole("你好"), language, 0)
-    assert tag not in refused.value.allowed
-    assert phonemes_of(g2p, "你好 こんにちは", "a")  # read by espeak then
+    assert tag not in rejected.value.allowed
+    assert phonemes_of(g2p, "你好 こんにちは", "a")  # espeak pronounces the words instead
 
 
 @pytest.mark.parametrize("language", ["a", "b", "e"])
-def test_a_long_sentence_is_split_and_loses_nothing(g2p: GraphemeToPhoneme, language: str) -> None:
+def test_long_sentence_is_split_without_losing_words(g2p: GraphemeToPhoneme, language: str) -> None:
     clause = "la casa grande es muy bonita" if language == "e" else "the rain in spain falls on the plain"
     text = ", ".join([clause] * 25) + "."
     segments = g2p.segments(Sentence.at(text, 100), language, 5)
@@ -189,7 +170,7 @@ def test_a_long_sentence_is_split_and_loses_nothing(g2p: GraphemeToPhoneme, lang
     assert " ".join(segment.phonemes for segment in segments) == " ".join([once] * 25)[:-1] + "."
 
 
-def test_spans_are_right_behind_markup(g2p: GraphemeToPhoneme) -> None:
+def test_spans_are_correct_behind_pronunciation_markup(g2p: GraphemeToPhoneme) -> None:
     clause = "[Kokoro](/kˈOkəɹO/) speaks 12 words of Zürich's don't-know English"
     text = ", ".join([clause] * 14)
     segments = g2p.segments(whole(text), "a", 0)
@@ -199,7 +180,7 @@ def test_spans_are_right_behind_markup(g2p: GraphemeToPhoneme) -> None:
 
 
 def words_of(g2p: GraphemeToPhoneme, text: str, language: str = "a") -> list[tuple[str, str]]:
-    """Each word as the client wrote it, and how it is spoken."""
+    """Each written word with its phonemes."""
     return [
         (text[word.start_char : word.end_char], segment.phonemes[word.start_phoneme : word.end_phoneme])
         for sentence in read(text, language)
@@ -233,7 +214,7 @@ def words_of(g2p: GraphemeToPhoneme, text: str, language: str = "a") -> list[tup
         ("p", "O João põe [Groq](/ɡɾˈɔk/)!", ["O", "João", "põe", "Groq"]),
     ],
 )
-def test_words_are_the_clients_own(
+def test_words_are_spans_of_the_written_text(
     g2p: GraphemeToPhoneme, language: str, text: str, words: list[str]
 ) -> None:
     found = words_of(g2p, text, language)
@@ -241,7 +222,7 @@ def test_words_are_the_clients_own(
     assert all(phonemes.strip() == phonemes != "" for _, phonemes in found)
 
 
-def test_words_sound_like_themselves(g2p: GraphemeToPhoneme) -> None:
+def test_each_word_has_its_own_phonemes(g2p: GraphemeToPhoneme) -> None:
     assert words_of(g2p, "Say [Kokoro](/kˈOkəɹO/), world.") == [
         ("Say", "sˈA"),
         ("Kokoro", "kˈOkəɹO"),
@@ -249,7 +230,7 @@ def test_words_sound_like_themselves(g2p: GraphemeToPhoneme) -> None:
     ]
 
 
-def test_words_that_espeak_joins_share_its_phonemes(g2p: GraphemeToPhoneme) -> None:
+def test_words_that_espeak_joins_share_the_phonemes(g2p: GraphemeToPhoneme) -> None:
     spoken = words_of(g2p, "Qu'est-ce que c'est, l'eau ?", "f")
     assert spoken == [("Qu'est-ce", "kɛs"), ("que", "kˌə"), ("c'est,", "sˈɛ"), ("l'eau", "lˈo")]
 
@@ -257,38 +238,22 @@ def test_words_that_espeak_joins_share_its_phonemes(g2p: GraphemeToPhoneme) -> N
 @pytest.mark.parametrize(
     "text", ["Привет", "Καλημέρα", "שלום", "مرحبا", "नमस्ते", "안녕하세요", "你好", "こんにちは"]
 )
-def test_words_in_other_scripts_are_spoken(g2p: GraphemeToPhoneme, text: str) -> None:
+def test_words_in_foreign_scripts_are_pronounced(g2p: GraphemeToPhoneme, text: str) -> None:
     assert len(phonemes_of(g2p, text)) >= len(text) - 2
     assert phonemes_of(g2p, text) in phonemes_of(g2p, f"He said {text}.")
 
 
 @given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=12))
-def test_every_word_is_spoken(g2p: GraphemeToPhoneme, words: list[str]) -> None:
+def test_every_english_word_is_pronounced(g2p: GraphemeToPhoneme, words: list[str]) -> None:
     assert len(phonemes_of(g2p, " ".join(words)).split()) == len(words)
 
 
-PIECES = [
-    "cat",
-    "Kokoro",
-    "5",
-    "-5",
-    "$3.50",
-    "1,000",
-    "5th",
-    "U.S.",
-    "don't",
-    "...",
-    "—",
-    "(",
-    "]",
-    '"',
-    "\n",
-    "@",
-]
+TRICKY = "cat Kokoro 5 -5 $3.50 1,000 5th U.S. don't ... — ( ] \" @"
+PIECES = [*TRICKY.split(), "\n"]
 
 
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=8), st.sampled_from(list(LANGUAGES)))
-def test_any_text_is_spoken_in_order_and_in_the_alphabet(
+def test_any_text_has_ascending_spans_and_phonemes_of_the_alphabet(
     g2p: GraphemeToPhoneme, pieces: list[str], language: str
 ) -> None:
     text = " ".join(pieces)
@@ -306,43 +271,17 @@ def test_any_text_is_spoken_in_order_and_in_the_alphabet(
     assert word_bounds == sorted(word_bounds)
 
 
-MIXED = [
-    *WORDS,
-    "don't",
-    "well-known",
-    "U.S.",
-    "e.g.",
-    "5",
-    "-5",
-    "$3.50",
-    "1,000,000",
-    "5th",
-    "3:30",
-    "50%",
-    "NASA",
-    "GPT-4",
-    "me@example.com",
-    "https://example.com/a?b=c",
-    "snake_case",
-    "naïve",
-    "**bold**",
-    "“quoted”",
-    "(so)",
-    "and/or",
-    "привет",
-    "sooooo",
-    "😀",
-    "—",
-    "...",
-    "\n\n- ",
-    "&",
-]
+SPECIAL = """
+don't well-known U.S. e.g. 5 -5 $3.50 1,000,000 5th 3:30 50% NASA GPT-4 me@example.com snake_case naïve
+**bold** https://example.com/a?b=c “quoted” (so) and/or привет sooooo 😀 — ... &
+"""
+MIXED = [*WORDS, *SPECIAL.split(), "\n\n- "]
 
 
 @given(st.lists(st.sampled_from(MIXED), min_size=1, max_size=10), st.sampled_from(list(LANGUAGES)))
 @example(pieces=["100", "50%"], language="z")
-def test_no_word_vanishes(g2p: GraphemeToPhoneme, pieces: list[str], language: str) -> None:
-    """Every stretch between spaces that holds a letter or a digit is in a word that has phonemes."""
+def test_no_written_word_is_lost(g2p: GraphemeToPhoneme, pieces: list[str], language: str) -> None:
+    """Each space-separated piece with a letter or a digit overlaps a word with phonemes."""
     text = " ".join(pieces)
     spoken = [
         (word.start_char, word.end_char)
@@ -364,7 +303,7 @@ def check_words(segment: Segment) -> None:
     )
 
 
-def test_the_lexicon_may_change_between_two_sentences() -> None:
+def test_lexicon_change_takes_effect_with_the_next_sentence() -> None:
     lexicons = [Lexicon({"": {"Groq": "ɡɹˈɑk"}}), Lexicon({"": {"Groq": "kˈɑɹ"}, "e": {"Groq": "ɡɾˈok"}})]
     g2p = GraphemeToPhoneme(ALPHABET, lambda: lexicons[0])
     text = "Ask Groq now."
@@ -374,7 +313,7 @@ def test_the_lexicon_may_change_between_two_sentences() -> None:
     assert words_of(g2p, text, "e")[1] == ("Groq", "ɡɾˈok")
 
 
-def test_a_cached_sentence_is_the_same_at_another_place(g2p: GraphemeToPhoneme) -> None:
+def test_cached_sentence_is_moved_to_its_new_position(g2p: GraphemeToPhoneme) -> None:
     text = "The same words, once more."
     (first,) = g2p.segments(Sentence.at(text), "a", 0)
     (again,) = g2p.segments(Sentence.at(text, 40), "a", 2)
@@ -383,7 +322,7 @@ def test_a_cached_sentence_is_the_same_at_another_place(g2p: GraphemeToPhoneme) 
     assert g2p.segments(whole(text), "b", 0)[0].phonemes != first.phonemes
 
 
-def test_without_a_spacy_model_it_says_so_and_downloads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_spacy_model_is_an_error_and_not_a_download(monkeypatch: pytest.MonkeyPatch) -> None:
     def download(*args: object) -> None:
         pytest.fail("tried to download")
 
@@ -393,13 +332,13 @@ def test_without_a_spacy_model_it_says_so_and_downloads_nothing(monkeypatch: pyt
         GraphemeToPhoneme(ALPHABET).warm_up()
 
 
-def test_importing_the_module_is_cheap() -> None:
+def test_importing_g2p_imports_neither_misaki_nor_spacy_nor_torch() -> None:
     code = "import sys, kokoro_trio.text.g2p; print({'misaki', 'spacy', 'torch'} & set(sys.modules))"
     assert output_of("-c", code).strip() == "set()"
 
 
-def test_what_is_said_leaves_nothing_in_spacy(g2p: GraphemeToPhoneme) -> None:
-    def said(n: int) -> str:
+def test_spacy_vocabulary_does_not_grow_with_new_words(g2p: GraphemeToPhoneme) -> None:
+    def new_word(n: int) -> str:
         return "".join(chr(ord("a") + int(digit)) for digit in f"{n:04}").capitalize() + "zo"
 
     phonemes_of(g2p, "Warm up.")
@@ -407,6 +346,6 @@ def test_what_is_said_leaves_nothing_in_spacy(g2p: GraphemeToPhoneme) -> None:
     strings = g2p._spacy_model.vocab.strings
     n_strings = len(strings)
     for first in range(0, 1_000, 50):
-        assert phonemes_of(g2p, " ".join(map(said, range(first, first + 50))) + ".")
-    assert said(999) not in strings
+        assert phonemes_of(g2p, " ".join(map(new_word, range(first, first + 50))) + ".")
+    assert new_word(999) not in strings
     assert len(strings) == n_strings

@@ -1,4 +1,4 @@
-"""Japanese: real MeCab and UniDic, no Kokoro weights."""
+"""Japanese pronunciation, with the real MeCab and UniDic, and without Kokoro's weights."""
 
 import re
 import time
@@ -16,7 +16,7 @@ def japanese() -> JapanesePronouncer:
     return JapanesePronouncer(english=lambda text: f"<{text}>")
 
 
-def sound(japanese: JapanesePronouncer, text: str) -> str:
+def phonemes_of(japanese: JapanesePronouncer, text: str) -> str:
     return "".join(phonemes for _, phonemes in japanese(text)).strip()
 
 
@@ -33,8 +33,8 @@ def sound(japanese: JapanesePronouncer, text: str) -> str:
         ("", ""),
     ],
 )
-def test_sounds(japanese: JapanesePronouncer, text: str, phonemes: str) -> None:
-    assert sound(japanese, text).replace("...", "..") == phonemes
+def test_words_and_marks_have_their_phonemes(japanese: JapanesePronouncer, text: str, phonemes: str) -> None:
+    assert phonemes_of(japanese, text).replace("...", "..") == phonemes
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def test_sounds(japanese: JapanesePronouncer, text: str, phonemes: str) -> None:
         ("٣", "saɴ"),
     ],
 )
-def test_figures_are_said(japanese: JapanesePronouncer, text: str, phonemes: str) -> None:
-    assert sound(japanese, text) == phonemes
+def test_digits_and_counters_are_verbalized(japanese: JapanesePronouncer, text: str, phonemes: str) -> None:
+    assert phonemes_of(japanese, text) == phonemes
 
 
 @pytest.mark.parametrize(
@@ -75,30 +75,30 @@ def test_figures_are_said(japanese: JapanesePronouncer, text: str, phonemes: str
         ("𠮷野家", "joɕino ie"),
     ],
 )
-def test_dictionary_is_only_overruled_where_it_errs(
+def test_counter_readings_do_not_override_other_words(
     japanese: JapanesePronouncer, text: str, phonemes: str
 ) -> None:
-    assert sound(japanese, text) == phonemes
+    assert phonemes_of(japanese, text) == phonemes
 
 
 @pytest.mark.parametrize("text", ["んぁ", "っぁ", "ーぁ", "ぁ", "かゞゝ", "あ\0い", "あ\ud800い"])
-def test_kana_that_do_not_go_together_are_said(japanese: JapanesePronouncer, text: str) -> None:
-    assert set(sound(japanese, text)) & set("aiɯeo")
+def test_invalid_kana_sequences_are_pronounced(japanese: JapanesePronouncer, text: str) -> None:
+    assert set(phonemes_of(japanese, text)) & set("aiɯeo")
 
 
-def test_letters_of_full_width_are_english(japanese: JapanesePronouncer) -> None:
-    assert sound(japanese, "Ａ社とＢ社") == "<A> ɕa to <B> ɕa"
+def test_full_width_letters_are_english(japanese: JapanesePronouncer) -> None:
+    assert phonemes_of(japanese, "Ａ社とＢ社") == "<A> ɕa to <B> ɕa"
 
 
 @pytest.mark.parametrize("repeated", ["今日は良い天気ですね、", "ッ", "1", "四", "。"])
-def test_long_texts_are_quick(japanese: JapanesePronouncer, repeated: str) -> None:
-    """Some of them took misaki twenty seconds, and now 75 ms at most."""
+def test_long_texts_are_fast(japanese: JapanesePronouncer, repeated: str) -> None:
+    """75 ms at most; misaki itself took twenty seconds for some of them."""
     started_s = time.process_time()
     japanese((repeated * 1000)[:1000])
     assert time.process_time() - started_s < 2
 
 
-def test_plain_text_is_as_misaki_has_it(japanese: JapanesePronouncer) -> None:
+def test_plain_text_has_the_phonemes_of_misaki(japanese: JapanesePronouncer) -> None:
     with without_known_warning():
         from misaki.cutlet import Cutlet  # type: ignore[import-untyped]
     misaki = Cutlet()
@@ -111,11 +111,11 @@ def test_plain_text_is_as_misaki_has_it(japanese: JapanesePronouncer) -> None:
         "いすゞ、学問のすゝめ、こゝろ",
     ):
         phonemes, _ = misaki(text)
-        as_marks_are_written_here = phonemes.replace("«", "(").replace("»", ")")
-        assert re.sub(" +", " ", sound(japanese, text)) == as_marks_are_written_here
+        with_our_brackets = phonemes.replace("«", "(").replace("»", ")")
+        assert re.sub(" +", " ", phonemes_of(japanese, text)) == with_our_brackets
 
 
-def test_words_know_where_they_start(japanese: JapanesePronouncer) -> None:
+def test_words_have_their_start_positions(japanese: JapanesePronouncer) -> None:
     text = "今日は3時にMeetingがある。"
     starts = [start for start, _ in japanese(text)]
     assert [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)] == [
@@ -140,7 +140,7 @@ def test_words_know_where_they_start(japanese: JapanesePronouncer) -> None:
 @example("፩")
 @example("がガ\u3099゛")
 @example("㍿①½")
-def test_any_text_is_read_in_order(japanese: JapanesePronouncer, text: str) -> None:
+def test_any_text_has_ascending_positions(japanese: JapanesePronouncer, text: str) -> None:
     starts = [start for start, _ in japanese(text)]
     assert starts == sorted(starts)
     assert all(0 <= start < len(text) for start in starts)

@@ -1,4 +1,4 @@
-"""Pure: the operator's own pronunciations."""
+"""Pure: the operator's lexicon."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ def marked(content: Mapping[str, object], text: str, language: str = "a") -> str
     ("text", "expected"),
     [
         ("Groq is", "[Groq](/ɡɹˈ/) is"),
-        ("groq is", "groq is"),  # written with a capital, so only found with one
+        ("groq is", "groq is"),  # an entry with a capital does not match lower case
         ("a Cafe, a cafe", "a [Cafe](/caf/), a [cafe](/caf/)"),
         ("Groqs", "Groqs"),
         ("(Groq)", "([Groq](/ɡɹˈ/))"),
@@ -29,12 +29,12 @@ def marked(content: Mapping[str, object], text: str, language: str = "a") -> str
         ("C++ or C", "[C++](/ce/) or C"),
     ],
 )
-def test_words_are_found(text: str, expected: str) -> None:
+def test_lexicon_words_become_pronunciation_markup(text: str, expected: str) -> None:
     words = {"Groq": "ɡɹˈ", "cafe": "/caf/", "cafe bar": "caf ba", "C++": "ce"}
     assert marked(words, text) == expected
 
 
-def test_a_language_may_have_its_own() -> None:
+def test_entries_of_a_language_override_those_of_all() -> None:
     words = {"Groq": "ɡɹˈ", "es": {"Groq": "ab", "sol": "cd"}}
     assert marked(words, "Groq sol", "a") == "[Groq](/ɡɹˈ/) sol"
     assert marked(words, "Groq sol", "e") == "[Groq](/ab/) [sol](/cd/)"
@@ -44,12 +44,12 @@ def test_a_language_may_have_its_own() -> None:
     ("word", "phonemes"),
     [("Groq", "xyz"), ("Groq", ""), ("Groq", 5), ("[a]", "a"), ("", "a"), ("...", "a"), ("Groq", {"a": "b"})],
 )
-def test_what_cannot_be_used_is_reported_and_left_out(word: str, phonemes: object) -> None:
+def test_invalid_entry_is_logged_and_skipped(word: str, phonemes: object) -> None:
     with capture_logs() as logs:
         assert marked({word: phonemes, "cafe": "caf"}, "Groq cafe") == "Groq [cafe](/caf/)"
     assert [(event["event"], event["word"]) for event in logs] == [("lexicon_entry_left_out", word)]
 
 
-def test_an_empty_one_finds_nothing() -> None:
+def test_empty_lexicon_changes_nothing() -> None:
     assert marked({}, "Groq") == "Groq"
     assert list(Lexicon().pronunciations("Groq", "a")) == []

@@ -1,4 +1,4 @@
-"""Pure: neither a pattern nor what the event loop calls takes time that grows faster than its text."""
+"""Pure: patterns, and what the event loop does with a text, take time linear in the length of the text."""
 
 import json
 import pkgutil
@@ -21,7 +21,7 @@ from kokoro_trio.model.voices import VoiceCatalogue
 from kokoro_trio.server.dialects.together import Together
 from kokoro_trio.server.protocol import Protocol
 from kokoro_trio.text.languages import language_named
-from kokoro_trio.text.normalization import _kinds
+from kokoro_trio.text.normalization import _rules
 from kokoro_trio.text.normalization.languages import VOCABULARIES
 from kokoro_trio.text.reading import read
 from kokoro_trio.text.segmentation import sentence_spans
@@ -36,10 +36,10 @@ Work = Callable[[str], object]
 LIMITS = Config.of({"API_KEY": "k"}).requests
 VOICES = VoiceCatalogue.of(("af_heart", "am_michael"), female="af_heart", male="am_michael")
 
-ROOMS = ("server", "wire", "text", "audio", "clients.session", "model.recipes", "model.voices")
-"""Whose patterns meet what a client wrote."""
+PACKAGES = ("server", "wire", "text", "audio", "clients.session", "model.recipes", "model.voices")
+"""Packages and modules whose patterns search clients' texts."""
 WINDOWED = {"text.normalization.english_words._CAPITALISED_BEFORE"}
-"""Searched in 40 characters only."""
+"""Patterns that search 40 characters only."""
 
 SUSPECT_CHARS, SIZES = 4_000, (10_000, 20_000)
 UNITS = (
@@ -52,7 +52,7 @@ UNITS = (
     *("Dr. ", "St. ", "Jan ", "per ", "I. ", "V1", "1st ", "10 a.m. ", "Mon–", "http://", "¥1千x", "and "),
 )
 END = "\x00"
-"""Is neither a letter nor a mark nor a space, so that what was found up to here is given up."""
+"""Neither a letter nor a mark nor a space, so that a pattern fails here and backtracks."""
 
 
 def repeated(unit: str, n_chars: int) -> str:
@@ -63,13 +63,13 @@ def patterns() -> dict[str, Pattern]:
     found: dict[Pattern, str] = {}
     for module in pkgutil.walk_packages(kokoro_trio.__path__, "kokoro_trio."):
         name = module.name.removeprefix("kokoro_trio.")
-        if name.startswith(ROOMS):
+        if name.startswith(PACKAGES):
             for attribute, value in vars(import_module(module.name)).items():
                 for pattern in _patterns_in(value):
                     found.setdefault(pattern, f"{name}.{attribute}")
     for language in VOCABULARIES:
-        for number, kind in enumerate(_kinds(language)):
-            found.setdefault(kind.pattern, f"readings.{language}{number}")
+        for number, rule in enumerate(_rules(language)):
+            found.setdefault(rule.pattern, f"rules.{language}{number}")
     numbers = count()
     return {f"{name}-{next(numbers)}": pattern for pattern, name in found.items() if name not in WINDOWED}
 
@@ -94,9 +94,9 @@ def processor_s(work: Work, text: str) -> float:
 
 
 def check_is_linear(work: Work, suspect_s: float = 0.01) -> None:
-    """`suspect_s`: what the square of `SUSPECT_CHARS` takes at least. Nothing faster is measured further."""
+    """Work that takes less than `suspect_s` for `SUSPECT_CHARS` is too fast to be quadratic."""
     for unit in UNITS:
-        # A tenth first: what grows with the cube would take hours.
+        # A tenth first, because cubic work would take hours.
         if any(
             processor_s(work, repeated(unit, SUSPECT_CHARS // part)) > suspect_s / part for part in (10, 1)
         ):
@@ -107,11 +107,11 @@ def check_is_linear(work: Work, suspect_s: float = 0.01) -> None:
 
 
 @pytest.mark.parametrize("name", PATTERNS)
-def test_pattern(name: str) -> None:
+def test_pattern_is_linear(name: str) -> None:
     pattern = PATTERNS[name]
 
     def search(text: str) -> int:
-        # Bytes come from the head of a request.
+        # Patterns of bytes search the head of a request.
         searched: Any = text.encode(errors="surrogatepass") if isinstance(pattern.pattern, bytes) else text
         return sum(1 for _ in pattern.finditer(searched))
 
@@ -119,15 +119,15 @@ def test_pattern(name: str) -> None:
 
 
 RULES = [f"{'a' * n}/b" for n in range(1, 45)] + ["zz/b"]
-"""As long as all rules may be together. They begin alike, but `re` cannot factor that out because of "zz"."""
+"""As long together as the server accepts. Because of "zz", `re` cannot factor out their common prefix."""
 RULES += [f"{'!' * 98}{chr(0x100 + n)}/b" for n in range(10)]
 
 
 def together(text: str, n_chars: int = MAX_BUFFERED_CHARS, segment: str = "never") -> None:
-    """Appends `n_chars` at a time, commits each, and pronounces words otherwise."""
+    """Appends and commits `n_chars` at a time, with a pronunciation dictionary."""
     query = {"segment": segment, "extra_params": json.dumps({"pronunciation_dict": RULES})}
     dialect = Together(make_opening(VOICES, LIMITS, query=query))
-    [_] = dialect.open()  # The rules are not refused.
+    [_] = dialect.open()  # The rules are accepted.
     for start in range(0, len(text), n_chars):
         piece = text[start : start + n_chars]
         dialect.receive(json.dumps({"type": "input_text_buffer.append", "text": piece}))
@@ -164,16 +164,16 @@ WORK = (word_count, sentence_spans, session, together, together_ahead, together_
 
 
 @pytest.mark.parametrize("work", WORK)
-def test_work_on_the_event_loop(work: Work) -> None:
+def test_work_on_the_event_loop_is_linear(work: Work) -> None:
     check_is_linear(work, suspect_s=0.02)
 
 
 @pytest.mark.parametrize("unit", ["a", '") ', "word, "])
 @pytest.mark.parametrize("work", [word_count, lambda text: sentence_spans(text, "a")], ids=["words", "spans"])
-def test_a_long_run_of_one_kind(work: Work, unit: str) -> None:
+def test_200_000_repeated_characters_take_under_a_second(work: Work, unit: str) -> None:
     assert processor_s(work, repeated(unit, 200_000)) < 1
 
 
 @pytest.mark.parametrize("code", ["a", "j"])
-def test_reading(code: str) -> None:
+def test_reading_is_linear(code: str) -> None:
     check_is_linear(lambda text: read(text, code), suspect_s=0.06)

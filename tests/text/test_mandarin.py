@@ -1,4 +1,4 @@
-"""Mandarin: real jieba and pypinyin, no Kokoro weights."""
+"""Mandarin pronunciation, with the real jieba and pypinyin, and without Kokoro's weights."""
 
 import tempfile
 from pathlib import Path
@@ -15,11 +15,11 @@ def mandarin() -> MandarinPronouncer:
     return MandarinPronouncer(english=lambda text: f"<{text}>")
 
 
-def sound(mandarin: MandarinPronouncer, text: str) -> str:
+def phonemes_of(mandarin: MandarinPronouncer, text: str) -> str:
     return "".join(phonemes for _, phonemes in mandarin(text)).strip()
 
 
-def test_loading_writes_no_file_and_says_nothing(
+def test_loading_writes_no_file_and_prints_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -41,12 +41,12 @@ def test_loading_writes_no_file_and_says_nothing(
         ("", ""),
     ],
 )
-def test_sounds(mandarin: MandarinPronouncer, text: str, phonemes: str) -> None:
-    assert sound(mandarin, text) == phonemes
+def test_words_and_marks_have_their_phonemes(mandarin: MandarinPronouncer, text: str, phonemes: str) -> None:
+    assert phonemes_of(mandarin, text) == phonemes
 
 
 @pytest.mark.parametrize(
-    ("text", "said_as"),
+    ("text", "same_as"),
     [
         ("1,000,000元", "一百万元"),
         ("13800138000", "幺三八零零幺三八零零零"),
@@ -67,27 +67,27 @@ def test_sounds(mandarin: MandarinPronouncer, text: str, phonemes: str) -> None:
         ("『好』", "“好”"),
     ],
 )
-def test_figures_and_signs_are_said(mandarin: MandarinPronouncer, text: str, said_as: str) -> None:
-    assert sound(mandarin, text).replace(" ", "") == sound(mandarin, said_as).replace(" ", "")
+def test_digits_and_signs_are_verbalized(mandarin: MandarinPronouncer, text: str, same_as: str) -> None:
+    assert phonemes_of(mandarin, text).replace(" ", "") == phonemes_of(mandarin, same_as).replace(" ", "")
 
 
-def test_hyphen_in_a_name_is_no_minus(mandarin: MandarinPronouncer) -> None:
-    assert sound(mandarin, "用GPT-4写，OK吗") == "jʊ↘ŋ <GPT> sɨ↘ɕje↓, <OK> ma"
+def test_hyphen_in_a_name_is_not_a_minus_sign(mandarin: MandarinPronouncer) -> None:
+    assert phonemes_of(mandarin, "用GPT-4写，OK吗") == "jʊ↘ŋ <GPT> sɨ↘ɕje↓, <OK> ma"
 
 
-def test_letters_of_full_width_are_english(mandarin: MandarinPronouncer) -> None:
-    assert sound(mandarin, "ＡＢＣ公司") == "<ABC> kʊ→ŋsɨ→"
+def test_full_width_letters_are_english(mandarin: MandarinPronouncer) -> None:
+    assert phonemes_of(mandarin, "ＡＢＣ公司") == "<ABC> kʊ→ŋsɨ→"
 
 
-def test_figures_in_circles_stay_apart(mandarin: MandarinPronouncer) -> None:
-    assert sound(mandarin, "①②③") == "i→ ɚ↘ sa→n"
+def test_circled_digits_stay_separate_numbers(mandarin: MandarinPronouncer) -> None:
+    assert phonemes_of(mandarin, "①②③") == "i→ ɚ↘ sa→n"
 
 
-def test_below_zero_is_said(mandarin: MandarinPronouncer) -> None:
-    assert sound(mandarin, "气温-3℃") == sound(mandarin, "气温负三摄氏度")
+def test_negative_temperature_is_verbalized(mandarin: MandarinPronouncer) -> None:
+    assert phonemes_of(mandarin, "气温-3℃") == phonemes_of(mandarin, "气温负三摄氏度")
 
 
-def test_words_know_where_they_start(mandarin: MandarinPronouncer) -> None:
+def test_words_have_their_start_positions(mandarin: MandarinPronouncer) -> None:
     text = "我有3个苹果，用Python。"
     starts = [start for start, _ in mandarin(text)]
     words = [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
@@ -103,7 +103,7 @@ def test_words_know_where_they_start(mandarin: MandarinPronouncer) -> None:
 @example("\ud800")
 @example("9" * 40)
 @example("2024-13-45")
-def test_any_text_is_read_in_order(mandarin: MandarinPronouncer, text: str) -> None:
+def test_any_text_has_ascending_positions(mandarin: MandarinPronouncer, text: str) -> None:
     starts = [start for start, _ in mandarin(text)]
     assert starts == sorted(starts)
     assert all(0 <= start < len(text) for start in starts)

@@ -1,4 +1,4 @@
-"""Pure: from a client's text to the sentences that are read out; no language model is loaded."""
+"""Pure: a client's text becomes sentences; no language model is loaded."""
 
 import time
 
@@ -16,7 +16,7 @@ def texts_of(text: str, language: str = "a") -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "spoken"),
     [
         (
             "This is **bold**, *slanted*, __strong__, ~~gone~~ and `code`.",
@@ -60,11 +60,11 @@ def texts_of(text: str, language: str = "a") -> list[str]:
         ("", []),
     ],
 )
-def test_what_is_said(text: str, said: list[str]) -> None:
-    assert texts_of(text) == said
+def test_markdown_and_unreadable_characters_are_removed(text: str, spoken: list[str]) -> None:
+    assert texts_of(text) == spoken
 
 
-def test_each_sentence_knows_its_place() -> None:
+def test_sentences_have_their_spans() -> None:
     text = "# A **b** c\n- [d](e)! F &amp; *g*."
     spans = [text[sentence.start_char : sentence.end_char] for sentence in read(text, "a")]
     assert spans == ["A **b** c", "d](e)!", "F &amp; *g*."]
@@ -75,7 +75,7 @@ def pauses(text: str) -> list[tuple[str, float]]:
 
 
 class TestPauses:
-    def test_stand_before_what_follows(self) -> None:
+    def test_pause_goes_before_the_next_sentence(self) -> None:
         assert pauses("One [pause:0.5s] two. Three [PAUSE: 250 ms]") == [
             ("One", 0.0),
             ("two.", 0.5),
@@ -83,28 +83,28 @@ class TestPauses:
             ("", 0.25),
         ]
 
-    def test_add_up(self) -> None:
+    def test_adjacent_pauses_add_up(self) -> None:
         assert pauses("[pause:1s][pause:.5s] Go") == [("Go", 1.5)]
 
-    def test_inside_markdown(self) -> None:
+    def test_pause_inside_markdown(self) -> None:
         assert pauses("**One [pause:1s] two**") == [("One", 0.0), ("two", 1.0)]
 
     @pytest.mark.parametrize("text", ["[pause:11s] Go", "[pause:999999s]"])
-    def test_that_are_too_long(self, text: str) -> None:
+    def test_pause_that_is_too_long_is_rejected(self, text: str) -> None:
         with pytest.raises(BadText, match="10 s"):
             read(text, "a")
 
-    def test_last_30_s_together_at_most(self) -> None:
+    def test_all_pauses_together_are_limited_to_30_s(self) -> None:
         assert pauses("[pause:10s]" * 3 + " Go") == [("Go", 30.0)]
         with pytest.raises(BadText, match="30 s together"):
             read("[pause:10s]" * 930 + " Hi.", "a")
 
     @pytest.mark.parametrize("text", ["[pause:s]", "[pause:-1s]", "[pause:1]", "[pause]"])
-    def test_what_is_none_is_text(self, text: str) -> None:
+    def test_malformed_pause_stays_text(self, text: str) -> None:
         assert pauses(text) == [(text, 0.0)]
 
 
-def test_a_pronunciation_is_no_link() -> None:
+def test_pronunciation_is_not_taken_for_a_link() -> None:
     text = "[Kokoro](/kˈOkəɹO/) **is** [here](https://a.b)."
     assert texts_of(text) == ["[Kokoro](/kˈOkəɹO/) is here."]
 
@@ -114,12 +114,12 @@ MARKS += ["&amp;", "<b>", " "]
 
 
 @given(st.lists(st.sampled_from(MARKS) | st.text("abz 5.,!?é你", max_size=8)).map("".join))
-def test_no_letter_is_lost_but_of_tags_and_targets(text: str) -> None:
-    """What follows ``` or ~~~ on its line is the name of a language, no text."""
+def test_only_letters_of_tags_and_targets_are_removed(text: str) -> None:
+    """Except behind ``` or ~~~, where the rest of the line names a programming language."""
     kept = "".join(sentence.text for sentence in read(text, "a"))
     without_marks = text.replace("&amp;", "&").replace("<b>", "")
     if "```" not in text and "~~~" not in text:
-        # In code tags and entities are text, so there may be more.
+        # Tags and entities in code are text, so the result may have more letters.
         left = iter(letters(kept))
         assert all(letter in left for letter in letters(without_marks))
 
@@ -129,7 +129,7 @@ def letters(text: str) -> str:
 
 
 @given(st.text() | st.lists(st.sampled_from([*MARKS, "[", "](", ")", "[pause:1s]", "word "])).map("".join))
-def test_spans_ascend_and_point_into_the_text(text: str) -> None:
+def test_spans_ascend_inside_the_text(text: str) -> None:
     if text.count("[pause:1s]") > 10:
         return
     bounds = [0]
@@ -153,13 +153,13 @@ UNITS = ["*", "[", "](", "`", "> ", "- ", "1. ", "|", "<", "&", "~", "![", "\\",
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_no_marks_take_long(unit: str) -> None:
+def test_repeated_marks_are_fast(unit: str) -> None:
     started = time.process_time()
     read(unit * (MAX_MARKDOWN_CHARS // len(unit)), "a")
     assert time.process_time() - started < 20
 
 
-def test_a_megabyte_on_one_line_is_read() -> None:
+def test_megabyte_on_one_line_is_read() -> None:
     started = time.process_time()
     assert len(read("word, and *more* " * 60_000, "a")) > 1_000
     assert time.process_time() - started < 20

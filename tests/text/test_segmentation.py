@@ -1,4 +1,4 @@
-"""Pure: sentences, words and the cutting of phonemes; no language model is loaded."""
+"""Pure: sentence segmentation, word counts and cutting of phonemes; no language model is loaded."""
 
 import string
 
@@ -50,7 +50,7 @@ def texts_of(text: str, language: str = "a") -> list[str]:
 
 
 @pytest.mark.parametrize("expected", ENGLISH_TEXTS, ids=" ".join)
-def test_english_sentences(expected: list[str]) -> None:
+def test_english_sentences_end_where_they_should(expected: list[str]) -> None:
     assert texts_of(" ".join(expected)) == expected
 
 
@@ -82,13 +82,13 @@ def test_other_languages_have_their_own_abbreviations(language: str, expected: l
     assert texts_of(" ".join(expected), language) == expected
 
 
-def test_stops_of_scripts_without_spaces() -> None:
+def test_full_width_stops_end_a_sentence() -> None:
     assert texts_of("これはペンです。それは本です。") == ["これはペンです。", "それは本です。"]
     assert texts_of("你好！你叫什么名字？") == ["你好！", "你叫什么名字？"]
 
 
 @given(st.text() | st.text('aB. !?"()\n…5-。😀\ud800\x00'))
-def test_spans_are_exact_and_nothing_but_whitespace_is_left_out(text: str) -> None:
+def test_only_whitespace_lies_between_sentence_spans(text: str) -> None:
     covered = 0
     for start, end in sentence_spans(text):
         assert text[start:end] == text[start:end].strip() != ""
@@ -97,7 +97,7 @@ def test_spans_are_exact_and_nothing_but_whitespace_is_left_out(text: str) -> No
     assert not text[covered:].strip()
 
 
-def test_an_endless_sentence_is_cut_at_a_clause_then_at_a_word() -> None:
+def test_too_long_sentence_is_cut_at_a_clause_or_else_at_a_word() -> None:
     clause = "the rain in spain falls mainly on the plain, "
     assert all(text.endswith(",") for text in texts_of(clause * 100))
     pieces = texts_of("word " * 1_000)
@@ -105,12 +105,12 @@ def test_an_endless_sentence_is_cut_at_a_clause_then_at_a_word() -> None:
     assert max(map(len, pieces)) <= MAX_SENTENCE_CHARS
 
 
-def test_a_run_without_spaces_is_cut_hard() -> None:
+def test_too_long_run_without_spaces_is_cut_inside() -> None:
     assert list(map(len, texts_of("x" * 2_500))) == [1_000, 1_000, 500]
 
 
 def spell(text: str) -> list[Pronunciation]:
-    """Every word sounds as it is written, and keeps the space behind it."""
+    """Uses the letters of each word, and the space behind it, as its phonemes."""
     words = []
     start = 0
     for word in text.split(" "):
@@ -119,7 +119,7 @@ def spell(text: str) -> list[Pronunciation]:
     return words
 
 
-def test_phonemes_that_fit_stay_together() -> None:
+def test_phonemes_that_fit_stay_one_piece() -> None:
     words = (Word(0, 6, 0, 5), Word(7, 12, 7, 12))
     assert split_phonemes(spell("hello, world")) == [Piece("hello, world", 0, 12, words)]
     assert split_phonemes([]) == []
@@ -128,7 +128,7 @@ def test_phonemes_that_fit_stay_together() -> None:
     assert piece.phonemes == exact
 
 
-def test_phonemes_are_split_at_a_clause_before_a_word() -> None:
+def test_phonemes_are_split_at_a_clause_rather_than_a_word() -> None:
     pieces = split_phonemes(spell("one two three, four five six"), max_phonemes=20)
     assert [piece.phonemes for piece in pieces] == ["one two three,", "four five six"]
     assert [(piece.start_char, piece.end_char) for piece in pieces] == [(0, 15), (15, 28)]
@@ -136,12 +136,12 @@ def test_phonemes_are_split_at_a_clause_before_a_word() -> None:
     assert [word.start_char for word in pieces[1].words] == [15, 20, 25]
 
 
-def test_a_clause_too_short_to_stand_alone_is_not_split_off() -> None:
+def test_short_clause_is_not_split_off() -> None:
     pieces = split_phonemes(spell("one, two three four five six"), max_phonemes=20)
     assert [piece.phonemes for piece in pieces] == ["one, two three four", "five six"]
 
 
-def test_a_word_that_is_too_long_is_cut_in_proportion() -> None:
+def test_too_long_word_is_cut_and_its_characters_shared_in_proportion() -> None:
     pieces = split_phonemes([Pronunciation("x" * 30, 10, 20)], max_phonemes=12)
     assert pieces == [
         Piece("x" * 12, 10, 14, (Word(10, 14, 0, 12),)),
@@ -165,21 +165,21 @@ def segment_of(text: str, index: int = 0) -> Segment:
     return Segment(index, piece.phonemes, piece.start_char, piece.end_char, piece.words)
 
 
-def test_segments_are_cut_at_clauses_into_parts_of_about_one_length() -> None:
+def test_segments_are_cut_at_clauses_into_parts_of_similar_length() -> None:
     parts = cut_segments([segment_of("one two three, four five six", 3), segment_of("seven", 4)], 20)
     assert [part.phonemes for part in parts] == ["one two three,", "four five six", "seven"]
     assert [part.index for part in parts] == [3, 4, 5]
     assert [part.is_continued for part in parts] == [False, True, False]
 
 
-def test_a_segment_that_fits_stays_as_it_is() -> None:
+def test_segment_that_fits_is_not_cut() -> None:
     segments = [segment_of("one two"), segment_of("three", 1)]
     assert cut_segments(segments, 7) == segments
 
 
 @given(st.text(string.ascii_lowercase + ",.      ", min_size=1).map(str.strip), st.integers(5, 30))
 @example("aaaaa  aaaaaaa", 5)
-def test_parts_of_a_segment_have_all_of_its_phonemes_words_and_characters(text: str, limit: int) -> None:
+def test_parts_of_a_segment_keep_its_phonemes_words_and_characters(text: str, limit: int) -> None:
     if not spell(text) or not text.replace(" ", ""):
         return
     whole = segment_of(text)
@@ -196,7 +196,7 @@ def test_parts_of_a_segment_have_all_of_its_phonemes_words_and_characters(text: 
         for word in whole.words
     ]
     assert [(start, end) for start, end, _ in spoken] == [(start, end) for start, end, _ in of_whole]
-    # A word that is longer than a part goes to the part that it begins in, as far as that reaches.
+    # A word that is longer than a part belongs to the part in which it starts, and is cut at its end.
     assert all(wanted.startswith(got) for (*_, got), (*_, wanted) in zip(spoken, of_whole, strict=True))
     bounds = [bound for part in parts for bound in (part.start_char, part.end_char)]
     assert bounds == sorted(bounds)

@@ -1,4 +1,4 @@
-"""With the real model: a sentence of each language, by its phonemes and by how long it takes."""
+"""With the real model: the phonemes and the speaking rate of a sentence of each language."""
 
 import numpy as np
 import pytest
@@ -56,13 +56,13 @@ SENTENCES = {
         "xwei↘i↘ ʦau↓ʂa↘ŋ ʨʰi→tjɛ↓n pa↘n kʰai→ʂɨ↓.",
     ),
 }
-LEAST_S, MOST_S = 0.05, 0.085
-"""Of speech a sound, marks of length counted as such; 0.056 to 0.075 s where this was written."""
+MIN_S, MAX_S = 0.05, 0.085
+"""Seconds of speech for each sound, length marks included; measured: 0.056 to 0.075 s."""
 
 
 @pytest.mark.model
 @pytest.mark.parametrize("language", list(LANGUAGES))
-def test_a_sentence_of_each_language(
+def test_each_language_has_its_phonemes_and_a_normal_speaking_rate(
     exact_kokoro: KokoroSynthesizer, g2p: GraphemeToPhoneme, language: str
 ) -> None:
     voice, text, phonemes = SENTENCES[language]
@@ -75,5 +75,5 @@ def test_a_sentence_of_each_language(
     level = np.abs(samples)
     assert 0.1 < level.max() < 1.0
     heard_s = np.flatnonzero(level > level.max() / 30) / SAMPLE_RATE_HZ
-    seconds_a_sound = (heard_s[-1] - heard_s[0]) / sum(map(str.isalpha, phonemes))
-    assert LEAST_S < seconds_a_sound < MOST_S
+    seconds_per_sound = (heard_s[-1] - heard_s[0]) / sum(map(str.isalpha, phonemes))
+    assert MIN_S < seconds_per_sound < MAX_S

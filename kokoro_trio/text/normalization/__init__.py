@@ -1,6 +1,7 @@
-"""What a sentence is read as where that is not how it is written: numbers, dates, money, addresses, signs …
+"""Text normalisation: numbers, dates, money, addresses, symbols and abbreviations become words.
 
-Pure functions. For the languages besides English integers may stay figures, which espeak reads by itself.
+Pure functions, one module for each kind of written form. In Hindi integers stay digits for espeak, because
+num2words does not know the language. `japanese` and `mandarin` normalize by other rules, on their own.
 """
 
 from functools import lru_cache, partial
@@ -20,57 +21,58 @@ from kokoro_trio.text.normalization import (
     web,
 )
 from kokoro_trio.text.normalization.languages import VOCABULARIES
-from kokoro_trio.text.normalization.scan import Kind, Reading, scan
+from kokoro_trio.text.normalization.rules import Rule, Verbalization, apply
 
-__all__ = ["Reading", "read_out", "readings"]
+__all__ = ["Verbalization", "normalized", "verbalizations"]
 
-_MARKUP = Kind(PRONUNCIATION, lambda match: [])
+_PRONUNCIATION = Rule(PRONUNCIATION, lambda match: [])
 
 
-def readings(text: str, language: str) -> list[Reading]:
-    """Ascending, without overlaps; what is between them is read as it is written.
+def verbalizations(text: str, language: str) -> list[Verbalization]:
+    """What `text` does not say as it is written. In order and without overlaps.
 
-    `language` is the first letter of a voice's name. Nothing is known for those not in `VOCABULARIES`.
+    `language` is the first letter of a voice's name. Languages without a vocabulary have no verbalizations.
     """
-    found = scan(text, _kinds(language))
+    found = apply(_rules(language), text)
     if found and VOCABULARIES[language].is_english:
         found[-1] = english_words.with_full_stop(found[-1], text)
     return found
 
 
-def read_out(text: str, language: str) -> str:
+def normalized(text: str, language: str) -> str:
     pieces: list[str] = []
     last_end = 0
-    for reading in readings(text, language):
-        pieces += text[last_end : reading.start_char], reading.spoken
-        last_end = reading.end_char
+    for verbalization in verbalizations(text, language):
+        pieces += text[last_end : verbalization.start_char], verbalization.spoken
+        last_end = verbalization.end_char
     return "".join(pieces) + text[last_end:]
 
 
 @lru_cache(maxsize=16)
-def _kinds(language: str) -> list[Kind]:
-    """In the order in which they have a say."""
+def _rules(language: str) -> list[Rule]:
+    """In order of precedence."""
     if language not in VOCABULARIES:
         return []
     vocabulary = VOCABULARIES[language]
-    speak = partial(read_out, language=language)
+    normalize = partial(normalized, language=language)
     is_english = vocabulary.is_english
     return [
-        _MARKUP,
-        *web.kinds(vocabulary, speak),
-        *dates.kinds(vocabulary),
-        *(english_words.early_kinds(vocabulary) if is_english else abbreviations.kinds(vocabulary)),
-        *roman.kinds(vocabulary),
-        *symbols.early_kinds(vocabulary),
-        *money.kinds(vocabulary),
-        *phones.kinds(vocabulary),
-        *versions.kinds(vocabulary),
-        *numerals.early_kinds(vocabulary),
-        *measures.kinds(vocabulary),
-        *symbols.kinds(vocabulary, speak),
-        *(english_words.mixed_kinds(vocabulary, speak) if is_english else []),
-        *numerals.kinds(vocabulary),
-        *(english_words.kinds(vocabulary, speak) if is_english else []),
-        *symbols.leftovers(vocabulary, speak),
-        *numerals.leftovers(vocabulary),
+        _PRONUNCIATION,
+        *web.rules(vocabulary, normalize),
+        *dates.rules(vocabulary),
+        *(english_words.weekday_rules(vocabulary) if is_english else []),
+        *abbreviations.rules(vocabulary),
+        *(english_words.name_rules(vocabulary) if is_english else roman.rules(vocabulary)),
+        *symbols.early_rules(vocabulary),
+        *money.rules(vocabulary),
+        *phones.rules(vocabulary),
+        *versions.rules(vocabulary),
+        *numerals.early_rules(vocabulary),
+        *measures.rules(vocabulary),
+        *symbols.rules(vocabulary, normalize),
+        *(english_words.code_rules(vocabulary, normalize) if is_english else []),
+        *numerals.rules(vocabulary),
+        *(english_words.word_rules() if is_english else []),
+        *symbols.fallback_rules(vocabulary),
+        *numerals.fallback_rules(vocabulary),
     ]

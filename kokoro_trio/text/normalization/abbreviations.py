@@ -1,16 +1,34 @@
-"""Abbreviations of the languages besides English."""
+"""Abbreviations of the language's table."""
 
 import re
 
-from kokoro_trio.text.normalization.scan import Kind
+from kokoro_trio.text.normalization.rules import Rule, any_of, ends_sentence
 from kokoro_trio.text.normalization.vocabulary import Vocabulary
 
+_AMBIGUOUS_IN_ENGLISH = {
+    "min.": r"(?<!\d )min\.",
+    "Sun.": r"Sun\.(?=,|\s\d|\s(?:at|from|and|to)\b)",
+    "c.": r"c\.(?=\s?\d{3,4}\b)",
+    "p.": r"p\.(?=\s?\d)",
+}
+"""Abbreviations that are also words or units → the context in which they are abbreviations."""
 
-def kinds(vocabulary: Vocabulary) -> list[Kind]:
-    written = "|".join(map(re.escape, sorted(vocabulary.abbreviations, key=len, reverse=True)))
 
-    def read(match: re.Match[str]) -> str:
-        is_last = not any(map(str.isalnum, match.string[match.end() :]))
-        return vocabulary.abbreviations[match[0]] + "." * (is_last and match[0].endswith("."))
+def rules(vocabulary: Vocabulary) -> list[Rule]:
+    abbreviations = vocabulary.abbreviations
 
-    return [Kind(re.compile(rf"(?<![\w.])(?:{written})(?!\w)"), read)]
+    def verbalize(match: re.Match[str]) -> str:
+        spoken = abbreviations[match[0]]
+        if not match[0].endswith(".") and not spoken.endswith("."):
+            return spoken
+        if not ends_sentence(match):
+            return spoken
+        # misaki takes a full stop behind a letter for a part of the letter.
+        return f"{spoken} ." if spoken.endswith(".") else f"{spoken}."
+
+    if not vocabulary.is_english:
+        return [Rule(re.compile(rf"(?<![\w.])(?:{any_of([*abbreviations])})(?!\w)"), verbalize)]
+    by_context = "|".join(_AMBIGUOUS_IN_ENGLISH.values())
+    unambiguous = any_of([*abbreviations.keys() - _AMBIGUOUS_IN_ENGLISH.keys()])
+    pattern = rf"(?<![\w.&/])(?:{by_context}|{unambiguous})(?![^\W_]|[&/]\w|\.[a-z])"
+    return [Rule(re.compile(pattern), verbalize)]

@@ -2,187 +2,114 @@
 
 import re
 
-from kokoro_trio.text.normalization.names import UNITS, unit_name
+from kokoro_trio.text.normalization.cldr import ENGLISH_UNITS, OTHER_SPELLINGS, UNITS, unit_name
 from kokoro_trio.text.normalization.numerals import NOT_IN_WORD
-from kokoro_trio.text.normalization.scan import Kind, WordByWord, along
+from kokoro_trio.text.normalization.rules import Rule, WordByWord, any_of, by_group
 from kokoro_trio.text.normalization.vocabulary import Vocabulary
 
-_OTHER_SPELLINGS = {
-    "lbs": "lb",
-    "in.": "in",
-    "hr": "h",
-    "hrs": "h",
-    "mins": "min",
-    "sec": "s",
-    "secs": "s",
-    "KB": "kB",
-    "kph": "km/h",
-    "kmh": "km/h",
-    "m/s^2": "m/s²",
-    "m^2": "m²",
-    "m2": "m²",
-    "km2": "km²",
-    "cm2": "cm²",
-    "m^3": "m³",
-    "m3": "m³",
-    "cm3": "cm³",
-    "μm": "µm",
-    "um": "µm",
-    "μg": "µg",
-    "μs": "µs",
-    "us": "µs",
-    "mL": "ml",
-    "ºC": "°C",
-    "ºF": "°F",
-    "℃": "°C",
-    "℉": "°F",
-    "Mbit": "Mb",
-    "Gbit": "Gb",
-    "kwh": "kWh",
-    "hz": "Hz",
-    "ghz": "GHz",
-    "mhz": "MHz",
-    "gb": "GB",
-    "mb": "MB",
-    "tb": "TB",
-}
-
-_NOT_IN_CLDR = {
-    "mph": ("mile per hour", "miles per hour"),
-    "fps": ("frame per second", "frames per second"),
-    "rpm": ("revolution per minute", "revolutions per minute"),
-    "mpg": ("mile per gallon", "miles per gallon"),
-    "psi": ("pound per square inch", "pounds per square inch"),
-    "dB": ("decibel", "decibels"),
-    "mAh": ("milliampere hour", "milliampere hours"),
-    "Wh": ("watt hour", "watt hours"),
-    "Kbps": ("kilobit per second", "kilobits per second"),
-    "kbps": ("kilobit per second", "kilobits per second"),
-    "Mbps": ("megabit per second", "megabits per second"),
-    "Gbps": ("gigabit per second", "gigabits per second"),
-    "kb": ("kilobit", "kilobits"),
-    "sqft": ("square foot", "square feet"),
-    "ft²": ("square foot", "square feet"),
-    "mol": ("mole", "moles"),
-    "bps": ("basis point", "basis points"),
-    "tsp": ("teaspoon", "teaspoons"),
-    "tbsp": ("tablespoon", "tablespoons"),
-    "yr": ("year", "years"),
-    "yrs": ("year", "years"),
-    "wks": ("week", "weeks"),
-    "pt": ("point", "points"),
-    "pts": ("point", "points"),
-}
-"""In English only."""
 _ONLY_ATTACHED = frozenset(("in", "A", "N", "B", "t", "us", "pt", "J", "um", "bar"))
-"""What would be a word of its own behind a number and a space."""
-
-
+"""Units that are words of their own behind a number and a space."""
 _SCALES = {"k": "K", "K": "K", "M": "million", "B": "billion", "T": "trillion", "bn": "billion"}
+_WHOLE_FEET_AND_INCHES = re.compile(rf"{NOT_IN_WORD}(?P<feet>[4-7])['’](?P<inches>1[01]|\d)(?![\w'’])")
+_FEET_AND_INCHES = re.compile(
+    rf"""{NOT_IN_WORD}(?P<feet>\d+)\s?['′’]\s?(?P<inches>\d+(?:\.\d+)?)\s?(?:["″”]|'')""", re.VERBOSE
+)
+_QUOTE_ENDS = r"(?=\s|[.,;!?)]|$)"
+_INCHES = re.compile(rf"{NOT_IN_WORD}(\d+(?:\.\d+)?)[\"″]{_QUOTE_ENDS}(?<!\"\d\")(?<!\"\d\d\")")
+_FEET = re.compile(rf"{NOT_IN_WORD}(\d+(?:\.\d+)?)['′]{_QUOTE_ENDS}(?<!'\d')(?<!'\d\d')")
+_BEHIND_FRACTION = r"(?:(?<=[½¼¾⅓⅔⅛])|(?<=\d/\d)|(?<=[½¼¾⅓⅔⅛] )|(?<=\d/\d ))"
 
 
-def kinds(vocabulary: Vocabulary) -> list[Kind]:
+def rules(vocabulary: Vocabulary) -> list[Rule]:
     measures = _Measures(vocabulary)
-    number = vocabulary.figures.written
-    one = rf"(?<![\w)%°])(?<!\w[.,\-])([-−+±]?)(?:({number})%?\s?([-–x×])\s?)?({number})"
-    units = [
-        *UNITS,
-        *_OTHER_SPELLINGS,
-        *vocabulary.unit_spellings,
-        *(_NOT_IN_CLDR if vocabulary.is_english else ()),
-    ]
-    unit = "|".join(map(re.escape, sorted(units, key=len, reverse=True)))
+    number = vocabulary.numbers.written
+    amount = rf"""(?<![\w)%°])(?<!\w[.,\-])
+        (?P<sign>[-−+±]?) (?:(?P<first>{number})%?\s?(?P<joint>[-–x×])\s?)? (?P<last>{number})"""
+    english_units = ENGLISH_UNITS if vocabulary.is_english else ()
+    unit = any_of([*UNITS, *OTHER_SPELLINGS, *vocabulary.unit_spellings, *english_units])
     unit_end = r"(?:(?<=[a-z])\.(?=\s+[a-z\d]|[,;:)]))?(?![^\W_]|['’][^\W_s]|[.\-]\d)"
-    quote_ends = r"(?=\s|[.,;!?)]|$)"
-    whole = rf"{NOT_IN_WORD}(\d+(?:\.\d+)?)"
-    english = [
-        Kind(
-            re.compile(rf"{NOT_IN_WORD}(\d+)\s?['′’]\s?(\d+(?:\.\d+)?)\s?(?:[\"″”]|'')"),
-            measures.feet_and_inches,
-        ),
-        Kind(re.compile(rf"{NOT_IN_WORD}([4-7])['’](1[01]|\d)(?![\w'’])"), measures.feet_and_inches),
-        Kind(re.compile(rf"{whole}[\"″]{quote_ends}(?<!\"\d\")(?<!\"\d\d\")"), measures.inches),
-        Kind(re.compile(rf"{whole}['′]{quote_ends}(?<!'\d')(?<!'\d\d')"), measures.feet),
-        Kind(re.compile(rf"{NOT_IN_WORD}({number})\s?(sq)\.?\s?(ft|in|mi|m|km)\b\.?"), measures.square),
-        Kind(re.compile(rf"(?<![\w.,])(?<!\w-)({number})([kKMBT]|bn)(\+)?(?![^\W_])"), measures.scaled),
-    ]
     return [
-        Kind(re.compile(rf"{one}\s?([%‰])"), measures.percent),
-        Kind(
-            re.compile(rf"(?:(?<=[½¼¾⅓⅔⅛])|(?<=\d/\d)|(?<=[½¼¾⅓⅔⅛] )|(?<=\d/\d ))({unit}){unit_end}"),
-            measures.part,
-        ),
-        *(english if vocabulary.is_english else []),
-        Kind(
-            re.compile(rf"{one}(?:\s?|(-))({unit})(?:/({unit}(?![^\W_])|[^\W\d_]{{3,12}}))?{unit_end}"),
+        Rule(re.compile(rf"{amount}\s?(?P<percent>[%‰])", re.VERBOSE), measures.percent),
+        Rule(re.compile(rf"{_BEHIND_FRACTION}(?P<unit>{unit}){unit_end}"), measures.of_fraction),
+        *(_english_rules(measures, number) if vocabulary.is_english else []),
+        Rule(
+            re.compile(
+                rf"""{amount} (?:\s?|(?P<hyphen>-)) (?P<unit>{unit})
+                (?:/(?P<per>(?:{unit})(?![^\W_])|[^\W\d_]{{3,12}}))? {unit_end}""",
+                re.VERBOSE,
+            ),
             measures.quantity,
         ),
+    ]
+
+
+def _english_rules(measures: "_Measures", number: str) -> list[Rule]:
+    square = rf"{NOT_IN_WORD}(?P<last>{number})\s?(?P<square>sq)\.?\s?(?P<unit>ft|in|mi|m|km)\b\.?"
+    scaled = rf"(?<![\w.,])(?<!\w-)(?P<last>{number})(?P<scale>[kKMBT]|bn)(?P<plus>\+)?(?![^\W_])"
+    return [
+        Rule(_FEET_AND_INCHES, measures.feet_and_inches),
+        Rule(_WHOLE_FEET_AND_INCHES, measures.feet_and_inches),
+        Rule(_INCHES, lambda match: measures.spoken(match[1], "in")),
+        Rule(_FEET, lambda match: measures.spoken(match[1], "ft")),
+        Rule(re.compile(square), measures.square),
+        Rule(re.compile(scaled), measures.scaled),
     ]
 
 
 class _Measures:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        self._figures = vocabulary.figures
+        self._numbers = vocabulary.numbers
 
     def percent(self, match: re.Match[str]) -> WordByWord:
-        name = self._vocabulary.percent if match[5] == "%" else self._vocabulary.permille
-        return along(match, *self._numbers(match, name), (5, name))
+        name = self._vocabulary.symbols[match["percent"]]
+        return by_group(match, **self._amount(match, name), percent=name)
 
     def quantity(self, match: re.Match[str]) -> WordByWord | None:
-        hyphen, unit, per = match[5], match[6], match[7]
+        unit, per = match["unit"], match["per"]
         if unit in "AB" and self._vocabulary.is_english:
             return None
-        if unit in _ONLY_ATTACHED and match.string[match.start(6) - 1].isspace():
+        if unit in _ONLY_ATTACHED and match.string[match.start("unit") - 1].isspace():
             return None
-        name = self._name(unit, 1 if hyphen else self._figures.value(match[4]))
+        name = self._name(unit, 1 if match["hyphen"] else self._numbers.value(match["last"]))
         spoken_per = f"{self._vocabulary.per} {self._name(per, 1)}" if per else ""
-        return along(match, *self._numbers(match, name), (6, name), (7, spoken_per))
+        return by_group(match, **self._amount(match, name), unit=name, per=spoken_per)
 
-    def part(self, match: re.Match[str]) -> str:
-        """Behind a fraction, which other kinds read."""
-        return " " * (not match.string[match.start() - 1].isspace()) + self._name(match[1], 1)
+    def of_fraction(self, match: re.Match[str]) -> str:
+        """The unit behind a fraction, which another rule verbalizes."""
+        return " " * (not match.string[match.start() - 1].isspace()) + self._name(match["unit"], 1)
 
-    def _numbers(self, match: re.Match[str], name: str) -> list[tuple[int, str]]:
-        sign, first, joint, last = match.groups()[:4]
-        spoken_sign = self._figures.minus if sign in ("-", "−") else self._vocabulary.symbols.get(sign, "")
-        between = self._vocabulary.by if joint in ("x", "×") else self._vocabulary.to
-        return [
-            (1, spoken_sign),
-            (2, self._figures.number(first) if first else ""),
-            (3, between),
-            (4, self._vocabulary.agree(self._figures.number(last), name)),
-        ]
+    def _amount(self, match: re.Match[str], name: str) -> dict[str, str]:
+        sign, first = match["sign"], match["first"]
+        return {
+            "sign": self._numbers.minus if sign in ("-", "−") else self._vocabulary.symbols.get(sign, ""),
+            "first": self._numbers.number(first) if first else "",
+            "joint": self._vocabulary.by if match["joint"] in ("x", "×") else self._vocabulary.to,
+            "last": self._vocabulary.agree(self._numbers.number(match["last"]), name),
+        }
 
     def _name(self, unit: str, value: float) -> str:
-        if unit in _NOT_IN_CLDR:
-            return _NOT_IN_CLDR[unit][value != 1]
-        if unit not in UNITS and unit not in _OTHER_SPELLINGS and unit not in self._vocabulary.unit_spellings:
+        if unit in ENGLISH_UNITS:
+            return ENGLISH_UNITS[unit][value != 1]
+        sign = self._vocabulary.unit_spellings.get(unit) or OTHER_SPELLINGS.get(unit, unit)
+        if sign not in UNITS:
             return unit
-        sign = self._vocabulary.unit_spellings.get(unit) or _OTHER_SPELLINGS.get(unit, unit)
         return unit_name(sign, value, self._vocabulary.locale).replace("byte", self._vocabulary.byte)
 
+    def spoken(self, number: str, unit: str) -> str:
+        return f"{self._numbers.number(number)} {self._name(unit, float(number))}"
+
     def feet_and_inches(self, match: re.Match[str]) -> WordByWord:
-        feet, inches = self._name("ft", int(match[1])), self._name("in", float(match[2]))
-        return along(
-            match,
-            (1, f"{self._figures.number(match[1])} {feet}"),
-            (2, f"{self._figures.number(match[2])} {inches}"),
-        )
-
-    def inches(self, match: re.Match[str]) -> str:
-        return f"{self._figures.number(match[1])} {self._name('in', float(match[1]))}"
-
-    def feet(self, match: re.Match[str]) -> str:
-        return f"{self._figures.number(match[1])} {self._name('ft', float(match[1]))}"
+        feet, inches = self.spoken(match["feet"], "ft"), self.spoken(match["inches"], "in")
+        return by_group(match, feet=feet, inches=inches)
 
     def square(self, match: re.Match[str]) -> WordByWord:
-        name = self._name(match[3], self._figures.value(match[1]))
-        return along(match, (1, self._figures.number(match[1])), (2, "square"), (3, name))
+        name = self._name(match["unit"], self._numbers.value(match["last"]))
+        return by_group(match, last=self._numbers.number(match["last"]), square="square", unit=name)
 
     def scaled(self, match: re.Match[str]) -> str | None:
-        """ "8B" may be a size as well as a flat; "1.2B" is not."""
-        if match[2] in "BT" and "." not in match[1]:
+        """ "8B" may be a size or a flat; "1.2B" is billions."""
+        if match["scale"] in "BT" and "." not in match["last"]:
             return None
-        spoken = f"{self._figures.number(match[1])} {_SCALES[match[2]]}"
-        return f"{spoken} plus" if match[3] else spoken
+        spoken = f"{self._numbers.number(match['last'])} {_SCALES[match['scale']]}"
+        return f"{spoken} plus" if match["plus"] else spoken

@@ -1,65 +1,54 @@
-"""Roman numerals."""
+"""Roman numerals behind names and centuries, in the languages besides English."""
 
 import re
-from collections.abc import Iterator
 
-from kokoro_trio.text.normalization.scan import Kind, WordByWord, along
+from kokoro_trio.text.normalization.rules import Rule, WordByWord, by_group
 from kokoro_trio.text.normalization.vocabulary import Vocabulary
 
-_ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
-# Behind a name or a century only: XL is a size, and CD a disc. A single letter may be an initial.
-_NUMBERED = re.compile(
-    r"(?<!\w)([^\W\d_][\w.]{0,60})\s+"
-    r"([IVX]{2,6}|(?:(?<=siglo )|(?<=século )|(?<=secolo )|(?<=cap\. )|(?<=chap\. ))[IVX])(?!\w)"
-)
+_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
+_WELL_FORMED = re.compile(r"C{0,3}(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
 _CENTURIES = ("siglo", "siècle", "secolo", "século")
 _CHAPTERS = ("cap.", "chap.", "capítulo", "chapitre", "capitolo", "tomo", "tome", "vol.")
-_ORDINAL = {
+# Only behind a name or a century, because XL is also a size and CD a disc. A single letter may be an initial.
+_NUMBERED = re.compile(
+    r"""(?<!\w) (?P<name>[^\W\d_][\w.]{0,60}) \s+
+    (?P<numeral> [IVX]{2,6}
+    | (?:(?<=siglo\ )|(?<=século\ )|(?<=secolo\ )|(?<=cap\.\ )|(?<=chap\.\ ))[IVX])
+    (?!\w)""",
+    re.VERBOSE,
+)
+_ORDINALS = {
     "fr": re.compile(r"(?<!\w)([IVX]{1,6})(?:e|ème|er|ᵉ)(?!\w)"),
     "it": re.compile(r"(?<!\w)([IVX]{1,6})(?=\ssecolo)"),
 }
 
 
-def kinds(vocabulary: Vocabulary) -> list[Kind]:
-    """Of the languages in which numbers follow names. English ones have an article: `english_words`."""
+def rules(vocabulary: Vocabulary) -> list[Rule]:
+    numbers = vocabulary.numbers
 
     def numbered(match: re.Match[str]) -> WordByWord | None:
-        number = roman(match[2])
-        name = match[1].lower()
-        is_numbered = match[1][0].isupper() or name in _CENTURIES + _CHAPTERS
-        if number is None or not is_numbered:
-            return None
+        number = value(match["numeral"])
+        name = match["name"].lower()
         is_king = name not in _CENTURIES + _CHAPTERS
-        ordinals = vocabulary.royal_ordinals if is_king else vocabulary.century_ordinals
-        figures = vocabulary.figures
-        is_ordinal = number <= ordinals and name not in _CHAPTERS
-        return along(match, (2, figures.ordinal(number) if is_ordinal else figures.cardinal(str(number))))
+        if number is None or (is_king and not match["name"][0].isupper()):
+            return None
+        last_ordinal = vocabulary.royal_ordinals if is_king else vocabulary.century_ordinals
+        is_ordinal = number <= last_ordinal and name not in _CHAPTERS
+        return by_group(match, numeral=numbers.ordinal(number) if is_ordinal else numbers.cardinal(number))
 
     def ordinal(match: re.Match[str]) -> str | None:
-        number = roman(match[1])
-        return vocabulary.figures.ordinal(number) if number else None
+        number = value(match[1])
+        return numbers.ordinal(number) if number else None
 
     if not vocabulary.royal_ordinals:
         return []
-    ordinals = [Kind(_ORDINAL[vocabulary.locale], ordinal)] if vocabulary.locale in _ORDINAL else []
-    return [*ordinals, Kind(_NUMBERED, numbered)]
+    ordinals = [Rule(_ORDINALS[vocabulary.locale], ordinal)] if vocabulary.locale in _ORDINALS else []
+    return [*ordinals, Rule(_NUMBERED, numbered)]
 
 
-def roman(letters: str) -> int | None:
-    """None where this is not how the number is written."""
-    values = [_ROMAN[letter] for letter in letters]
-    total = sum(-value if value < max(values[index:]) else value for index, value in enumerate(values))
-    return total if letters == "".join(_written_roman(total)) else None
-
-
-def _written_roman(number: int) -> Iterator[str]:
-    steps = {1000: "M", 900: "CM", 500: "D", 400: "CD", 100: "C", 90: "XC", 50: "L", 40: "XL"} | {
-        10: "X",
-        9: "IX",
-        5: "V",
-        4: "IV",
-        1: "I",
-    }
-    for value, letters in steps.items():
-        yield letters * (number // value)
-        number %= value
+def value(numeral: str) -> int | None:
+    """None if the letters are not a well-formed numeral."""
+    if not _WELL_FORMED.fullmatch(numeral):
+        return None
+    values = [_VALUES[letter] for letter in numeral]
+    return sum(-value if value < max(values[index:]) else value for index, value in enumerate(values))

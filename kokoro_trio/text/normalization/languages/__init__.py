@@ -1,4 +1,4 @@
-"""The vocabularies, by the first letter of a voice's name."""
+"""The vocabularies of the languages, by the first letter of a voice's name."""
 
 from kokoro_trio.text.normalization.languages.english import AMERICAN, BRITISH
 from kokoro_trio.text.normalization.languages.french import FRENCH

@@ -1,108 +1,36 @@
-"""Hindi, which espeak reads: integers stay figures, because num2words does not know the language."""
+"""Hindi. Integers stay digits for espeak, because num2words does not know the language."""
 
-from kokoro_trio.text.normalization.figures import LAKH_GROUPS, Figures
+from kokoro_trio.text.normalization.number_words import LAKH_GROUPS, WITH_COMMAS, NumberWords
 from kokoro_trio.text.normalization.vocabulary import Vocabulary, spell_in_capitals
 
-_WRITTEN = r"(?:(?:\d{1,3}(?:,\d{2,3}){0,4},\d{3}(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
 
-
-def _date(figures: Figures, day: int, month: str, year: int) -> str:
+def _date(numbers: NumberWords, day: int, month: str, year: int) -> str:
     return f"{day} {month} {year}"
 
 
-def _time(figures: Figures, hour: int, minute: int) -> str:
+def _time(numbers: NumberWords, hour: int, minute: int) -> str:
     return f"{hour} बजकर {minute} मिनट" if minute else f"{hour} बजे"
 
 
 HINDI = Vocabulary(
     code="h",
     locale="hi",
-    figures=Figures(None, ".", ",", _WRITTEN, "दशमलव", "माइनस", group_sizes=LAKH_GROUPS),
-    symbols={
-        "&": "और",
-        "%": "प्रतिशत",
-        "+": "प्लस",
-        "=": "बराबर",
-        "@": "ऐट",
-        "#": "हैश",
-        "~": "लगभग",
-        "/": "स्लैश",
-        "\\": "बैकस्लैश",
-        "*": "गुणा",
-        "^": "की घात",
-        "×": "गुणा",
-        "÷": "भाग",
-        "−": "माइनस",
-        "<": "से कम",
-        ">": "से ज़्यादा",
-        "≈": "लगभग",
-        "≠": "बराबर नहीं",
-        "≤": "से कम या बराबर",
-        "≥": "से ज़्यादा या बराबर",
-        "±": "प्लस माइनस",
-        "√": "वर्गमूल",
-        "∞": "अनंत",
-        "→": "से",
-        "←": "से",
-        "⇒": "अर्थात",
-        "↔": "और",
-        "©": "कॉपीराइट",
-        "§": "धारा",
-        "°": "डिग्री",
-        "‰": "प्रति हज़ार",
-        "∑": "योग",
-        "∈": "में",
-        ".": "डॉट",
-        "-": "डैश",
-        "_": "अंडरस्कोर",
-        ":": "कोलन",
-    },
+    numbers=NumberWords(None, ".", ",", WITH_COMMAS, "दशमलव", "माइनस", LAKH_GROUPS),
     to="से",
     by="गुणा",
     per="प्रति",
-    percent="प्रतिशत",
-    permille="प्रति हज़ार",
-    squared="का वर्ग",
-    cubed="का घन",
     number_sign="नंबर",
-    number_marks="№|क्र\\.|नं\\.",
+    number_marks=r"№|क्र\.|नं\.",
     version="वर्ज़न",
     hashtag="हैशटैग",
     region="IN",
     say_date=_date,
     say_time=_time,
     and_seconds="{} सेकंड",
-    cents={"INR": ("पैसा", "पैसे"), "USD": ("सेंट", "सेंट"), "EUR": ("सेंट", "सेंट"), "GBP": ("पेंस", "पेंस")},
     clock_word=r"\s?बजे",
-    money_joint="",
+    cents={"INR": ("पैसा", "पैसे"), "USD": ("सेंट", "सेंट"), "EUR": ("सेंट", "सेंट"), "GBP": ("पेंस", "पेंस")},
     names_cents=True,
     spell=spell_in_capitals,
     scales="लाख|करोड़|अरब|हज़ार|मिलियन|बिलियन",
     unit_spellings={"किमी": "km", "मी": "m", "किग्रा": "kg", "ग्राम": "g", "सेमी": "cm"},
-    abbreviations={
-        "डॉ.": "डॉक्टर",
-        "डा.": "डॉक्टर",
-        "श्री.": "श्री",
-        "प्रो.": "प्रोफ़ेसर",
-        "कि.मी.": "किलोमीटर",
-        "किमी": "किलोमीटर",
-        "किग्रा": "किलोग्राम",
-        "कि.ग्रा.": "किलोग्राम",
-        "मि.": "मिनट",
-        "रु.": "रुपये",
-        "रू.": "रुपये",
-        "ई.पू.": "ईसा पूर्व",
-        "पृ.": "पृष्ठ",
-        "सं.": "संख्या",
-        "उदा.": "उदाहरण",
-        "Dr.": "डॉक्टर",
-        "Mr.": "मिस्टर",
-        "Mrs.": "मिसेज़",
-        "1/2": "आधा",
-        "½": "आधा",
-        "1/4": "एक चौथाई",
-        "¼": "एक चौथाई",
-        "3/4": "तीन चौथाई",
-        "¾": "तीन चौथाई",
-    },
 )

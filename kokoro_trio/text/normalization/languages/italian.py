@@ -1,78 +1,34 @@
 """Italian."""
 
-from kokoro_trio.text.normalization.figures import Figures
 from kokoro_trio.text.normalization.languages.romance import WITH_POINTS, say_date
+from kokoro_trio.text.normalization.number_words import NumberWords
 from kokoro_trio.text.normalization.vocabulary import Vocabulary, spell_in_capitals
 
 
-def _before(number: str, noun: str) -> str:
+def _agree(number: str, noun: str) -> str:
     if number == "uno":
         return "una" if noun.endswith("a") and not noun.endswith("ma") else "un"
     return number
 
 
-def _date(figures: Figures, day: int, month: str, year: int) -> str:
-    return say_date(figures, day, month, year, " ", "primo")
+def _date(numbers: NumberWords, day: int, month: str, year: int) -> str:
+    return say_date(numbers, day, month, year, " ", "primo")
 
 
-def _time(figures: Figures, hour: int, minute: int) -> str:
-    spoken_hour = "una" if hour == 1 else figures.cardinal(str(hour))
-    return f"{spoken_hour} e {figures.cardinal(str(minute))}" if minute else spoken_hour
+def _time(numbers: NumberWords, hour: int, minute: int) -> str:
+    spoken_hour = _agree(numbers.cardinal(hour), "ora")
+    return f"{spoken_hour} e {numbers.cardinal(minute)}" if minute else spoken_hour
 
 
 ITALIAN = Vocabulary(
     code="i",
     locale="it",
-    figures=Figures("it", ",.", ".\u00a0\u202f", WITH_POINTS, "virgola", "meno"),
-    symbols={
-        "&": "e",
-        "%": "per cento",
-        "+": "più",
-        "=": "uguale a",
-        "@": "chiocciola",
-        "#": "cancelletto",
-        "~": "circa",
-        "/": "barra",
-        "\\": "barra inversa",
-        "*": "per",
-        "^": "elevato a",
-        "×": "per",
-        "÷": "diviso",
-        "−": "meno",
-        "<": "minore di",
-        ">": "maggiore di",
-        "≈": "circa",
-        "≠": "diverso da",
-        "≤": "minore o uguale a",
-        "≥": "maggiore o uguale a",
-        "±": "più o meno",
-        "√": "radice di",
-        "∞": "infinito",
-        "→": "a",
-        "←": "da",
-        "⇒": "implica",
-        "↔": "e",
-        "©": "copyright",
-        "§": "paragrafo",
-        "°": "gradi",
-        "‰": "per mille",
-        "∑": "somma",
-        "∈": "in",
-        ".": "punto",
-        "-": "trattino",
-        "_": "trattino basso",
-        ":": "due punti",
-    },
+    numbers=NumberWords("it", ",.", ".\u00a0\u202f", WITH_POINTS, "virgola", "meno"),
     to="a",
     by="per",
     per="per",
-    percent="per cento",
-    permille="per mille",
-    squared="al quadrato",
-    cubed="al cubo",
     number_sign="numero",
     version="versione",
-    hashtag="hashtag",
     region="IT",
     say_date=_date,
     say_time=_time,
@@ -84,61 +40,12 @@ ITALIAN = Vocabulary(
         "CHF": ("centesimo", "centesimi"),
     },
     money_joint="e",
-    names_cents=False,
     spell=spell_in_capitals,
     byte="bait",
     scales="milioni|milione|miliardi|miliardo|mila|mille",
     of_amount="di {}".format,
-    agree=_before,
+    agree=_agree,
     royal_ordinals=99,
     century_ordinals=99,
     ordinals={"º": "o", "°": "o", "ª": "a"},
-    abbreviations={
-        "1/2": "un mezzo",
-        "½": "un mezzo",
-        "1/3": "un terzo",
-        "⅓": "un terzo",
-        "1/4": "un quarto",
-        "¼": "un quarto",
-        "3/4": "tre quarti",
-        "¾": "tre quarti",
-        "Sig.": "signor",
-        "sig.": "signor",
-        "Sig.ra": "signora",
-        "sig.ra": "signora",
-        "Sig.na": "signorina",
-        "Sigg.": "signori",
-        "Dott.": "dottor",
-        "dott.": "dottor",
-        "Dott.ssa": "dottoressa",
-        "dott.ssa": "dottoressa",
-        "Dr.": "dottor",
-        "Prof.": "professor",
-        "prof.": "professor",
-        "Prof.ssa": "professoressa",
-        "Ing.": "ingegner",
-        "Avv.": "avvocato",
-        "Arch.": "architetto",
-        "ecc.": "eccetera",
-        "etc.": "eccetera",
-        "es.": "esempio",
-        "p. es.": "per esempio",
-        "p.es.": "per esempio",
-        "pag.": "pagina",
-        "pagg.": "pagine",
-        "tel.": "telefono",
-        "Tel.": "telefono",
-        "ca.": "circa",
-        "max.": "massimo",
-        "min.": "minimo",
-        "n.": "numero",
-        "N.": "numero",
-        "v.le": "viale",
-        "a.C.": "avanti Cristo",
-        "d.C.": "dopo Cristo",
-        "S.p.A.": "società per azioni",
-        "S.r.l.": "esse erre elle",
-        "vs.": "contro",
-        "e/o": "e o",
-    },
 )

@@ -1,10 +1,10 @@
-"""What Spanish, French, Italian and Portuguese have in common.
+"""What Spanish, French, Italian and Portuguese share.
 
-espeak reads them. Numbers are worded here all the same, because it says neither the decimal point nor the
-separators.
+espeak could read their integers, but it speaks neither the decimal point nor the group separators, so their
+numbers become words as well.
 """
 
-from kokoro_trio.text.normalization.figures import Figures
+from kokoro_trio.text.normalization.number_words import NumberWords
 
 _POINTED = r"\d{1,3}(?:\.\d{3}){1,5}(?![.\d])"
 _GAPPED = r"\d{1,3}(?:[\u00a0\u202f]\d{3}){1,5}(?!\d)"
@@ -17,6 +17,6 @@ def is_feminine(noun: str) -> bool:
     return noun.partition(" ")[0].endswith(("a", "as"))
 
 
-def say_date(figures: Figures, day: int, month: str, year: int, joint: str, first: str) -> str:
-    spoken_day = first if day == 1 else figures.cardinal(str(day))
-    return f"{spoken_day}{joint}{month}{joint}{figures.cardinal(str(year))}"
+def say_date(numbers: NumberWords, day: int, month: str, year: int, joint: str, first: str) -> str:
+    spoken_day = first if day == 1 else numbers.cardinal(day)
+    return f"{spoken_day}{joint}{month}{joint}{numbers.cardinal(year)}"
