@@ -134,28 +134,19 @@ class _Speech:
             await self.answer.write(error_event(refusal))
 
 
+@define(eq=False)
 class HttpSpeech:
-    """An ASGI application. `overloaded` returns the error of requests that cannot be accepted now."""
+    """An ASGI application."""
 
-    def __init__(
-        self,
-        config: ListenConfig,
-        stream_config: StreamConfig,
-        api_keys: ApiKeys,
-        seats: Seats,
-        engine: Engine,
-        voices: Callable[[], VoiceCatalogue],
-        overloaded: Callable[[], Overloaded | None],
-        telemetry: Telemetry,
-    ) -> None:
-        self._config = config
-        self._stream_config = stream_config
-        self._api_keys = api_keys
-        self._seats = seats
-        self._engine = engine
-        self._voices = voices
-        self._overloaded = overloaded
-        self._telemetry = telemetry
+    _config: ListenConfig
+    _stream_config: StreamConfig
+    _api_keys: ApiKeys
+    _seats: Seats
+    _engine: Engine
+    _telemetry: Telemetry
+    _voices: Callable[[], VoiceCatalogue]
+    _overloaded: Callable[[], Overloaded | None]
+    """The error of requests that cannot be accepted now; `_voices` is called if there is none."""
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         """Handles every exception, so that a fault affects only this request."""

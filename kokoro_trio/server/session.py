@@ -67,37 +67,31 @@ class _Audio:
     sent: trio.Event = field(factory=trio.Event)
 
 
+@define(eq=False)
 class Session:
     """`run` serves one connection until it ends; `drain` ends it when its requests have ended."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        dialect: Dialect,
-        protocol: Protocol,
-        engine: Engine,
-        config: StreamConfig,
-        telemetry: Telemetry,
-        idle_timeout_s: float = math.inf,
-    ) -> None:
-        self._connection = connection
-        self._dialect = dialect
-        self._protocol = protocol
-        self._engine = engine
-        self._config = config
-        self._telemetry = telemetry
-        self._idle_timeout_s = idle_timeout_s
-        self._last_busy_at = 0.0
-        self._receiving = trio.CancelScope()
-        """Cancelled when the dialect's timeout is over."""
-        self._times_out_at = math.inf
-        self._speeches: dict[Request, _Speech] = {}
-        self._messages: deque[_Frames | Close] = deque([_Frames(dialect.open())])
-        self._audio: deque[_Audio] = deque()
-        self._wake_sender = trio.Event()
-        self._messages_sent = trio.lowlevel.ParkingLot()
-        self._nursery: trio.Nursery | None = None
-        self._has_failed = False
+    _connection: Connection
+    _dialect: Dialect
+    _protocol: Protocol
+    _engine: Engine
+    _config: StreamConfig
+    _telemetry: Telemetry
+    _idle_timeout_s: float = math.inf
+    _last_busy_at: float = field(init=False, default=0.0)
+    _receiving: trio.CancelScope = field(init=False, factory=trio.CancelScope)
+    """Cancelled when the dialect's timeout is over."""
+    _times_out_at: float = field(init=False, default=math.inf)
+    _speeches: dict[Request, _Speech] = field(init=False, factory=dict)
+    _messages: deque[_Frames | Close] = field(init=False, factory=deque)
+    _audio: deque[_Audio] = field(init=False, factory=deque)
+    _wake_sender: trio.Event = field(init=False, factory=trio.Event)
+    _messages_sent: trio.lowlevel.ParkingLot = field(init=False, factory=trio.lowlevel.ParkingLot)
+    _nursery: trio.Nursery | None = field(init=False, default=None)
+    _has_failed: bool = field(init=False, default=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._messages.append(_Frames(self._dialect.open()))
 
     async def run(self) -> None:
         """Returns when either side has ended the connection. A fault is raised in an exception group."""
