@@ -41,7 +41,7 @@ PACKAGES = ("server", "wire", "text", "audio", "clients.session", "model.recipes
 WINDOWED = {"text.normalization.english_words._CAPITALISED_BEFORE"}
 """Patterns that search 40 characters only."""
 
-SUSPECT_CHARS, SIZES = 4_000, (10_000, 20_000)
+SUSPECT_CHARS, SIZES = 4_000, (9_000, 18_000)  # The buffer for open text holds each size at once.
 UNITS = (
     *(".", "!", "?", ",", ":", "-", "—", "…", "。", " ", "\n", "\n ", "\r\n", " \u3000", "\x00", "\ud800"),
     *("(", ")", "[", "]", "![", "[a](/", "[a](/b/)", "[pause:", "<", "<?", "<!--", "&", "*", "`", "~", "|"),
