@@ -85,19 +85,19 @@ class Listener:
         self._api_keys = ApiKeys(config.api_keys)
         self._origins = Origins.of(config.allowed_origins, needs_local_host=not config.api_keys)
         self._seats = Seats(config.max_connections, config.max_connections_per_key)
-        self._http_speech = HttpSpeech(
+        speech = HttpSpeech(
             config,
             stream_config,
             self._api_keys,
             self._seats,
             engine,
-            voices=self._catalogue,
-            overloaded=self._overloaded,
-            telemetry=telemetry,
+            telemetry,
+            self._catalogue,
+            self._overloaded,
         )
         served = None if config.metrics_port else telemetry
         app = make_app(self.readiness, self._voices, self._api_keys, served)
-        routes = CrossOrigin(routed(app, SPEECH_PATH, self._http_speech), self._origins)
+        routes = CrossOrigin(routed(app, SPEECH_PATH, speech), self._origins)
         self._http = HttpServer(routes, config, telemetry)
         self._sessions: set[Session] = set()
         self.n_sockets = 0

@@ -14,12 +14,11 @@ import base64
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import define, field, frozen
 
 from kokoro_trio.audio.files import wav_head
-from kokoro_trio.config import RequestLimits
 from kokoro_trio.errors import (
     BadMessage,
     BadSpeed,
@@ -34,11 +33,11 @@ from kokoro_trio.errors import (
     UnsupportedSampleRate,
 )
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
+from kokoro_trio.server.dialects.buffered_text import complete_chars, joined, pieces_of
 from kokoro_trio.server.dialects.dialect import Dialect, Frame, Opening, Outcome
 from kokoro_trio.server.protocol import Request
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 from kokoro_trio.text.languages import language_named, tag_of
-from kokoro_trio.text.segmentation import sentence_spans
 from kokoro_trio.wire.formats import SAMPLE_RATES_HZ
 from kokoro_trio.wire.limits import (
     DEFAULT_PARTIAL_CHARS,
@@ -69,7 +68,6 @@ from kokoro_trio.wire.messages import (
     shown,
 )
 from kokoro_trio.wire.settings import DEFAULT_VOICE
-from kokoro_trio.wire.words import word_count
 
 MODEL = "hexgrad/Kokoro-82M"
 DEFAULT_CONTEXT = "default"
@@ -101,11 +99,6 @@ SENTENCE, IMMEDIATE, NEVER = "sentence", "immediate", "never"
 _FORMATS = {"pcm": "pcm", "raw": "pcm", "wav": "pcm", "opus": "opus", "mulaw": "mulaw"}
 """Together's name of a format → ours. WAV is PCM after a header."""
 _ENCODINGS = {"pcm_s16le": "pcm", "pcm_mulaw": "mulaw"}
-
-_STOPS, _CLOSERS = ".!?…。！？", ")]\"'”’»"
-_ANOTHER_SENTENCE = " Then"
-_WORD_GAP = re.compile(r"\s+")
-_CLAUSE_GAP = re.compile(r"""(?<=[,;:.!?—…])\s+""")
 
 
 @frozen
@@ -279,7 +272,7 @@ class Together(Dialect):
             raise BadText(reason="field 'text' must be a string")
         if len(context.buffer) + len(text) > MAX_BUFFERED_CHARS:
             raise BadText(reason=f"more than {MAX_BUFFERED_CHARS} characters wait for a commit")
-        context.buffer = _joined(context.buffer, text)
+        context.buffer = joined(context.buffer, text)
         if text.strip():
             context.has_uncommitted, context.is_turn_over = True, False
         return [_event(RECEIVED, text=text, **context.name), *self._speak_ahead(context, text)]
@@ -291,7 +284,9 @@ class Together(Dialect):
             return []
         length = len(context.buffer)
         if settings.segment == SENTENCE:
-            length = _whole_chars(context.buffer, appended, settings)
+            length = complete_chars(
+                context.buffer, appended, settings.text_language, settings.max_partial_chars
+            )
         ahead, context.buffer = context.buffer[:length], context.buffer[length:]
         return self._speak(context, ahead)
 
@@ -420,7 +415,7 @@ class Together(Dialect):
             pronounced = settings.pronunciations.replaced_in(text)
         except BadText as error:
             return [*spoken, _failed(error, context)]
-        pieces = _pieces(pronounced, settings.text_language, self._opening.limits)
+        pieces = pieces_of(pronounced, settings.text_language, self._opening.limits)
         return spoken + [self._request(context, context.item, settings, piece) for piece in pieces]
 
     def _start(self, settings: ContextSettings) -> Start:
@@ -509,83 +504,6 @@ def _timestamps(context: _Context, item: _Item, words: Sequence[SpokenWord]) -> 
         end_seconds=[round(item.spoken_s + word.end_s, 3) for word in words],
         **context.name,
     )
-
-
-# The text buffer.
-
-
-def _joined(buffer: str, appended: str) -> str:
-    """Adds the space that clients leave out between sentences that they append one by one.
-
-    Text that is appended word by word or token by token contains its spaces.
-    """
-    is_next = _ends_sentence(buffer) and word_count(appended) > 1 and appended[:1].isupper()
-    return f"{buffer} {appended}" if is_next and not buffer[-1:].isspace() else buffer + appended
-
-
-def _ends_sentence(text: str) -> bool:
-    """Whether the last marks of `text` end a sentence.
-
-    A single stop after a digit does not count, because the number may go on.
-    """
-    stopped = text.rstrip().rstrip(_CLOSERS)
-    before = stopped.rstrip(_STOPS)
-    n_stops = len(stopped) - len(before)
-    return n_stops > 1 or (n_stops == 1 and not before[-1:].isdecimal())
-
-
-def _whole_chars(buffer: str, appended: str, settings: ContextSettings) -> int:
-    """The length of the buffer's complete sentences, and of text that exceeds `max_partial_length`.
-
-    The last sentence is complete if the appended text ends with it and has several words: a single word may
-    be an abbreviation or a number that goes on ("Dr.", "e.g.", "3.").
-    """
-    may_end = word_count(appended) > 1 and _ends_sentence(buffer)
-    spans = sentence_spans(buffer + (_ANOTHER_SENTENCE if may_end else ""), settings.text_language)
-    whole = spans[-2][1] if len(spans) > 1 else 0
-    # Repeated to the end, because each append reads the rest of the buffer again.
-    while len(buffer) - whole > (limit := settings.max_partial_chars):
-        partial = buffer[whole : whole + limit]
-        whole += _last_gap(_CLAUSE_GAP, partial) or _last_gap(_WORD_GAP, partial) or limit
-    return whole
-
-
-def _last_gap(gap: re.Pattern[str], text: str) -> int:
-    return max((found.end() for found in gap.finditer(text, 1)), default=0)
-
-
-def _pieces(text: str, language: str, limits: RequestLimits) -> Iterator[str]:
-    """Cuts a text into few requests: between sentences, and inside sentences that are too long."""
-    if _fits(text, limits):
-        yield text.strip()
-        return
-    start, end, n_words = 0, 0, 0
-    for first, last in sentence_spans(text, language):
-        more = word_count(text[first:last])
-        if n_words + more > limits.max_words or last - start > limits.max_utterance_characters:
-            yield from _halves(text[start:end], limits)
-            start, n_words = first, 0
-        end, n_words = last, n_words + more
-    yield from _halves(text[start:end], limits)
-
-
-def _fits(text: str, limits: RequestLimits) -> bool:
-    return len(text) <= limits.max_utterance_characters and word_count(text) <= limits.max_words
-
-
-def _halves(text: str, limits: RequestLimits) -> Iterator[str]:
-    """Halves a text between words until each part fits; a text without spaces anywhere."""
-    text = text.strip()
-    if not text:
-        return
-    if _fits(text, limits):
-        yield text
-        return
-    middle = len(text) // 2
-    gaps = [found.end() for found in _WORD_GAP.finditer(text)]
-    cut = min(gaps, key=lambda place: abs(place - middle), default=middle)
-    yield from _halves(text[:cut], limits)
-    yield from _halves(text[cut:], limits)
 
 
 # Parameters.

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kokoro_trio.config import Config
 from kokoro_trio.errors import SynthesisFailed, UnknownVoice, Unpronounceable
 from kokoro_trio.model.voices import VoiceCatalogue
+from kokoro_trio.server.dialects.buffered_text import ends_sentence
 from kokoro_trio.server.dialects.together import (
     CANCELLED,
     CREATED,
@@ -26,7 +27,6 @@ from kokoro_trio.server.dialects.together import (
     WORDS,
     Pronunciations,
     Together,
-    _ends_sentence,
 )
 from kokoro_trio.server.protocol import Request
 from kokoro_trio.speech import Utterance
@@ -694,7 +694,7 @@ def test_failing_part_of_an_item_with_audio_is_reported() -> None:
     ],
 )
 def test_ends_sentence(text: str, ends: bool) -> None:
-    assert _ends_sentence(text) is ends
+    assert ends_sentence(text) is ends
 
 
 @pytest.mark.parametrize(
