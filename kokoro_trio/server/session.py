@@ -172,7 +172,7 @@ class Session:
                 case Begin(request):
                     self._begin(request)
                 case GiveTurn(request) | Silence(request) if request not in self._speeches:
-                    pass  # The session is being cancelled: this request ended, and the protocol was not told.
+                    pass  # The session is being cancelled: the request ended without telling the protocol.
                 case GiveTurn(request):
                     speech = self._speeches[request]
                     speech.times.turn_at = trio.current_time()

@@ -6,6 +6,7 @@ fields are ignored, and unknown types are an error.
 
 import json
 from collections.abc import Mapping, Sequence
+from types import UnionType
 from typing import Any, NoReturn, TypeVar
 
 from attrs import AttrsInstance, asdict, define, field, fields, frozen
@@ -208,14 +209,7 @@ def decode_client(frame: str) -> ClientMessage:
 def _decode_fields(values: Mapping[str, Any], request_id: str | None) -> ClientMessage:
     match values.get("type"):
         case "start":
-            return Start(
-                voice=optional(values, "voice", str),
-                format=optional(values, "format", str),
-                sample_rate=optional(values, "sample_rate", int),
-                timestamps=optional(values, "timestamps", bool),
-                framing=optional(values, "framing", str),
-                language=optional(values, "language", str),
-            )
+            return _typed(Start, values)
         case "speak":
             return Speak(
                 text=_text(values),
@@ -251,23 +245,17 @@ def decode_server(frame: str) -> ServerMessage:
 
 
 def _typed(kind: type[M], values: Mapping[str, Any]) -> M:
-    """An instance with those of `values` that it has fields for. Raises `BadMessage`."""
-    given = [each for each in fields(kind) if each.name in values]
-    arguments = {each.name: values[each.name] for each in given}
-    for each in given:
-        if not _fits(arguments[each.name], each.type):
-            raise BadMessage(field=each.name, expected=str(each.type), got=shown(arguments[each.name]))
+    """An instance with the fields that `values` has for it. Raises `BadMessage`."""
+    given = {each.name: optional(values, each.name, _without_none(each.type)) for each in fields(kind)}
     try:
-        return kind(**arguments)
+        return kind(**{name: value for name, value in given.items() if value is not None})
     except TypeError as error:
         raise BadMessage(field=kind.__name__, expected="complete", got=str(error)) from error
 
 
-def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401
-    if kind is float:
-        return number_within(value, -MAX_WHOLE, MAX_WHOLE) is not None
-    # Words and facts are of other kinds, and made here.
-    return kind not in (str, str | None, int, bool) or isinstance(value, kind)
+def _without_none(kind: Any) -> Any:  # noqa: ANN401
+    """`str` for `str | None`."""
+    return kind.__args__[0] if isinstance(kind, UnionType) else kind
 
 
 def _spoken_words(values: object) -> list[SpokenWord]:
@@ -295,10 +283,12 @@ def _refuse_constant(constant: str) -> NoReturn:
 
 
 def optional(values: Mapping[str, Any], name: str, kind: type[Any]) -> Any:  # noqa: ANN401
-    """The field, or None if it was left out. Raises `BadMessage` if it is of another type."""
+    """The field, or None if it was left out. Raises `BadMessage` if it is of another type.
+
+    The values of types that JSON does not have are not checked.
+    """
     value = values.get(name)
-    is_vast = kind is int and number_within(value, -MAX_WHOLE, MAX_WHOLE) is None
-    if value is None or (type(value) is kind and not is_vast):
+    if value is None or kind not in _KIND_NAMES or _fits(value, kind):
         return value
     raise BadMessage(field=name, expected=_KIND_NAMES[kind], got=shown(value))
 
@@ -315,7 +305,18 @@ def number_within(value: object, minimum: float, maximum: float) -> float | None
     return float(value)
 
 
-_KIND_NAMES: dict[type[Any], str] = {str: "a string", int: "a whole number", bool: "true or false"}
+def _fits(value: object, kind: type[Any]) -> bool:
+    if kind in (int, float) and number_within(value, -MAX_WHOLE, MAX_WHOLE) is None:
+        return False
+    return kind is float or type(value) is kind
+
+
+_KIND_NAMES: dict[type[Any], str] = {
+    str: "a string",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
 
 
 def _request_id(values: Mapping[str, Any]) -> str | None:

@@ -151,7 +151,7 @@ class TestMetrics:
             with connect(url, close_timeout=0.2) as client:
                 for number in range(8):
                     client.send(json.dumps(self.LONG | {"request_id": f"r{number}"}))
-                n_audio = -1  # The primer is none.
+                n_audio = -1  # The primer does not count.
                 while n_audio < 1:
                     n_audio += isinstance(client.recv(timeout=10), bytes)
                 until_heard.set()
@@ -223,8 +223,8 @@ class TestOrigins:
                     assert (await in_thread(status_of_handshake, url, Origin=self.APP))[0] == 403
             metrics = scraped((await server.get("/metrics")).text)
         assert metrics["turned_away_total{status=403}"] == 2
-        told = [(each["event"], each["origin"], each["host"]) for each in logged]
-        assert told == [("foreign_origin", self.APP, f"127.0.0.1:{server.port}")] * 2
+        fields = [(each["event"], each["origin"], each["host"]) for each in logged]
+        assert fields == [("foreign_origin", self.APP, f"127.0.0.1:{server.port}")] * 2
 
     @pytest.mark.parametrize("path", [WEBSOCKET_PATH, TOGETHER_PATH])
     async def test_handshake_of_an_allowed_page(self, path: str) -> None:
@@ -366,8 +366,8 @@ class TestVoices:
 
         async with running(voices=self.catalogue(tmp_path)) as server:
             with structlog.testing.capture_logs() as logged:
-                told = await in_thread(converse, server.url())
-        assert [(end.get("request_id"), end.get("code", end["type"])) for end in told] == [
+                answers = await in_thread(converse, server.url())
+        assert [(end.get("request_id"), end.get("code", end["type"])) for end in answers] == [
             ("before", "unknown_voice"),
             ("there", "done"),
             (None, "started"),
@@ -377,8 +377,8 @@ class TestVoices:
             ("inline", "done"),
             ("gone", "unknown_voice"),
         ]
-        assert told[2]["voice"] == "mine"
-        assert told[4]["close_matches"] == ["mine"]
+        assert answers[2]["voice"] == "mine"
+        assert answers[4]["close_matches"] == ["mine"]
         assert [entry["event"] for entry in logged if entry["log_level"] == "error"] == ["file_damaged"]
         assert [record.voice for record in server.records] == ["mine", "mine", "mine", "af_aoede+bf_emma(2)"]
 

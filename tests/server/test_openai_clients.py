@@ -109,7 +109,7 @@ async def main(port):
     ) as answer:
         async for piece in answer.iter_bytes():
             break
-    input()  # Until it is told to end: its going away has to do.
+    input()  # Runs until its process ends.
 
 asyncio.run(main(*sys.argv[1:]))
 """

@@ -165,9 +165,9 @@ class TestCors:
     async def test_foreign_origin_gets_403_and_no_cors_headers(
         self, method: str, headers: dict[str, str]
     ) -> None:
-        status, told = await answered(listed(""), method, origin=APP, **headers)
-        assert (status, told["vary"]) == (403, "Origin")
-        assert not any(name.startswith("access-control") for name in told)
+        status, received = await answered(listed(""), method, origin=APP, **headers)
+        assert (status, received["vary"]) == (403, "Origin")
+        assert not any(name.startswith("access-control") for name in received)
 
     async def test_foreign_origin_may_send_get_but_not_read_the_answer(self) -> None:
         status, headers = await answered(listed(""), "GET", origin=APP)

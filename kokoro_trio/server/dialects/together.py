@@ -65,6 +65,7 @@ from kokoro_trio.wire.messages import (
     Start,
     decode_object,
     number_within,
+    optional,
     shown,
 )
 from kokoro_trio.wire.settings import DEFAULT_VOICE
@@ -147,13 +148,13 @@ class ContextSettings:
     @classmethod
     def of(cls, asked: Mapping[str, object], voices: VoiceCatalogue) -> "ContextSettings":
         """From parameters as `_kept` returns them. Raises `RequestError`."""
-        model = _string(asked, "model") or MODEL
+        model = optional(asked, "model", str) or MODEL
         if model.lower() not in (MODEL.lower(), "kokoro-82m", "kokoro"):
             raise BadMessage(field="model", expected=MODEL, got=model[:MAX_GOT_CHARS])
         # In an unescaped address the plus of a blend arrives as a space.
-        voice_name = (_string(asked, "voice") or DEFAULT_VOICE).replace(" ", "+")
+        voice_name = (optional(asked, "voice", str) or DEFAULT_VOICE).replace(" ", "+")
         voice = voices.resolve(voice_name)
-        language = _language(_string(asked, "language"), voice)
+        language = _language(optional(asked, "language", str), voice)
         audio_format, sample_rate = _format(asked)
         rules = asked.get("extra_params")
         return cls(
@@ -438,7 +439,7 @@ class Together(Dialect):
 
     def _context(self, values: Mapping[str, object]) -> _Context:
         """The context that a message names. A new one starts as a copy of the default context."""
-        context_id = _string(values, "context_id") or DEFAULT_CONTEXT
+        context_id = optional(values, "context_id", str) or DEFAULT_CONTEXT
         context = self._contexts.get(context_id)
         if context is not None:
             return context
@@ -533,16 +534,9 @@ def _kept(name: str, value: object) -> object:
     return value
 
 
-def _string(asked: Mapping[str, object], name: str) -> str | None:
-    value = asked.get(name)
-    if value is None or isinstance(value, str):
-        return value
-    raise BadMessage(field=name, expected="a string", got=shown(value))
-
-
 def _one_of(asked: Mapping[str, object], name: str, *allowed: str) -> str:
     """The first of `allowed` is the default."""
-    value = _string(asked, name) or allowed[0]
+    value = optional(asked, name, str) or allowed[0]
     if value not in allowed:
         raise BadMessage(field=name, expected=" or ".join(allowed), got=value[:MAX_GOT_CHARS])
     return value
@@ -581,8 +575,8 @@ def _language(tag: str | None, voice: Voice) -> str | None:
 
 
 def _format(asked: Mapping[str, object]) -> tuple[str, int]:
-    name = _string(asked, "response_format") or "pcm"
-    encoding = _string(asked, "response_encoding")
+    name = optional(asked, "response_format", str) or "pcm"
+    encoding = optional(asked, "response_encoding", str)
     ours = _FORMATS.get(name)
     if ours is None:
         raise UnsupportedFormat(got=name[:MAX_GOT_CHARS], allowed=[*_FORMATS])

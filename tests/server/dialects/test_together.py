@@ -348,8 +348,8 @@ def test_word_times_count_from_the_first_sample_of_the_item() -> None:
     client = Client(alignment="word")
     first, second = client.speak("Hello there."), client.speak("It is me.")
     assert client.asked[0].timestamps is True
-    told = [SpokenWord("Hello", 0.1, 0.4, 0, 5), SpokenWord("there.", 0.4, 0.9, 6, 12)]
-    client.tell(Meta(first, 0, 0, told))
+    words = [SpokenWord("Hello", 0.1, 0.4, 0, 5), SpokenWord("there.", 0.4, 0.9, 6, 12)]
+    client.tell(Meta(first, 0, 0, words))
     client.done(first, duration_s=1.5)
     client.tell(Meta(second, 0, 0, [SpokenWord("It", 0.1, 0.2, 0, 2)]))
     client.tell(Meta(second, 0, 4800))
@@ -809,9 +809,9 @@ def test_every_item_ends_once_or_is_cleared(doings: list[tuple[str, str, str]], 
     while client.outstanding:
         _do(client, "ends", "", "")
     client.heard += events(client.together.time_out())
-    told = [(event["type"], event["item_id"]) for event in client.heard if "item_id" in event]
-    for item_id in {item_id for _, item_id in told}:
-        kinds = [kind for kind, of in told if of == item_id]
+    items = [(event["type"], event["item_id"]) for event in client.heard if "item_id" in event]
+    for item_id in {item_id for _, item_id in items}:
+        kinds = [kind for kind, of in items if of == item_id]
         assert DONE not in kinds[:-1], "something followed the end"
         assert kinds[-1] == DONE or any(kind in ("clear", "cancel") for kind, _, _ in doings)
 

@@ -157,8 +157,8 @@ async def test_draining_lets_the_item_finish() -> None:
 async def test_pipecats_together_service_in_a_running_pipeline(load: Callable[[], Synthesizer]) -> None:
     async with running(load=load) as server:
         url = server.url(TOGETHER_PATH, key=None)
-        told = await in_thread(output_of, "-m", "tests.support.pipecat_together", url, "first")
-        greeting, reply, reply_again, story, later, nothing, at_last = json.loads(told)
+        turns = await in_thread(output_of, "-m", "tests.support.pipecat_together", url, "first")
+        greeting, reply, reply_again, story, later, nothing, at_last = json.loads(turns)
         ends = [record.end for record in server.records]
         expected = {
             text: await in_thread(in_our_protocol, server, *parts)
