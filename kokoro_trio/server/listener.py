@@ -265,15 +265,7 @@ class Listener:
         await stream.close_gently(CLOSE_GENTLY_S)
 
     async def _serve_session(self, websocket: WebSocket, path: str) -> None:
-        assert self._model is not None
-        opening = Opening(
-            session_id=new_id(),
-            query=dict(reversed(parse_qsl(_query_of(path)))),
-            voices=self._model.voices,
-            limits=self._model.limits,
-            primer=bytes(self._stream_config.prime_bytes),
-            new_id=new_id,
-        )
+        opening = self._opening(path)
         session = Session(
             websocket,
             DIALECTS[_without_query(path)](opening),
@@ -294,6 +286,17 @@ class Listener:
         finally:
             self._sessions.remove(session)
             self._sessions_ended.unpark_all()
+
+    def _opening(self, path: str) -> Opening:
+        assert self._model is not None
+        return Opening(
+            session_id=new_id(),
+            query=dict(reversed(parse_qsl(_query_of(path)))),
+            voices=self._model.voices,
+            limits=self._model.limits,
+            primer=bytes(self._stream_config.prime_bytes),
+            new_id=new_id,
+        )
 
     def _refusal(self, path: str, headers: Headers, key: int | None) -> "_Refusal | None":
         """Why a handshake is refused, if it is. The key is checked before the server's state."""
