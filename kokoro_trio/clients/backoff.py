@@ -1,4 +1,4 @@
-"""When a client connects again after it lost its connection, and when it gives up. Without I/O or a clock."""
+"""When a client connects again after a lost connection, and when it gives up. Without I/O or a clock."""
 
 from attrs import define
 
@@ -14,7 +14,7 @@ and some proxies close it without a code, which counts as 1005."""
 
 @define
 class Backoff:
-    """`patience_s` counts from `since_s`, then from the end of each connection that `connected` reported."""
+    """Gives up `patience_s` after `since_s`, or after the end of the last connection that was accepted."""
 
     patience_s: float
     since_s: float
@@ -27,7 +27,7 @@ class Backoff:
         self._connected_at_s = now_s
 
     def pause_s(self, now_s: float, retry_after_s: float | None = None) -> float | None:
-        """How long to wait after a failed attempt or a lost connection. None: the patience is over."""
+        """How long to wait after a failed attempt or a lost connection; None to give up."""
         if self._connected_at_s is not None:
             self.since_s = now_s
             if now_s - self._connected_at_s >= SETTLED_S:

@@ -77,11 +77,11 @@ async def _open_stream(host: str, port: int, tls: bool | ssl.SSLContext, timeout
         over = " over TLS" if tls else ""
         raise ConnectFailed(host, port, f"no answer{over} within {timeout_s:g} s") from None
     except OSError as error:
-        raise ConnectFailed(host, port, "nobody listens there, or it cannot be reached") from error
+        raise ConnectFailed(host, port, "connection refused, or host unreachable") from error
     except UnicodeError as error:
-        raise ConnectFailed(host, port, f"this is no host name: {error}") from error
+        raise ConnectFailed(host, port, f"invalid host name: {error}") from error
     except trio.BrokenResourceError as error:
-        raise ConnectFailed(host, port, f"no TLS: {error.__cause__ or 'it hung up'}") from error
+        raise ConnectFailed(host, port, f"TLS failed: {error.__cause__ or 'the server hung up'}") from error
 
 
 async def _secure(
@@ -130,8 +130,8 @@ async def _shake_hands(
         await websocket._open_handshake.wait()
         return websocket
     if stream.has_ended:
-        raise ConnectFailed(host, port, "it hung up before it had answered as a WebSocket server")
-    raise ConnectFailed(host, port, f"it did not answer as a WebSocket server within {timeout_s:g} s")
+        raise ConnectFailed(host, port, "the server hung up during the WebSocket handshake")
+    raise ConnectFailed(host, port, f"no WebSocket handshake within {timeout_s:g} s")
 
 
 class _WatchedStream(trio.abc.Stream):

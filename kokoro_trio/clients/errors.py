@@ -11,10 +11,10 @@ from kokoro_trio.wire.messages import Error
 _BEHIND_PROXY = "the server behind the proxy does not answer"
 _REJECTIONS = {
     401: "the API key is wrong or missing",
-    403: "it does not take this client",
+    403: "the server does not accept this client",
     429: "the API key is over a limit",
     502: _BEHIND_PROXY,
-    503: "it is loading, full or shutting down",
+    503: "the server is loading, full or shutting down",
     504: _BEHIND_PROXY,
 }
 
@@ -44,7 +44,7 @@ class HandshakeRejected(ClientError):
 
     def __str__(self) -> str:
         wait = "" if self.retry_after_s is None else f"; try again in {self.retry_after_s:g} s"
-        meaning = _REJECTIONS.get(self.status, "it does not serve this address")
+        meaning = _REJECTIONS.get(self.status, "the server does not serve this path")
         return f"the server refused the connection (HTTP {self.status}): {meaning}{wait}"
 
 

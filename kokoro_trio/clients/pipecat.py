@@ -452,7 +452,7 @@ class KokoroTrioTTSService(WebsocketTTSService):
             async with asyncio.timeout(self._connect_timeout_s):
                 first = await anext(messages, None)
         except TimeoutError as error:
-            raise ConnectionError(f"the server said nothing within {self._connect_timeout_s:g} s") from error
+            raise ConnectionError(f"the server sent nothing within {self._connect_timeout_s:g} s") from error
         if first is not None:
             await self._receive(first)
         async for message in messages:

@@ -88,11 +88,10 @@ async def connect(
 
 
 class Session:
-    """One connection after the other; `connect` makes it. Any number of tasks may use it at once.
+    """One connection after the other, with the interface of `ClientSession`; `connect` makes it.
 
-    It has the interface of `ClientSession`. `n_connections` counts the connections that were made; `strays`
-    and `n_stray_frames` are those of the latest one. Words are always timed, as their times tell where to go
-    on.
+    `n_connections` counts the connections that were made; `strays` and `n_stray_frames` are those of the
+    latest one. Words are always timed, because a lost utterance continues after the last word received.
     """
 
     def __init__(
@@ -150,18 +149,19 @@ class Session:
         language: str | None = None,
     ) -> AsyncIterator["Speech"]:
         """As `ClientSession.speak`. Raises ValueError and the error for which the session gave up."""
-        async with self._sending:
-            if self._error is not None:
-                raise self._error
-            if any(each.request_id == request_id and each.end is None for each in self._outstanding):
-                raise ValueError(f"request {request_id!r} is still outstanding")
-            request = Speak(text, request_id, voice, speed, language)
-            speech = Speech(request, self._settings, self._connection._settings)
-            self._outstanding.append(speech)
-            # If the connection is lost, the next one sends the request.
-            with suppress(ConnectionLost):
-                await self._connection._ask(speech)
+        if self._error is not None:
+            raise self._error
+        if any(each.request_id == request_id and each.end is None for each in self._outstanding):
+            raise ValueError(f"request {request_id!r} is still outstanding")
+        request = Speak(text, request_id, voice, speed, language)
+        speech = Speech(request, self._settings, self._connection._settings)
+        self._outstanding.append(speech)
         try:
+            async with self._sending:
+                # If the connection is lost, the next one sends the request, or has sent it meanwhile.
+                if speech._is_waiting and speech.end is None:
+                    with suppress(ConnectionLost):
+                        await self._connection._ask(speech)
             yield speech
         finally:
             self._outstanding.remove(speech)
@@ -204,7 +204,7 @@ class Session:
                 async with self._sending:
                     await self._resume(connection, oldest or self._settings)
                     self._connection = connection
-                self._tell_change()
+                self._announce_change()
                 return await connection.wait_until_lost()
         except ClientError as error:
             return error
@@ -227,9 +227,9 @@ class Session:
         for speech in self._outstanding:
             if speech.end is None:
                 speech._give_up(error, trio.current_time())
-        self._tell_change()
+        self._announce_change()
 
-    def _tell_change(self) -> None:
+    def _announce_change(self) -> None:
         self._change.set()
         self._change = trio.Event()
 
@@ -237,9 +237,8 @@ class Session:
 class Speech(PlainSpeech):
     """One utterance over one or more connections; `Session.speak` makes it.
 
-    It has the interface of the plain client's `Speech`. `seams` are the positions, in samples, at which it
-    continued after a lost connection; there, `segment` counts from 0 again, and of Opus `encoded` holds
-    another Ogg file.
+    `seams` are the positions, in samples, at which it continued after a lost connection. There, `segment`
+    counts from 0 again, and `encoded` holds the beginning of another Ogg file if the format is Opus.
     """
 
     def __init__(self, request: Speak, settings: Start, audio: Settings | Started) -> None:
@@ -247,7 +246,7 @@ class Speech(PlainSpeech):
         self.settings = settings
         self.seams: list[int] = []
         self._resumable = ResumableText(self.text, self.words)
-        # Not requested on a connection yet, or not since the interruption.
+        # The current connection was not asked for it, as there is none, or as it takes no new requests.
         self._is_waiting = True
         self._interruption: ClientError | None = None
         self._played_s: float | None = None
@@ -262,12 +261,13 @@ class Speech(PlainSpeech):
     def _resume(self, *, is_first: bool) -> bool:
         """Whether something remains to be requested on the next connection."""
         if self.end is None and self._interruption is not None:
-            if self._resumable.resume(self.audio_s, is_first=is_first) and self.n_samples:
-                self.seams.append(self.n_samples)
+            has_brought_audio = self._resumable.resume(self.audio_s, is_first=is_first)
             if not self._resumable.rest.strip():
                 self._finish_whole(trio.current_time())
             elif self._resumable.n_fruitless == MAX_FRUITLESS:
                 super()._fail(self._interruption, trio.current_time())
+            elif has_brought_audio:
+                self.seams.append(self.n_samples)
         return self.end is None
 
     def _begin(self, send: Send) -> Speak:
@@ -301,7 +301,7 @@ class Speech(PlainSpeech):
     def _give_up(self, error: ClientError, at: float) -> None:
         if self._is_silenced:
             self._finish_canceled(at)
-        elif self._resumable.resumed_at_char and getattr(error, "code", None) in NOTHING_LEFT_CODES:
+        elif self._resumable.resumed_at_char and _says_nothing_is_left(error):
             self._finish_whole(at)
         else:
             super()._fail(error, at)
@@ -314,7 +314,7 @@ class Speech(PlainSpeech):
             self._finish("canceled", at)
 
     def _finish_whole(self, at: float) -> None:
-        """Only the `done` was lost."""
+        """All audio was received; only the `done` was lost."""
         self.duration_s = self.audio_s
         self._finish("done", at)
 
@@ -330,3 +330,7 @@ def _is_worth_retry(error: ClientError) -> bool:
         case RequestFailed(code=Overloaded.code, facts=facts):
             return facts.get("reason") == Overloaded.SHUTTING_DOWN
     return False
+
+
+def _says_nothing_is_left(error: ClientError) -> bool:
+    return isinstance(error, RequestFailed) and error.code in NOTHING_LEFT_CODES

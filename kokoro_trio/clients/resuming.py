@@ -9,11 +9,11 @@ from kokoro_trio.wire.heard import n_words_heard, split_at_heard
 from kokoro_trio.wire.messages import SpokenWord
 
 MAX_FRUITLESS = 5
-"""Connections in a row that may end without audio of the utterance on which the server works: it may be the
-cause. Its client then gives it up."""
+"""A client gives up an utterance after this many connections in a row that ended without audio of it, while
+the server worked on it: the utterance may be the cause."""
 
 NOTHING_LEFT_CODES = (EmptyText.code, Unpronounceable.code)
-"""If the server refuses the rest of a text with one of these, nothing audible was left of it."""
+"""The errors with which the server refuses the rest of a text if nothing audible is left in it."""
 
 
 @define

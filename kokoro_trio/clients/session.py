@@ -87,7 +87,7 @@ class ClientSession:
             if isinstance(answer, ClientError):
                 raise answer
             return answer
-        raise await self._drop(f"the server said nothing for {self._start_timeout_s:g} s after `start`")
+        raise await self._drop(f"the server sent nothing for {self._start_timeout_s:g} s after `start`")
 
     @asynccontextmanager
     async def speak(

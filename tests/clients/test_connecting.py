@@ -59,7 +59,7 @@ async def test_path_is_quoted_and_keeps_its_query(path: str, asked: str) -> None
 
 
 async def test_invalid_host_name() -> None:
-    with pytest.raises(ConnectFailed, match="no host name"):
+    with pytest.raises(ConnectFailed, match="invalid host name"):
         async with connect("a..b", 80):
             pass
 
@@ -87,14 +87,14 @@ async def test_rejected_handshake_raises_its_status_and_retry_after(
     assert f"HTTP {status}" in str(rejected.value)
 
 
-@pytest.mark.parametrize(("status", "meaning"), [(403, "does not take"), (429, "limit"), (502, "proxy")])
+@pytest.mark.parametrize(("status", "meaning"), [(403, "does not accept"), (429, "limit"), (502, "proxy")])
 def test_rejection_explains_its_status(status: int, meaning: str) -> None:
     assert meaning in str(HandshakeRejected(status))
 
 
 async def test_connection_refused() -> None:
     port = free_port()
-    with pytest.raises(ConnectFailed, match=rf"127\.0\.0\.1 port {port}: nobody listens"):
+    with pytest.raises(ConnectFailed, match=rf"127\.0\.0\.1 port {port}: connection refused"):
         async with connect("127.0.0.1", port):
             pass
 
@@ -124,7 +124,7 @@ async def test_server_hangs_up_during_the_handshake(said: bytes, is_reset: bool)
     async with serving_streams(answer) as port:
         with (
             trio.fail_after(connecting.CONNECT_TIMEOUT_S / 2),
-            pytest.raises(ConnectFailed, match="it hung up"),
+            pytest.raises(ConnectFailed, match="hung up during the WebSocket handshake"),
         ):
             async with connect("127.0.0.1", port):
                 pass
@@ -132,7 +132,7 @@ async def test_server_hangs_up_during_the_handshake(said: bytes, is_reset: bool)
 
 async def test_tls_to_a_server_without_tls() -> None:
     async with serving(say_nothing) as port:
-        with pytest.raises(ConnectFailed, match="no TLS"):
+        with pytest.raises(ConnectFailed, match="TLS failed"):
             async with connect("127.0.0.1", port, tls=ssl.create_default_context()):
                 pass
 

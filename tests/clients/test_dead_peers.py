@@ -1,7 +1,7 @@
-"""End to end: processes that are stopped with SIGSTOP, and what their peers make of it.
+"""End to end: how clients and the server notice a peer whose process is stopped with SIGSTOP.
 
-The kernel goes on acknowledging what is sent to such a process, so only a ping that is not answered
-tells that it is gone; the same holds for a peer behind a proxy.
+The kernel still acknowledges what is sent to such a process, so only a missing pong shows that it does not
+run. The same holds for a peer behind a proxy.
 """
 
 import os
@@ -38,7 +38,7 @@ reconnect = partial(
 
 @attrs.frozen
 class Stoppable:
-    """A server whose process can be stopped, and goes on."""
+    """A server whose process can be stopped and continued."""
 
     server: Server
 
@@ -55,7 +55,7 @@ class Stoppable:
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    # A second of sound takes so long that a long text outlasts every test.
+    # Steps are so slow that a long text outlasts every test.
     with running(tmp_path_factory.mktemp("server"), "tests.support.tones", TONES_STEP_S="0.3") as server:
         yield server
 
@@ -91,7 +91,7 @@ class TestClient:
 
     async def test_handshake_timeout(self, server: Stoppable) -> None:
         server.stop()
-        with trio.fail_after(20), pytest.raises(ConnectFailed, match="did not answer"):
+        with trio.fail_after(20), pytest.raises(ConnectFailed, match="no WebSocket handshake"):
             async with connect(server.port, timeout_s=0.3):
                 pass
 
@@ -112,7 +112,7 @@ class TestReconnectingClient:
 
     async def test_gives_up_when_the_server_stays_stopped(self, server: Stoppable) -> None:
         server.stop()
-        with trio.fail_after(20), pytest.raises(ConnectFailed, match="did not answer"):
+        with trio.fail_after(20), pytest.raises(ConnectFailed, match="no WebSocket handshake"):
             async with reconnect(server.port, give_up_after_s=1.0):
                 pass
 

@@ -1,4 +1,4 @@
-"""End to end: what the clients need to be installed, in processes in which the rest cannot be imported."""
+"""End to end: the clients in processes in which the packages of the server cannot be imported."""
 
 import json
 
@@ -54,6 +54,6 @@ async def test_client_speaks_without_the_packages_of_the_server(module: str) -> 
 
 def test_pipecat_service_needs_neither_trio_nor_the_packages_of_the_server() -> None:
     blocked = [*OF_THE_SERVER, "trio", "trio_websocket"]  # Pipecat itself imports soxr.
-    # Modules of Pipecat warn when they are imported.
+    # Importing Pipecat's modules raises warnings.
     program = BLOCKED.format(blocked=blocked) + "import warnings; warnings.simplefilter('ignore')\n"
     output_of("-c", program + "from kokoro_trio.pipecat import KokoroTrioTTSService")

@@ -1,4 +1,4 @@
-"""End to end: Pipecat pipelines around our service, in processes of their own, and the real server."""
+"""End to end: Pipecat pipelines with our service, in processes of their own, against the real server."""
 
 import json
 import os
@@ -45,7 +45,7 @@ async def run_bot(url: str, script: Script, *, timeout_s: float = 60, **options:
 async def serve_at(
     port: int, load: Callable[[], Synthesizer], ready: bool = True, *, task_status: trio.TaskStatus[Server]
 ) -> None:
-    """Until the server's scope is canceled, which ends its connections where they are."""
+    """Serves until the server's scope is canceled, which cuts its connections off."""
     async with running(listen=evolve(CONFIG.listen, port=port), load=load, ready=ready) as server:
         task_status.started(server)
         await trio.sleep_forever()
@@ -55,9 +55,9 @@ async def serve_at(
 async def restarted(
     script: Script, load: Callable[[], Synthesizer] = ToneSynthesizer, *, drains: bool = False
 ) -> AsyncIterator[tuple[Server, Server, Report]]:
-    """The server that the bot met first, that which takes its place when it asks, and what it says.
+    """The bot's first server, the server that replaces it when the bot asks, and the bot's report.
 
-    One that drains lets what is outstanding finish.
+    `drains`: the first server finishes the outstanding requests.
     """
     port = free_port()
     async with trio.open_nursery() as nursery:
@@ -89,7 +89,7 @@ async def test_two_turns_on_one_connection_with_context_and_metrics() -> None:
     assert len(report.of("on_connected")) == 1
     spoken_s = sum(record.audio_s for record in server.records)
     assert spoken_s <= report.played_s < spoken_s + 0.2
-    # A zero for each service comes at the start.
+    # Pipecat reports a zero for each service at the start.
     ttfb_s = [value for (value,) in report.of("TTFBMetricsData") if value > 0]
     assert len(ttfb_s) == 2
     assert max(ttfb_s) < 5
@@ -184,7 +184,7 @@ async def test_resumes_in_mid_sentence_after_a_restart() -> None:
     assert report.context == [text]
     assert report.words == [word.strip(",.") for word in text.split()]
     assert [word for (word,) in report.of("error")] == []
-    # What was heard of the word in the middle is heard again, and the silence before a first word.
+    # The beginning of the interrupted word, and the silence before a first word, are heard twice.
     in_two_parts_s = sum(record.audio_s for record in first.records) + second.records[0].audio_s
     assert whole_s <= in_two_parts_s < whole_s + 1
     assert in_two_parts_s <= report.played_s - second.records[1].audio_s < in_two_parts_s + 0.2
@@ -215,7 +215,7 @@ async def test_draining_server_finishes_its_sentence_and_the_next_server_speaks_
 
 @pytest.mark.slow
 async def test_retries_while_the_server_is_loading() -> None:
-    """Which refuses with 503, and says when to try again."""
+    """A loading server rejects the handshake with 503 and a Retry-After."""
     port = free_port()
     async with trio.open_nursery() as nursery:
         loading: Server = await nursery.start(serve_at, port, ToneSynthesizer, False)
@@ -332,7 +332,7 @@ async def test_silent_server_is_an_error(patience_s: float) -> None:
     async with serving(say_nothing) as port:
         report = await run_bot(f"ws://127.0.0.1:{port}", script, connect_timeout_s=0.2, patience_s=patience_s)
     message, category = report.of("error")[0]
-    assert "the server said nothing within 0.2 s" in message
+    assert "the server sent nothing within 0.2 s" in message
     assert category == "connectivity"
 
 
@@ -419,7 +419,7 @@ async def test_interruption_with_the_real_model(real_server: RealServer) -> None
     first, interrupted, last = report.context
     assert (first, last) == ("Hello there, my friend. How are you?", "Another turn.")
     assert " ".join([LONG] * 4).startswith(interrupted)
-    # Some three words a second.
+    # Speech has about three words a second.
     assert 3 < len(interrupted.split()) < 20
     assert not report.of("error")
 
@@ -427,7 +427,7 @@ async def test_interruption_with_the_real_model(real_server: RealServer) -> None
 @pytest.mark.model
 @pytest.mark.slow
 async def test_resumes_after_a_kill_of_the_real_server(tmp_path: Path) -> None:
-    """In mid-sentence, and at once again at the same port."""
+    """The kill comes in mid-sentence; the next server starts at once on the same port."""
     script: Script = [
         ["turn", f"{LONG} And so it ends."],
         ["until_played", 2.0],

@@ -1,4 +1,4 @@
-"""Pure: what our Pipecat service knows of requests, times and connections."""
+"""Pure: requests, times and errors of our Pipecat service."""
 
 import asyncio
 import re
@@ -20,14 +20,14 @@ from kokoro_trio.wire.words import word_count
 @pytest.fixture(scope="module")
 def service() -> ModuleType:
     with warnings.catch_warnings():
-        # Pipecat's own imports.
+        # Importing Pipecat's modules raises warnings.
         warnings.simplefilter("ignore")
         from kokoro_trio.clients import pipecat
     return pipecat
 
 
 def request_of(service: ModuleType, text: str, *ends_s: float) -> Any:  # noqa: ANN401
-    """A request whose words end so many seconds in."""
+    """A request whose words end at `ends_s`."""
     request = service.Request(Speak(text, "r"), "c", ResumableText(text))
     request.resumable.add_words(words_of(text, *ends_s))
     return request
@@ -51,7 +51,6 @@ def test_only_a_text_over_the_limit_is_split_into_sentences(service: ModuleType)
     assert "".join(pieces) == f"{long}Without an end"
 
 
-# The server's count is what decides, so it is the one that the pieces are measured with.
 @pytest.mark.parametrize(
     ("text", "language"),
     [

@@ -42,14 +42,14 @@ async def start(peer: Peer) -> None:
 
 
 async def hear_text(peer: Peer, text: str) -> object:
-    """The id of the request that comes next, which must be for this text."""
+    """The id of the next request, which must be for this text."""
     assert (await peer.hear("speak"))["text"] == text
     return peer.heard[-1]["request_id"]
 
 
 @asynccontextmanager
 async def playing(*plays: Play) -> AsyncIterator[int]:
-    """A server with one play for each connection; the last one is for all that still come."""
+    """A server with one play for each connection; the last play is for all further connections."""
     left = list(plays)
 
     async def play(peer: Peer) -> None:
@@ -72,7 +72,7 @@ async def say_a(peer: Peer) -> None:
 
 
 async def say_some(peer: Peer) -> None:
-    """One and a half words, then the connection ends."""
+    """Sends one and a half words, then closes the connection."""
     request_id = await hear_text(peer, TEXT)
     await peer.say("started_speak", request_id=request_id)
     await peer.say("meta", request_id=request_id, segment=0, total_samples=0, words=WORDS)
@@ -407,7 +407,7 @@ class TestStarting:
 
 @attrs.frozen
 class Fleeting:
-    """Stands for a connection that is lost as soon as it is started."""
+    """A connection that is lost as soon as it is started."""
 
     async def start(self, **settings: object) -> None:
         await trio.lowlevel.checkpoint()

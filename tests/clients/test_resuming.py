@@ -38,7 +38,7 @@ def test_words_count_from_the_start_of_the_text_on_each_connection() -> None:
 
 
 def test_connection_without_a_whole_word_leaves_the_rest_as_it_is() -> None:
-    """In a text without spaces, the words that are not known any more must not count as marks."""
+    """In a text without spaces, the words after the last word heard must not count as its marks."""
     resumable = ResumableText("一二三")
     resumable.add_words([SpokenWord(word, n, n + 1.0, n, n + 1) for n, word in enumerate("一二三")])
     resumable.resume(2.0, is_first=True)

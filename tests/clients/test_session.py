@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @attrs.define
 class SlowLine(trio.abc.AsyncResource):
-    """A connection on which these frames arrive one by one."""
+    """A connection on which one of these frames arrives every `interval_s`."""
 
     frames: list[str | bytes]
     interval_s: float
@@ -46,7 +46,7 @@ class SlowLine(trio.abc.AsyncResource):
 
 
 async def accepted(stream: trio.SocketStream) -> wsproto.WSConnection:
-    """After the handshake."""
+    """The server's end after the handshake."""
     server = wsproto.WSConnection(wsproto.ConnectionType.SERVER)
     server.receive_data(bytes(await stream.receive_some()))
     assert [type(event) for event in server.events()] == [Request]
@@ -210,7 +210,7 @@ class TestSeveralRequests:
 
 
 async def speak_until_canceled(peer: Peer) -> None:
-    """Sends a frame after the cancel, as one that was on its way, and then speaks the next request."""
+    """Sends another frame after the cancel, as if it was on its way, and then speaks the next request."""
     speak = await peer.hear("speak")
     await peer.say("started_speak", request_id=speak["request_id"])
     await peer.play(1)
@@ -392,19 +392,19 @@ class TestStarting:
             await session.start(voice="male")
 
     async def test_start_timeout_drops_the_connection(self) -> None:
-        """Though it answers pings."""
+        """The server still answers pings."""
 
         async def script(peer: Peer) -> None:
             await peer.hear("start")
             await trio.sleep_forever()
 
         async with serving(script) as port, connect("127.0.0.1", port, timeout_s=0.5) as session:
-            with pytest.raises(ConnectionLost, match=r"said nothing for 0\.5 s after `start`"):
+            with pytest.raises(ConnectionLost, match=r"sent nothing for 0\.5 s after `start`"):
                 await session.start(voice="male")
             assert (await session.wait_until_lost()).code == 1006
 
     async def test_each_frame_restarts_the_start_timeout(self, autojump_clock: None) -> None:
-        """As the slow line still carries audio of before."""
+        """On a slow line, audio of earlier requests arrives before the answer."""
         frames = [np.zeros(FRAME, "<i2").tobytes()] * 5
         line = SlowLine([*frames, json.dumps({"type": "started", **STARTED})], interval_s=8)
         session = Session(cast("WebSocketConnection", line), start_timeout_s=10)
@@ -539,7 +539,7 @@ class TestLosingTheConnection:
 
         async with talking(say_nothing) as session:
             with pytest.raises(ConnectionLost, match="does not read"):
-                while True:  # until the buffers on the way are full
+                while True:  # until the sockets' buffers are full
                     async with session.speak("word " * 200_000):
                         pass
 
