@@ -1,7 +1,6 @@
-"""`python -m kokoro_trio`: the command line, the wiring, and the life of the process."""
+"""`python -m kokoro_trio`: the command line, the wiring, start and end of the process."""
 
 import argparse
-import faulthandler
 import os
 import resource
 import signal
@@ -18,7 +17,6 @@ from kokoro_trio import __version__
 from kokoro_trio.config import (
     DEFAULT_WEIGHTS_FOLDER,
     KNOWN_KEY_WARNING,
-    NVIDIA_DEVICE,
     Config,
     ModelConfig,
     VoiceConfig,
@@ -33,7 +31,7 @@ from kokoro_trio.model.synthesizer import Synthesizer
 from kokoro_trio.model.voices import VoiceCatalogue
 from kokoro_trio.server.listener import Listener, LoadedModel
 from kokoro_trio.server.metrics_port import serve_metrics
-from kokoro_trio.supervisor import READY, STOPPING, Supervisor
+from kokoro_trio.supervisor import READY, STOPPING, Supervisor, exit_if_event_loop_stalls
 from kokoro_trio.telemetry import log
 from kokoro_trio.telemetry.log_file import LogFile
 from kokoro_trio.telemetry.records import MetricsLog
@@ -47,12 +45,11 @@ logger = structlog.get_logger()
 
 EXIT_BROKEN = 70
 """EX_SOFTWARE of sysexits.h."""
-PROOFS_OF_LIFE = 10
-"""While the event loop may be held up."""
 OTHER_FILES = 64
+"""Open files beside the sockets."""
 SWITCH_INTERVAL_S = 0.0005
-"""Python's default of 5 ms is what a busy inference thread may hold the event loop up for, each time;
-at this setting the delay was 0.74 ms."""
+"""A busy inference thread can block the event loop for this time. With Python's default of 5 ms it did; with
+this value the delay was 0.74 ms."""
 
 
 def main() -> None:
@@ -70,13 +67,13 @@ def main() -> None:
         if (start_error := _first(StartError, group)) is not None:
             sys.exit(f"error: {start_error}")
         if _first(EngineFault, group) is not None:
-            # A stuck thread cannot be ended, and a lost device could hold up Python's own ending.
+            # Without Python's shutdown, which could wait for a stuck thread or a lost device for ever.
             os._exit(EXIT_BROKEN)
         raise
 
 
 def _allow_files(n_files: int) -> None:
-    """As many as the connections need, where the system lets us; many start a process with 1024."""
+    """Raises the limit of open files, which is often 1024, to `n_files` if the system permits it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = n_files if hard == resource.RLIM_INFINITY else min(n_files, hard)
     if soft != resource.RLIM_INFINITY and soft < allowed:
@@ -96,7 +93,7 @@ def _command_line() -> argparse.ArgumentParser:
 
 
 def _first(kind: type[E], group: BaseExceptionGroup[BaseException]) -> E | None:
-    """trio hands on what was raised in a nursery in a group, often of one."""
+    """The first error of this kind in a group, at any depth: each nursery wraps errors in a group."""
     for error in group.exceptions:
         found = _first(kind, error) if isinstance(error, BaseExceptionGroup) else error
         if isinstance(found, kind):
@@ -105,10 +102,10 @@ def _first(kind: type[E], group: BaseExceptionGroup[BaseException]) -> E | None:
 
 
 async def serve(config: Config) -> None:
-    """Serves until SIGTERM or SIGINT has been carried out."""
+    """Serves until a SIGTERM or SIGINT has been handled."""
     telemetry = ServerTelemetry(MetricsLog(config.log.folder, config.log.metrics_max_bytes))
-    async with trio.open_nursery() as outlasting:
-        outlasting.start_soon(telemetry.write_log)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(telemetry.write_log)
         with closing(telemetry):
             await _serve_until_signal(config, telemetry)
 
@@ -128,7 +125,7 @@ async def _serve_until_signal(config: Config, telemetry: ServerTelemetry) -> Non
         logger.info("listening", host=config.listen.host, port=port)
         if config.listen.has_known_key:
             logger.warning("known_api_key", reason=KNOWN_KEY_WARNING)
-        nursery.start_soon(_prove_alive, config.engine.stuck_after_s)
+        nursery.start_soon(exit_if_event_loop_stalls, config.engine.stuck_after_s)
         synthesizer = await nursery.start(_run_engine, engine, listener)
         voices = VoiceCatalogue.of(
             synthesizer.voice_names,
@@ -147,7 +144,7 @@ async def _run_engine(
     *,
     task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Without the engine nothing lives on, but the listeners are told."""
+    """Closes all sessions before a fault of the engine ends the process."""
     try:
         await engine.run(task_status=task_status)
     except* trio.Cancelled:
@@ -155,19 +152,6 @@ async def _run_engine(
     except* BaseException:
         await listener.hang_up()
         raise
-
-
-async def _prove_alive(limit_s: float) -> None:
-    """Ends the process where the event loop itself is held up for `limit_s`, as by a lock never given back.
-
-    The thread of `faulthandler` needs neither, and says in which line each thread was.
-    """
-    try:
-        while True:
-            faulthandler.dump_traceback_later(limit_s, exit=True)
-            await trio.sleep(limit_s / PROOFS_OF_LIFE)
-    finally:
-        faulthandler.cancel_dump_traceback_later()
 
 
 def _load_model(config: ModelConfig, windows: WindowConfig) -> Synthesizer:
@@ -184,7 +168,7 @@ def _load_model(config: ModelConfig, windows: WindowConfig) -> Synthesizer:
 def _phonemizer(config: Config) -> Phonemizer:
     n_processes = config.engine.g2p_processes
     if n_processes is None:
-        n_processes = processes_for(len(os.sched_getaffinity(0))) if _may_have_gpu(config.model) else 0
+        n_processes = processes_for(len(os.sched_getaffinity(0))) if config.model.may_use_gpu else 0
     load = partial(_load_text, config.voices)
     if n_processes == 0:
         return PhonemizerThread(load)
@@ -192,13 +176,8 @@ def _phonemizer(config: Config) -> Phonemizer:
     return PhonemizerProcesses(load, n_processes, configure_log)
 
 
-def _may_have_gpu(config: ModelConfig) -> bool:
-    """What torch would know is needed before it is there."""
-    return config.device.startswith("cuda") or (config.device == "auto" and NVIDIA_DEVICE.exists())
-
-
 _load_text: Callable[[VoiceConfig, frozenset[str]], Reader] = load_g2p
-"""Worker processes find it by its name, which is why it does not stand in here."""
+"""Worker processes import it by its name, which they cannot do with functions of this module."""
 
 
 async def _shut_down_on_signal(
@@ -209,7 +188,7 @@ async def _shut_down_on_signal(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """The first signal drains, a second one closes all sessions now, a third one does not wait for that."""
+    """The first signal drains; a second one skips the grace period; a third one ends the process at once."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
         number = await anext(signals)
@@ -217,19 +196,19 @@ async def _shut_down_on_signal(
         supervisor.tell(STOPPING)
         nursery.start_soon(_drain, listener, grace_s, nursery.cancel_scope)
         number = await anext(signals)
-        logger.info("hastening", signal=signal.Signals(number).name)
+        logger.info("grace_period_skipped", signal=signal.Signals(number).name)
         listener.skip_grace()
         await anext(signals)
         nursery.cancel_scope.cancel()
 
 
-async def _drain(listener: Listener, grace_s: float, everything: trio.CancelScope) -> None:
+async def _drain(listener: Listener, grace_s: float, serving: trio.CancelScope) -> None:
     was_loading = not listener.is_open
     await listener.drain(grace_s)
     if was_loading:
-        # The thread that loads the model cannot be interrupted, and may take a minute; nobody was served.
+        # The thread that loads the model cannot be interrupted and may take a minute. No client is served.
         os._exit(0)
-    everything.cancel()
+    serving.cancel()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What can be set: every knob, its default and its range. The only reader of the environment.
+"""All knobs, with their defaults and ranges.
 
-`Config.load` reads the environment over a `.env` file once, at start; everything below is handed its
-part, frozen and checked.
+`Config.load` reads the environment and a `.env` file once, at the start. Other modules get their part of the
+configuration, checked and frozen, and do not read the environment.
 """
 
 import ipaddress
@@ -21,10 +21,10 @@ from kokoro_trio.installation import REPOSITORY as REPOSITORY
 DEFAULT_WEIGHTS_FOLDER = DATA_FOLDER / "weights"
 BYTES_PER_SAMPLE = 2
 MAX_UTTERANCE_CHARACTERS = 10_000
-"""The default: 150 words of the longest kind have 7,500, and pronunciations need room."""
+"""The default: 150 of the longest words have 7,500 characters, and pronunciations need room."""
 PREFIX = "KOKORO_"
-"""Any knob may be set under its name with this in front, and that setting wins: other programs export
-`HOST`, `PORT` and `API_KEY` too."""
+"""A knob may have this prefix. The prefixed name takes precedence: other programs export `HOST`, `PORT` and
+`API_KEY` too."""
 NVIDIA_DEVICE = Path("/dev/nvidiactl")
 """This file exists where NVIDIA's driver is loaded."""
 
@@ -35,8 +35,8 @@ N = TypeVar("N", int, float)
 KNOWN_KEY = "dev-key"
 """Earlier versions of scripts/setup.sh wrote it into every `.env`."""
 KNOWN_KEY_WARNING = (
-    f"other machines can reach this server, and its API_KEY is {KNOWN_KEY}, which everybody knows; "
-    "put a key of your own into .env and start it again"
+    f"other machines can reach this server, and its API_KEY is {KNOWN_KEY}, which is public; "
+    "set a key of your own in .env and restart the server"
 )
 
 
@@ -45,27 +45,28 @@ class ListenConfig:
     host: str
     port: int
     api_keys: tuple[str, ...] = field(repr=False)
-    """Any of these opens the door; none: only a loopback address may be served."""
+    """Empty: the server needs no key, and may only listen on a loopback address."""
     metrics_port: int
     """0: `/metrics` is on `port`."""
     allowed_origins: tuple[str, ...]
-    """Of web pages, beside the server's own, as `https://app.example`; `*`: any."""
+    """Origins of web pages that may connect, such as `https://app.example`; `*`: any. The server's own page
+    always may."""
     max_connections: int
     max_connections_per_key: int
     max_message_bytes: int
     max_input_characters: int
-    """Of one HTTP request."""
+    """In one HTTP request."""
     http_send_timeout_s: float
     handshake_timeout_s: float
     idle_timeout_s: float
-    """After how long without a message, and nothing outstanding, a connection is closed."""
+    """A connection is closed after so long without a message and without an outstanding request."""
     ping_interval_s: float
     ping_timeout_s: float
     shutdown_grace_s: float
 
     @property
     def is_local(self) -> bool:
-        """Only programs of this machine can connect."""
+        """Only clients on this machine can connect."""
         return is_loopback(self.host)
 
     @property
@@ -76,7 +77,7 @@ class ListenConfig:
 
 @frozen
 class RequestLimits:
-    """What one connection may ask for: the first two in a request, the others in all that are outstanding."""
+    """Limits of one connection: the first two for each request, the others for all outstanding requests."""
 
     max_words: int
     max_utterance_characters: int
@@ -92,10 +93,15 @@ class ModelConfig:
     gpu_memory_fraction: float
     cuda_graphs: bool = False
 
+    @property
+    def may_use_gpu(self) -> bool:
+        """A guess that needs no torch, which takes seconds to import."""
+        return self.device.startswith("cuda") or (self.device == "auto" and NVIDIA_DEVICE.exists())
+
 
 @frozen
 class WindowConfig:
-    """Where the first piece of an utterance's audio ends. `first_max_words` 0: no pieces at all."""
+    """Where the first window of an utterance ends. `first_max_words` 0: segments are vocoded whole."""
 
     first_max_words: int
     first_boundaries: str
@@ -107,7 +113,7 @@ class VoiceConfig:
     female: str
     male: str
     custom_folder: Path
-    """Where blends of voices that were given a name are kept."""
+    """Holds the named recipes of voices."""
 
 
 @frozen
@@ -115,20 +121,20 @@ class EngineConfig:
     max_concurrent_jobs: int
     queue_maxsize: int
     stalled_after_s: float = 30.0
-    """How long a step may take before no new request is taken …"""
+    """After a step of this length, new requests are rejected …"""
     stuck_after_s: float = 120.0
-    """… and before the engine gives up."""
+    """… and after one of this length, the process ends."""
     g2p_processes: int | None = None
-    """0: a thread instead; None: as many as suit the machine."""
+    """0: a thread instead; None: chosen for the machine."""
 
 
 @frozen
 class StreamConfig:
-    """How audio leaves: see `audio/pcm.py` for how the frames are gathered."""
+    """How audio is sent; `audio/pcm.py` forms the frames."""
 
     chunk_seconds: float
     prime_bytes: int
-    """Zero bytes sent once a session before its first audio; 0: none."""
+    """Zero bytes sent once in a session, before its first audio; 0: none."""
     first_chunk_immediate: bool
     buffer_bytes: int
     flush_every: int
@@ -140,17 +146,17 @@ class LogConfig:
     level: str
     folder: Path
     max_bytes: int
-    """Size at which the log is rotated, where standard error goes to a file."""
+    """Size at which the log is rotated, if standard error goes to a file."""
     metrics_max_bytes: int
 
 
 @frozen
 class SupervisorConfig:
-    """What systemd tells a service of `Type=notify`. Not knobs: nobody else sets them."""
+    """Variables that systemd sets for a service of `Type=notify`. They are not knobs."""
 
     notify_socket: str | None
     watchdog_s: float | None
-    """Within so many seconds, again and again, it wants to hear that all is well."""
+    """systemd expects a keep-alive notification at least this often."""
 
 
 @frozen
@@ -169,7 +175,7 @@ class Config:
     def load(
         cls, *, host: str | None = None, port: int | None = None, env_file: Path | None = None
     ) -> "Config":
-        """Reads the environment over the settings file. `host` and `port` come from the command line and win.
+        """Reads the settings file and the environment. `host` and `port` (command line) take precedence.
 
         Raises `BadKnob` and `SettingsUnreadable`.
         """
@@ -179,7 +185,7 @@ class Config:
 
     @classmethod
     def of(cls, settings: Mapping[str, str]) -> "Config":
-        """The configuration that these settings, by knob name, amount to. Raises `BadKnob`."""
+        """From settings by knob name. Raises `BadKnob`."""
         knobs = _Knobs(settings)
         return cls(
             listen=_listen(knobs),
@@ -233,7 +239,7 @@ class Config:
 
 @frozen
 class ClientConfig:
-    """Where the client, the warm-up and the bench connect unless their command lines say otherwise."""
+    """Where the client, the warm-up and the bench connect by default."""
 
     host: str
     port: int
@@ -256,12 +262,12 @@ class ClientConfig:
 
 
 def reachable_host(host: str) -> str:
-    """Where a client of this machine reaches a server that listens on `host`."""
+    """The address at which a client on this machine reaches a server that listens on `host`."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
 def listen_address(env_file: Path | None = None) -> tuple[str, int]:
-    """Reads HOST and PORT alone, because a health check may run without the API key.
+    """Reads only HOST and PORT, because a health check may run without the API key.
 
     Raises `BadKnob` and `SettingsUnreadable`.
     """
@@ -269,9 +275,9 @@ def listen_address(env_file: Path | None = None) -> tuple[str, int]:
 
 
 def _settings(env_file: Path | None) -> dict[str, str]:
-    """Reads the environment over a file: `env_file`, else the one that KOKORO_ENV_FILE names, else `.env`.
+    """Reads `env_file`, else the file that KOKORO_ENV_FILE names, else `.env`, and the environment.
 
-    Only `.env` may be missing.
+    The environment takes precedence. Only `.env` may be missing.
     """
     named = os.environ.get("KOKORO_ENV_FILE", "").strip()
     is_optional = env_file is None and not named
@@ -301,7 +307,7 @@ def _listen(knobs: "_Knobs") -> ListenConfig:
     host, port = _address(knobs)
     keys = tuple(key.strip() for key in knobs.text("API_KEY", "").split(",") if key.strip())
     if not keys and not is_loopback(host):
-        raise BadKnob("API_KEY", "", f"set, because HOST={host} can be reached from other machines")
+        raise BadKnob("API_KEY", "", f"set, because other machines can reach HOST={host}")
     return ListenConfig(
         host=host,
         port=port,
@@ -330,7 +336,7 @@ def _stream(knobs: "_Knobs") -> StreamConfig:
     prime = knobs.flag("PRIME_STREAM", True)
     prime_bytes = knobs.whole("PRIME_BYTES", 512, 0, 1_000_000)
     if prime_bytes % BYTES_PER_SAMPLE:
-        raise BadKnob("PRIME_BYTES", str(prime_bytes), "an even number, a sample has two bytes")
+        raise BadKnob("PRIME_BYTES", str(prime_bytes), "an even number, because a sample has two bytes")
     return StreamConfig(
         chunk_seconds=knobs.number("STREAM_CHUNK_SECONDS", 0.02, 0.005, 1.0),
         prime_bytes=prime_bytes if prime else 0,
@@ -341,22 +347,22 @@ def _stream(knobs: "_Knobs") -> StreamConfig:
     )
 
 
-def _supervisor(told: Mapping[str, str]) -> SupervisorConfig:
-    microseconds = told.get("WATCHDOG_USEC") or ""
+def _supervisor(settings: Mapping[str, str]) -> SupervisorConfig:
+    microseconds = settings.get("WATCHDOG_USEC") or ""
     return SupervisorConfig(
-        notify_socket=told.get("NOTIFY_SOCKET") or None,
+        notify_socket=settings.get("NOTIFY_SOCKET") or None,
         watchdog_s=int(microseconds) / 1e6 if microseconds.isdecimal() else None,
     )
 
 
 @frozen
 class _Knobs:
-    """Settings by name, read as what they must be."""
+    """Parses settings by name."""
 
     settings: Mapping[str, str]
 
     def of(self, name: str, default: T, parse: Callable[[str], T], allowed: str) -> T:
-        """`parse` raises ValueError for what is not `allowed`. An empty value counts as not set."""
+        """`parse` raises ValueError for a value that is not `allowed`. An empty value counts as not set."""
         for written in (f"{PREFIX}{name}", name):
             value = self.settings.get(written, "").strip()
             if value:

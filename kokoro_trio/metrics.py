@@ -1,8 +1,8 @@
-"""`python -m kokoro_trio.metrics` prints summaries of the ended requests in the metrics log."""
+"""`python -m kokoro_trio.metrics` prints summaries of the requests in the metrics log."""
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,14 +25,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (BadPeriod, StartError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    print("\n".join(table(periods, records, now)) if records else _nothing(reader.path, periods))
+    no_requests = f"no requests in {reader.path} within {', '.join(periods)}"
+    print("\n".join(table(periods, records, now)) if records else no_requests)
     if reader.n_damaged:
-        print(f"left out: {reader.n_damaged} damaged lines", file=sys.stderr)
+        print(f"skipped {reader.n_damaged} damaged lines", file=sys.stderr)
 
 
 def _command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="kokoro-trio metrics", description="Sums up the requests that the server has ended."
+        prog="kokoro-trio metrics", description="Summarizes the ended requests in the metrics log."
     )
     parser.add_argument("--periods", default=DEFAULT_PERIODS, help="default: %(default)s")
     parser.add_argument("--file", type=Path, help="default: metrics.log in LOG_FOLDER")
@@ -40,12 +41,8 @@ def _command_line() -> argparse.ArgumentParser:
 
 
 def _default_file() -> Path:
-    # Nothing listens here: with a loopback host the configuration asks for no API_KEY.
+    # With a loopback host the configuration needs no API_KEY.
     return Config.load(host="127.0.0.1").log.folder / FILE_NAME
-
-
-def _nothing(path: Path, periods: Iterable[str]) -> str:
-    return f"no requests in {path} within {', '.join(periods)}"
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""Tells systemd how the service is, as sd_notify(3) says; does nothing under other supervisors."""
+"""Supervision of the process: notifications to systemd (sd_notify(3)), and the watchdog of the event loop."""
 
+import faulthandler
 import socket
 
 import structlog
@@ -11,17 +12,20 @@ from kokoro_trio.config import SupervisorConfig
 logger = structlog.get_logger()
 
 READY, STOPPING, WATCHDOG = "READY=1", "STOPPING=1", "WATCHDOG=1"
+RESETS_PER_LIMIT = 10
 
 
 @frozen
 class Supervisor:
+    """Does nothing under other supervisors than systemd."""
+
     config: SupervisorConfig
 
     def tell(self, state: str) -> None:
         if (address := self.config.notify_socket) is None:
             return
         if address.startswith("@"):
-            address = f"\0{address[1:]}"  # Linux's sockets without a file.
+            address = f"\0{address[1:]}"  # A socket in Linux's abstract namespace.
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to_supervisor:
                 to_supervisor.setblocking(False)
@@ -30,9 +34,22 @@ class Supervisor:
             logger.warning("supervisor_not_told", state=state, reason=str(error))
 
     async def reassure(self) -> None:
-        """Says that the event loop runs, for as long as it does and somebody wants to hear it."""
+        """Sends keep-alive notifications while the event loop runs, if the supervisor expects them."""
         if self.config.watchdog_s is None:
             return
         while True:
             self.tell(WATCHDOG)
             await trio.sleep(self.config.watchdog_s / 2)
+
+
+async def exit_if_event_loop_stalls(limit_s: float) -> None:
+    """Ends the process if the event loop is blocked for `limit_s`, for example by a deadlock.
+
+    The thread of `faulthandler` does not need Python's lock, and prints where each thread is.
+    """
+    try:
+        while True:
+            faulthandler.dump_traceback_later(limit_s, exit=True)
+            await trio.sleep(limit_s / RESETS_PER_LIMIT)
+    finally:
+        faulthandler.cancel_dump_traceback_later()

@@ -1,7 +1,6 @@
-"""JSON files that are changed while the server runs: written whole, and read again when they changed.
+"""JSON files that other processes change while the server runs.
 
-Whoever changes one holds its lock; whoever reads one needs none, because a new file takes the place of
-the old one at once.
+A writer locks the file and replaces it atomically, so readers need no lock.
 """
 
 import json
@@ -25,7 +24,7 @@ log = structlog.get_logger()
 
 @define
 class DamagedFile(KokoroTrioError):
-    """A file is there, and what it holds cannot be used."""
+    """The content of a file cannot be used."""
 
     path: Path
     reason: str
@@ -39,11 +38,11 @@ class FileBusy(KokoroTrioError):
     path: Path
 
     def __str__(self) -> str:
-        return f"{self.path} has been held by another process for {LOCK_TIMEOUT_S:g} s; try again later"
+        return f"{self.path} has been locked by another process for {LOCK_TIMEOUT_S:g} s; try again later"
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """The object in a file; an empty one where there is no file. Raises `DamagedFile` and OSError."""
+    """The object in a file, which is empty if there is no file. Raises `DamagedFile` and OSError."""
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -51,18 +50,18 @@ def read_json_object(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise DamagedFile(path, "it is nested too deeply") from None
     except ValueError as error:
-        raise DamagedFile(path, f"it is no JSON ({error})") from error
+        raise DamagedFile(path, f"it is not JSON ({error})") from error
     if not isinstance(content, dict):
         raise DamagedFile(path, "it must hold one JSON object")
     return content
 
 
 def change_json_object(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Lets `change` change what the file holds, in place; what it raises leaves the file as it was.
+    """Calls `change` to modify the object in place, then writes the file. An exception leaves it unchanged.
 
-    One process at a time. Makes the folder. Raises `DamagedFile`, `FileBusy` and OSError.
+    One process at a time. Creates the folder. Raises `DamagedFile`, `FileBusy` and OSError.
     """
-    path = path.resolve()  # A link to another folder stays a link.
+    path = path.resolve()  # So that a symbolic link is kept.
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(path.with_name(f"{path.name}.lock"), timeout=LOCK_TIMEOUT_S):
@@ -74,9 +73,9 @@ def change_json_object(path: Path, change: Callable[[dict[str, Any]], None]) -> 
 
 
 def _replace(path: Path, text: str) -> None:
-    # Where a killed process left one, it is overwritten: its lock went with it.
+    # A killed process may have left such a file; it released its lock.
     new = path.with_name(f"{path.name}.new")
-    with new.open("w", encoding="utf-8", errors="surrogatepass") as file:  # As json reads it.
+    with new.open("w", encoding="utf-8", errors="surrogatepass") as file:  # json reads them, too.
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -85,11 +84,11 @@ def _replace(path: Path, text: str) -> None:
 
 @define
 class WatchedJson(Generic[T]):
-    """What `parse` makes of the object in a file, now. For one thread.
+    """The result of `parse` for the object in a file, which is read again when it changes. For one thread.
 
-    Asking costs one `stat` as long as nothing changed, and then gives the same object again. A file that
-    is damaged, or that `parse` refuses with ValueError, is told of once in the log and changes nothing;
-    no file is an empty object.
+    While the file is unchanged, `current` costs one `stat` and returns the same result. If the file is
+    damaged, or `parse` raises ValueError, this is logged once and the last good result is kept. A missing
+    file counts as an empty object.
     """
 
     path: Path
@@ -101,7 +100,7 @@ class WatchedJson(Generic[T]):
         self._good = self._parse({})
 
     def current(self) -> T:
-        # Looked at before it is read: what changes in between is seen the next time.
+        # Before reading: a change in between is noticed at the next call.
         seen = _state_of(self.path)
         if seen != self._seen:
             self._seen = seen

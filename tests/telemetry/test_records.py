@@ -243,7 +243,7 @@ class TestCommand:
         main(["--periods", "1h", "--file", str(tmp_path / "metrics.log")])
         printed = capsys.readouterr()
         assert printed.out.splitlines()[1].split()[:2] == ["1h", "2"]
-        assert printed.err == "left out: 2 damaged lines\n"
+        assert printed.err == "skipped 2 damaged lines\n"
 
     def test_an_empty_log_says_so(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         main(["--periods", "1h,2h", "--file", str(tmp_path / "metrics.log")])
