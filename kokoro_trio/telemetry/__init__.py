@@ -1,1 +1,1 @@
-"""Records of requests, the metrics log, Prometheus metrics, and the log."""
+"""Events of the server: records of requests in the metrics log, Prometheus metrics, and the log."""

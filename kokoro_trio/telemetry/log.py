@@ -1,4 +1,4 @@
-"""How the log looks: for people on a terminal, JSON otherwise."""
+"""Configures the log: coloured lines on a terminal, JSON otherwise."""
 
 import io
 import logging
@@ -14,15 +14,14 @@ from kokoro_trio.config import LogConfig
 from kokoro_trio.telemetry.log_file import STDERR, LogFile
 
 _PIECE_CHARS = 1024
-"""4096 bytes at most, which is what a pipe takes at once if it takes anything."""
+"""At most 4096 bytes, which a pipe that can be written to accepts at once."""
 
 
 @frozen
-class _Undisturbed:
-    """A stream that loses a line where the disk is full, or the reader is gone or does not read.
+class _LossyStream:
+    """Drops a line if the disk is full, or if the reader is gone or does not read.
 
-    Otherwise each line would be a fault of the connection that it is about, and a log driver that hangs would
-    stop the event loop.
+    Otherwise the connection that logs would fail, and a log driver that hangs would block the event loop.
     """
 
     _stream: TextIO
@@ -52,27 +51,27 @@ class _Undisturbed:
 def unbuffer_stderr() -> None:
     """Makes Python drop a line that it cannot write.
 
-    Else Python keeps the line, fails to write it again when the process ends, and exits with status 120.
+    Python would keep the line, fail to write it at the end of the process, and exit with status 120.
     """
     if sys.stderr is None:  # The process was started without one.
         return
     raw = io.FileIO(STDERR, "w", closefd=False)
-    # FileIO is what TextIOWrapper gets under PYTHONUNBUFFERED too; its types do not say so.
+    # As under PYTHONUNBUFFERED. The types of TextIOWrapper do not allow FileIO.
     sys.stderr = io.TextIOWrapper(
         cast("BinaryIO", raw), encoding="utf-8", errors="backslashreplace", write_through=True
     )
 
 
 def configure(config: LogConfig, file: LogFile | None) -> None:
-    """structlog to standard error from here on; called once, at the start of each process.
+    """Makes structlog write to standard error; called once, at the start of each process.
 
-    `file` is where standard error goes, if that is a file to be kept small.
+    `file`: the file that standard error goes to, if its size is limited.
     """
-    # Rich tracebacks show local variables, and those may hold a key or what somebody said.
+    # Rich tracebacks show local variables, which may hold a key or a client's text.
     plain = structlog.dev.plain_traceback
     is_terminal = sys.stderr.isatty()
     renderer = (
-        # As Python writes them: a line break or a control character in a value stays one.
+        # As `repr` writes them, so that a value cannot contain a line break or a control character.
         structlog.dev.ConsoleRenderer(exception_formatter=plain, repr_native_str=True)
         if is_terminal
         else structlog.processors.JSONRenderer()
@@ -88,7 +87,7 @@ def configure(config: LogConfig, file: LogFile | None) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[config.level.upper()]
         ),
-        # Unlike a PrintLogger it writes a line and its end at once.
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Undisturbed(sys.stderr, file))),
+        # Unlike PrintLogger, it writes a line with its line break at once.
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _LossyStream(sys.stderr, file))),
         cache_logger_on_first_use=True,
     )

@@ -1,6 +1,6 @@
-"""Keeps the file that standard error goes to from growing without end.
+"""Rotates the file that standard error goes to.
 
-`program 2>&1 | python -m kokoro_trio.telemetry.log_file MAX_BYTES 2>>FILE` does so for a program that cannot.
+`program 2>&1 | python -m kokoro_trio.telemetry.log_file MAX_BYTES 2>>FILE` does so for any program.
 """
 
 import fcntl
@@ -18,11 +18,11 @@ KEPT_FILES = 2
 
 @frozen
 class LogFile:
-    """Standard error, appended to a file. At `max_bytes` the file is renamed, and a new one takes its name.
+    """The file that standard error is appended to. At `max_bytes` it is renamed, and a new file replaces it.
 
-    Renaming loses nothing, even if the process dies between two steps: what other threads and C libraries
-    write meanwhile ends up in the renamed file. All processes that write to the file must call `make_room`:
-    one renames it, the others follow. Standard output follows too, where it goes to the same file.
+    No output is lost, even if the process dies in between: output of other threads and of C libraries goes to
+    the renamed file meanwhile. All processes that write to the file must call `make_room`: one renames it,
+    the others switch to the new file. Standard output is switched, too, if it goes to the same file.
     """
 
     path: Path
@@ -30,7 +30,7 @@ class LogFile:
 
     @classmethod
     def of_stderr(cls, max_bytes: int) -> "LogFile | None":
-        """None for a terminal, a pipe, a socket, a file that is not appended to, and without /proc."""
+        """None for a terminal, a pipe, a socket, a file not opened for appending, and without /proc."""
         try:
             status = os.fstat(STDERR)
             path = Path(os.readlink(f"/proc/self/fd/{STDERR}"))
@@ -43,16 +43,16 @@ class LogFile:
         return cls(path, max_bytes)
 
     def make_room(self) -> None:
-        """Called before each line. Raises OSError; the next line tries again."""
+        """Called before each line. Raises OSError; the next call tries again."""
         full = os.fstat(STDERR)
         if full.st_size < self.max_bytes:
             return
         with self.path.open("ab") as held:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Else another process has renamed it.
+            # Otherwise another process has renamed it.
             if os.path.samestat(full, self.path.stat()):
                 self._rename()
-        self._go_on_in_new_file(full)
+        self._switch_to_new_file(full)
 
     def _rename(self) -> None:
         names = [self.path, *(Path(f"{self.path}.{number}") for number in range(1, KEPT_FILES + 1))]
@@ -60,7 +60,7 @@ class LogFile:
             if newer.exists():
                 newer.replace(older)
 
-    def _go_on_in_new_file(self, full: os.stat_result) -> None:
+    def _switch_to_new_file(self, full: os.stat_result) -> None:
         with self.path.open("ab") as new:
             for descriptor in (STDERR, STDOUT):
                 if os.path.samestat(full, os.fstat(descriptor)):
@@ -68,7 +68,7 @@ class LogFile:
 
 
 def main() -> None:
-    """Standard input to standard error, line by line."""
+    """Copies standard input to standard error, line by line."""
     file = LogFile.of_stderr(int(sys.argv[1]))
     for line in sys.stdin.buffer:
         with suppress(OSError):

@@ -1,10 +1,10 @@
-"""What the server did and how busy it is, as Prometheus scrapes it.
+"""The metrics that Prometheus scrapes.
 
-Histograms and counters are fed as things happen; what is true at one moment is asked for at each scrape.
-Nothing here waits or reads a clock. For one thread: that of the event loop.
+Events update the histograms and counters; the gauges are read at each scrape. Nothing here waits or reads a
+clock. Only the event loop's thread may call it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Protocol
@@ -27,23 +27,23 @@ from kokoro_trio.telemetry.records import DISCONNECTED, RequestRecord
 from kokoro_trio.telemetry.telemetry import Telemetry
 
 BUCKETS_S = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
-"""Of what people wait for: closest around the 0.2 s in which one speaker follows another."""
+"""Of times that listeners notice: closest around 0.2 s, the usual gap between two speakers."""
 FINE_BUCKETS_S = (0.001, 0.0025, 0.005, *BUCKETS_S)
-"""Of what the server does: a step on a GPU is a matter of milliseconds, and so is a `canceled`."""
+"""Of times inside the server: a step on a GPU takes milliseconds, and so does a `canceled`."""
 STEP_KINDS = ("prosody", "vocode")
 ENDS = ("done", "canceled", DISCONNECTED, *request_error_codes())
 OTHER_END = "other"
 REFUSING_STATUSES = (401, 403, 404, 503)
 HTTP_ERROR_STATUSES = (400, 401, 403, 404, 405, 408, 413, 426, 431, 500, 501, 503, 505)
 _OWN_THREADS = Path("/proc/self/task")
-"""Those that Python does not know of too: the model computes in some."""
+"""Includes threads that Python did not start, such as the model's."""
 
-# When a series began doubles the number of series, and no query here needs it.
+# No query needs the creation times, which would double the number of series.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Load(Protocol):
-    """How busy the engine is at one moment: what the metrics read of its statistics."""
+    """The part of the engine's statistics that the metrics read."""
 
     @property
     def sessions(self) -> int: ...
@@ -55,11 +55,11 @@ class Load(Protocol):
     def early_audio(self) -> EarlyAudio | None: ...
     @property
     def slacks_s(self) -> tuple[float, ...]:
-        """For each listener who hears something, the seconds until there is nothing more to hear."""
+        """Of each playout that has begun and needs more audio, the seconds until it runs dry."""
 
 
 class PrometheusMetrics(Telemetry):
-    """One server's metrics, in a registry of its own: several in one process do not meet."""
+    """One server's metrics, in a registry of its own, so that a process can have several servers."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -84,45 +84,34 @@ class PrometheusMetrics(Telemetry):
             buckets=FINE_BUCKETS_S,
             labels=("kind",),
         )
-        self._requests = Counter(
-            "kokoro_requests", "Ended requests, by how they ended.", ["end"], registry=self._registry
-        )
+        for kind in STEP_KINDS:
+            self._step.labels(kind)
         self._audio = Counter(
             "kokoro_audio_seconds", "Audio sent by ended requests, in seconds.", registry=self._registry
         )
-        self._refused = Counter(
-            "kokoro_refused",
-            "Messages answered with an error, by its code.",
-            ["code"],
-            registry=self._registry,
+        self._requests = self._counter(
+            "requests", "Ended requests, by how they ended.", "end", (*ENDS, OTHER_END)
         )
-        self._handshakes_refused = Counter(
-            "kokoro_turned_away",
-            "WebSocket handshakes refused, by HTTP status.",
-            ["status"],
-            registry=self._registry,
+        self._refused = self._counter(
+            "refused", "Messages answered with an error, by its code.", "code", request_error_codes()
         )
-        self._http_refused = Counter(
-            "kokoro_http_refused",
-            "HTTP requests answered with an error, by status.",
-            ["status"],
-            registry=self._registry,
+        self._handshakes_refused = self._counter(
+            "turned_away", "WebSocket handshakes refused, by HTTP status.", "status", REFUSING_STATUSES
+        )
+        self._http_refused = self._counter(
+            "http_refused", "HTTP requests answered with an error, by status.", "status", HTTP_ERROR_STATUSES
         )
         ProcessCollector(registry=self._registry)
         if _OWN_THREADS.is_dir():
             threads = Gauge("process_threads", "Threads of the process.", registry=self._registry)
             threads.set_function(lambda: len(list(_OWN_THREADS.iterdir())))
-        # A series that is there from the start, at 0, shows its first increase.
-        for kind in STEP_KINDS:
-            self._step.labels(kind)
-        for end in (*ENDS, OTHER_END):
-            self._requests.labels(end)
-        for code in request_error_codes():
-            self._refused.labels(code)
-        for status in REFUSING_STATUSES:
-            self._handshakes_refused.labels(str(status))
-        for status in HTTP_ERROR_STATUSES:
-            self._http_refused.labels(str(status))
+
+    def _counter(self, name: str, what: str, label: str, values: Sequence[str | int]) -> Counter:
+        counter = Counter(f"kokoro_{name}", what, [label], registry=self._registry)
+        # A series must exist, at 0, before its first increase, or Prometheus does not see that increase.
+        for value in values:
+            counter.labels(str(value))
+        return counter
 
     def _histogram(
         self, name: str, what: str, *, buckets: tuple[float, ...] = BUCKETS_S, labels: tuple[str, ...] = ()
@@ -130,15 +119,15 @@ class PrometheusMetrics(Telemetry):
         return Histogram(f"kokoro_{name}_seconds", what, labels, buckets=buckets, registry=self._registry)
 
     def watch(self, load: Callable[[], Load], n_connections: Callable[[], int]) -> None:
-        """Asks for both at each scrape from now on. To be called once."""
+        """Reads both at each scrape from now on. Called once."""
         self._registry.register(_LoadCollector(load, n_connections))
 
     def scrape(self, accept: str) -> tuple[bytes, str]:
-        """All of it in the format that an `Accept` header asks for, and that format's content type."""
+        """All metrics in the format that an `Accept` header requests, and that format's content type."""
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type
 
-    # What happened.
+    # Events.
 
     def request_ended(self, record: RequestRecord) -> None:
         for histogram, milliseconds in (
@@ -149,7 +138,7 @@ class PrometheusMetrics(Telemetry):
         ):
             if milliseconds is not None:
                 histogram.observe(milliseconds / 1000)
-        # A series for each word that ever ended a request would have no bound.
+        # The number of series must be bounded.
         self._requests.labels(record.end if record.end in ENDS else OTHER_END).inc()
         self._audio.inc(record.audio_s)
 
@@ -157,7 +146,6 @@ class PrometheusMetrics(Telemetry):
         self._cancel_ack.observe(seconds)
 
     def message_refused(self, code: str) -> None:
-        """`code` is one of the wire."""
         self._refused.labels(code).inc()
 
     def handshake_refused(self, status: int) -> None:
@@ -184,21 +172,21 @@ class _LoadCollector(Collector):
         yield _gauge("kokoro_queued", "Utterances that wait for a slot.", load.waiting)
         yield _gauge(
             "kokoro_early_audio",
-            "1 where sentences are vocoded in windows, 0 where they are vocoded whole.",
+            "1 if sentences are vocoded in windows, 0 if they are vocoded whole.",
             None if load.early_audio is None else float(load.early_audio.is_on),
         )
         yield _gauge(
             "kokoro_slack_min_seconds",
-            "Seconds until the first of those who hear something runs dry; below 0: has run dry.",
+            "Seconds until the first of the playouts runs dry; below 0: it is dry.",
             min(slacks_s, default=None),
         )
         yield _gauge(
             "kokoro_slack_median_seconds",
-            "The same, in the middle of those who hear something.",
+            "The median of the playouts' seconds until they run dry.",
             median(slacks_s) if slacks_s else None,
         )
 
 
 def _gauge(name: str, what: str, value: float | None) -> Metric:
-    """Emits no sample where `value` is None: no listener is not the same as a slack of 0."""
+    """Has no sample if `value` is None: without a playout there is no slack, not a slack of 0."""
     return GaugeMetricFamily(name, what, value)

@@ -15,7 +15,7 @@ from kokoro_trio.config import BYTES_PER_SAMPLE
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 
 DISCONNECTED = "disconnected"
-"""How a request ended that was outstanding when its client went: no failure."""
+"""The end of a request whose client left before it was done, which is not a failure."""
 FILE_NAME = "metrics.log"
 KEPT_FILES = 5
 
@@ -25,14 +25,17 @@ _number = instance_of((int, float))
 
 @frozen
 class RequestRecord:
-    """One ended request. None where there was nothing to measure.
+    """One ended request. None: there was nothing to measure.
 
-    `ts`: its end, in UTC. `end`: done, canceled, disconnected or an error code. `turn_wait_ms`: from the
-    speak frame received until the client's earlier requests had ended, which is when this one could be
-    heard. From then on count `ttfb_ms`, to its first audio frame sent, `ttfa_ms`, that and the silence at
-    the head of the audio, and `wall_s`, to its end: 0 where it ended before. `queue_ms`: from the speak
-    frame received until it was given a slot. `rtf`: wall over audio, `xrt` the inverse, `kilobytes_per_s`
-    1000 bytes of audio a second of wall, counted as PCM at 24 kHz whatever was sent.
+    - `ts`: its end, in UTC
+    - `end`: done, canceled, disconnected or an error code
+    - `turn_wait_ms`: from the speak frame to its turn, when the client's earlier requests had ended
+    - `ttfb_ms`: from its turn to its first audio frame sent
+    - `ttfa_ms`: `ttfb_ms` and the silence at the head of the audio
+    - `wall_s`: from its turn to its end; 0 if it ended before its turn
+    - `queue_ms`: from the speak frame to its slot
+    - `rtf`, `xrt`: `wall_s` / `audio_s`, and the inverse
+    - `kilobytes_per_s`: 1000 bytes of audio in a second of `wall_s`, counted as PCM at 24 kHz for all formats
     """
 
     ts: datetime = field(validator=instance_of(datetime))
@@ -47,7 +50,7 @@ class RequestRecord:
     audio_s: float = field(validator=_number)
     rtf: float | None = field(validator=optional(_number))
     xrt: float | None = field(validator=optional(_number))
-    # Lines of earlier versions lack them; there times count from the speak frame.
+    # Lines of earlier versions lack these fields, and count times from the speak frame.
     kilobytes_per_s: float | None = field(default=None, validator=optional(_number))
     turn_wait_ms: float | None = field(default=None, validator=optional(_number))
 
@@ -66,9 +69,9 @@ class RequestRecord:
         head_silence_s: float | None,
         audio_s: float,
     ) -> "RequestRecord":
-        """From times in seconds, all on one monotonic clock; the request has just ended.
+        """Of a request that has just ended, from times in seconds on one monotonic clock.
 
-        `turn_at`: when the client's earlier requests had ended, None where they have not.
+        `turn_at`: when the client's earlier requests had ended; None if they have not.
         """
         hearable_at = ended_at if turn_at is None else max(received_at, turn_at)
         wall_s = ended_at - hearable_at
@@ -88,7 +91,7 @@ class RequestRecord:
             queue_ms=_ms(received_at, slot_at),
             wall_s=round(wall_s, 4),
             audio_s=round(audio_s, 4),
-            # Six digits: a GPU needs less than a thousandth of the time.
+            # Six digits, because it is less than 0.001 on a GPU.
             rtf=round(wall_s / audio_s, 6) if is_measurable else None,
             xrt=round(audio_s / wall_s, 3) if is_measurable else None,
             kilobytes_per_s=round(audio_kb / wall_s, 1) if is_measurable else None,
@@ -100,7 +103,7 @@ class RequestRecord:
 
     @classmethod
     def from_line(cls, line: str) -> "RequestRecord":
-        """Fields that it does not know are ignored. Raises `DamagedLine`."""
+        """Ignores unknown fields. Raises `DamagedLine`."""
         try:
             values = json.loads(line, parse_constant=_refuse_constant)
             ts = datetime.fromisoformat(values["ts"]).astimezone(UTC)
@@ -115,7 +118,7 @@ class RequestRecord:
 
 
 class DamagedLine(Exception):
-    """A line of the log that is no record."""
+    """A line of the log is not a record."""
 
 
 def _refuse_constant(constant: str) -> NoReturn:
@@ -129,7 +132,7 @@ def _ms(start: float, end: float | None) -> float | None:
 class MetricsLog:
     """Appends records to `folder/metrics.log`, and rotates it at `max_bytes`.
 
-    The file is opened with the first record. Called from one thread at a time.
+    The first record creates the file. Called from one thread at a time.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -138,7 +141,7 @@ class MetricsLog:
         self._handler: _RaisingHandler | None = None
 
     def write(self, record: RequestRecord) -> None:
-        """Raises OSError where the file cannot be written; the next record tries again."""
+        """Raises OSError if the file cannot be written; the next call tries again."""
         if self._handler is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._handler = _RaisingHandler(
@@ -153,24 +156,21 @@ class MetricsLog:
 
 
 class _RaisingHandler(RotatingFileHandler):
-    """logging prints its own faults and goes on; here the caller decides."""
+    """Raises errors, which logging would print."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        raise  # It is called from where the fault was caught.
-
-
-# Reading it back.
+        raise  # logging calls this in an `except` block.
 
 
 @define
 class LogReader:
-    """Reads a metrics log with its rotated files; `n_damaged` counts the lines that are no record."""
+    """Reads a metrics log with its rotated files; `n_damaged` counts the lines that are not records."""
 
     path: Path
     n_damaged: int = 0
 
     def records(self) -> Iterator[RequestRecord]:
-        """All of them, oldest first. Raises OSError."""
+        """All records, oldest first. Raises OSError."""
         rotated = [Path(f"{self.path}.{n}") for n in range(KEPT_FILES, 0, -1)]
         for path in [*rotated, self.path]:
             if path.exists():

@@ -12,7 +12,7 @@ from kokoro_trio.telemetry.records import DISCONNECTED, RequestRecord
 
 @frozen
 class Summary:
-    """Some requests, counted. `ttfb_ms` and `ttfa_ms`: p50, p95 and p99, empty where there is none."""
+    """Of some requests. `ttfb_ms` and `ttfa_ms`: p50, p95 and p99, or empty if nothing was measured."""
 
     n: int
     n_done: int
@@ -50,15 +50,12 @@ def _percentiles(values: Iterable[float | None]) -> tuple[float, ...]:
     return tuple(np.percentile(present, [50, 95, 99]).tolist()) if present else ()
 
 
-# The command.
-
-
 @define
 class BadPeriod(Exception):
     got: str
 
     def __str__(self) -> str:
-        return f"{self.got!r} is not a period; --periods is a list like 30m,1h,6h"
+        return f"{self.got!r} is not a period; --periods takes a list such as 30m,1h,6h"
 
 
 def parse_periods(text: str) -> dict[str, timedelta]:
