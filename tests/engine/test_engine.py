@@ -3,7 +3,7 @@
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 import numpy as np
 import pytest
@@ -41,6 +41,7 @@ from kokoro_trio.speech import (
     Window,
     WordTime,
 )
+from kokoro_trio.telemetry.telemetry import Telemetry
 from kokoro_trio.text.reading import Sentence
 from tests.support.models import (
     HELLO,
@@ -61,19 +62,31 @@ CONFIG = EngineConfig(max_concurrent_jobs=4, queue_maxsize=8)
 IDLE = EngineStatistics(is_ready=True, sessions=0, active=0, waiting=0, in_step=0, streams=0, steps_run=0)
 
 
+def threaded(load: Callable[[], Synthesizer], telemetry: Telemetry | None = None) -> Engine:
+    """On real threads, in real time."""
+    phonemizer = PhonemizerThread(lambda alphabet: SpellingReader())
+    return Engine(CONFIG, InferenceThread(load), phonemizer, telemetry)
+
+
 @asynccontextmanager
-async def running(inference: InLoopInference, config: EngineConfig = CONFIG) -> AsyncIterator[Engine]:
-    engine = Engine(config, inference, Speller())
+async def started(engine: Engine) -> AsyncIterator[Engine]:
     async with trio.open_nursery() as nursery:
         await nursery.start(engine.run)
+        yield engine
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def running(inference: InLoopInference, config: EngineConfig = CONFIG) -> AsyncIterator[Engine]:
+    """Checks that the engine is idle at the end."""
+    async with started(Engine(config, inference, Speller())) as engine:
         yield engine
         await trio.testing.wait_all_tasks_blocked()
         statistics = engine.statistics()
         assert evolve(statistics, steps_run=0, in_step=0) == IDLE
-        nursery.cancel_scope.cancel()
 
 
-async def test_an_utterance_comes_out_whole(in_loop: InLoopInference, autojump_clock: None) -> None:
+async def test_utterance_is_delivered_whole(in_loop: InLoopInference, autojump_clock: None) -> None:
     async with running(in_loop) as engine:
         pieces = await speak(engine)
     frames = 2 * 10 + 3 * len("hello there")
@@ -81,7 +94,7 @@ async def test_an_utterance_comes_out_whole(in_loop: InLoopInference, autojump_c
     assert [step.kind for step in in_loop.steps] == [StepKind.PROSODY, StepKind.VOCODE, StepKind.VOCODE]
 
 
-async def test_pieces_say_which_segment_they_are_of(in_loop: InLoopInference, autojump_clock: None) -> None:
+async def test_pieces_carry_their_segment(in_loop: InLoopInference, autojump_clock: None) -> None:
     async with running(in_loop) as engine:
         segments = [piece.segment for piece in await speak(engine, LONG)]
     assert segments == sorted(segments)
@@ -90,15 +103,12 @@ async def test_pieces_say_which_segment_they_are_of(in_loop: InLoopInference, au
 
 async def test_each_step_reports_its_kind_and_duration(autojump_clock: None) -> None:
     telemetry = RecordingTelemetry()
-    engine = Engine(CONFIG, InLoopInference(step_seconds=0.3), Speller(), telemetry)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(engine.run)
+    async with started(Engine(CONFIG, InLoopInference(step_seconds=0.3), Speller(), telemetry)) as engine:
         await speak(engine)
-        nursery.cancel_scope.cancel()
     assert telemetry.steps == [("prosody", 0.3), ("vocode", 0.3), ("vocode", 0.3)]
 
 
-async def test_slack_is_there_as_long_as_there_is_more_to_hear(autojump_clock: None) -> None:
+async def test_slack_exists_while_more_audio_is_needed(autojump_clock: None) -> None:
     async with running(InLoopInference()) as engine, engine.open(LONG, "s") as stream:
         assert engine.statistics().slacks_s == ()
         first = await anext(stream)
@@ -108,14 +118,14 @@ async def test_slack_is_there_as_long_as_there_is_more_to_hear(autojump_clock: N
         assert engine.statistics().slacks_s == ()
 
 
-async def test_speed_shortens(in_loop: InLoopInference, autojump_clock: None) -> None:
+async def test_higher_speed_shortens_the_audio(in_loop: InLoopInference, autojump_clock: None) -> None:
     async with running(in_loop) as engine:
         normal = n_samples(await speak(engine))
         fast = n_samples(await speak(engine, evolve(HELLO, speed=2.0)))
     assert fast < normal
 
 
-async def test_requests_beyond_the_slots_wait_for_one(autojump_clock: None) -> None:
+async def test_request_waits_for_a_free_slot(autojump_clock: None) -> None:
     inference = InLoopInference()
     async with running(inference, EngineConfig(1, 8)) as engine:
         async with engine.open(HELLO, "a") as first, engine.open(HELLO, "b") as second:
@@ -127,7 +137,7 @@ async def test_requests_beyond_the_slots_wait_for_one(autojump_clock: None) -> N
             assert n_samples([piece async for piece in second]) > 0
 
 
-async def test_utterances_are_made_in_the_order_of_opening_not_of_entering(
+async def test_utterances_of_a_session_run_in_the_order_of_open(
     in_loop: InLoopInference, autojump_clock: None
 ) -> None:
     async with running(in_loop) as engine:
@@ -141,7 +151,7 @@ async def test_utterances_are_made_in_the_order_of_opening_not_of_entering(
     assert [line.phonemes for step in in_loop.steps for line in step.lines] == ["ab", "hello there"]
 
 
-async def test_canceled_audio_is_not_what_the_next_utterance_is_heard_behind(
+async def test_cancel_removes_its_audio_from_the_slack(
     in_loop: InLoopInference, autojump_clock: None
 ) -> None:
     listening = trio.CancelScope()
@@ -161,7 +171,7 @@ async def test_canceled_audio_is_not_what_the_next_utterance_is_heard_behind(
             assert engine.statistics().slacks_s == ()
 
 
-async def test_a_consumer_that_takes_nothing_holds_up_nobody(
+async def test_consumer_that_takes_nothing_blocks_no_other(
     in_loop: InLoopInference, autojump_clock: None
 ) -> None:
     endless = Utterance("A sentence of some length to be spoken. " * 20, "af_aoede")
@@ -180,42 +190,38 @@ async def test_a_consumer_that_takes_nothing_holds_up_nobody(
 
 
 class TestText:
-    async def test_nothing_to_pronounce(self, in_loop: InLoopInference, autojump_clock: None) -> None:
+    async def test_text_without_words_is_unpronounceable(
+        self, in_loop: InLoopInference, autojump_clock: None
+    ) -> None:
         async with running(in_loop) as engine:
             with pytest.raises(Unpronounceable):
                 await speak(engine, Utterance("... !?", "af_aoede"))
             assert n_samples(await speak(engine)) > 0
 
-    async def test_a_language_that_is_not_there(self, autojump_clock: None) -> None:
+    async def test_unknown_language_fails_the_utterance(self, autojump_clock: None) -> None:
         def refuse(sentence: Sentence, language: str, first_index: int) -> list[Segment]:
             raise BadLanguage(got=language, allowed=["a"])
 
-        engine = Engine(CONFIG, InLoopInference(), Speller(refuse))
-        async with trio.open_nursery() as nursery:
-            await nursery.start(engine.run)
+        async with started(Engine(CONFIG, InLoopInference(), Speller(refuse))) as engine:
             with pytest.raises(BadLanguage):
                 await speak(engine, Utterance("Konnichiwa.", "jf_alpha", language="j"))
-            nursery.cancel_scope.cancel()
 
-    async def test_a_fault_of_the_text_side_costs_its_own_utterance(self, autojump_clock: None) -> None:
+    async def test_fault_of_the_text_side_fails_only_its_utterance(self, autojump_clock: None) -> None:
         def stumble(sentence: Sentence, language: str, first_index: int) -> list[Segment]:
             if "stumble" in sentence.text:
                 raise IndexError("a dictionary has a hole")
             return spell(sentence, language, first_index)
 
-        engine = Engine(CONFIG, InLoopInference(), Speller(stumble))
-        async with trio.open_nursery() as nursery:
-            await nursery.start(engine.run)
+        async with started(Engine(CONFIG, InLoopInference(), Speller(stumble))) as engine:
             with pytest.raises(SynthesisFailed):
                 await speak(engine, Utterance("Now stumble.", "af_aoede"))
             assert n_samples(await speak(engine)) > 0
             assert engine.statistics().sessions == 0
-            nursery.cancel_scope.cancel()
 
 
 @frozen
 class CrampedSynthesizer(ToneSynthesizer):
-    """Has memory for two windows at a time, and finds that out as it goes."""
+    """Has memory for two windows at a time, and halves its batch when that is exceeded."""
 
     def vocode(self, windows: Sequence[Window]) -> list[Samples]:
         if len(windows) > 2:
@@ -225,17 +231,17 @@ class CrampedSynthesizer(ToneSynthesizer):
 
 
 def taken_now(stream: UtteranceStream) -> list[list[WordTime]]:
-    """The words of all segments that were told since this was last asked."""
-    told = []
+    """The words of all segments that have arrived since the last call."""
+    words = []
     with suppress(trio.WouldBlock):
         while True:
-            told.append(stream.words.receive_nowait())
-    return told
+            words.append(stream.words.receive_nowait())
+    return words
 
 
 @define
 class Diary:
-    """What is read, and which steps are run, in the order in which they begin."""
+    """The sentences that are read and the steps that run, in the order in which they begin."""
 
     entries: list[str] = field(factory=list)
 
@@ -256,10 +262,10 @@ class NotedInference(InLoopInference):
         super().submit(step)
 
 
-async def test_a_text_of_few_words_cannot_become_hours_of_speech(
+async def test_too_many_phonemes_fail_after_the_audio_made_before(
     in_loop: InLoopInference, autojump_clock: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a number of thousands of digits would, which counts as a few words."""
+    """A number of thousands of digits has few words and hours of speech."""
     monkeypatch.setattr("kokoro_trio.engine.utterance.MAX_UTTERANCE_PHONEMES", 50)
     async with running(in_loop) as engine:
         pieces = await speak(engine, Utterance("Abcdefghij. " * 5, "af_aoede"))
@@ -269,21 +275,16 @@ async def test_a_text_of_few_words_cannot_become_hours_of_speech(
             async with engine.open(Utterance("Abcdefghij. " * 6, "af_aoede"), "s") as stream:
                 async for piece in stream:
                     heard.append(piece)
-    assert heard, "what was made before is heard"
+    assert heard, "the audio made before is delivered"
 
 
 class TestReading:
-    """Which sentences become phonemes before which steps."""
+    """Which sentences are read before which steps."""
 
-    @asynccontextmanager
-    async def reading(self, diary: Diary) -> AsyncIterator[Engine]:
-        engine = Engine(CONFIG, NotedInference(diary=diary), Speller(diary.phonemize))
-        async with trio.open_nursery() as nursery:
-            await nursery.start(engine.run)
-            yield engine
-            nursery.cancel_scope.cancel()
+    def reading(self, diary: Diary) -> AbstractAsyncContextManager[Engine]:
+        return started(Engine(CONFIG, NotedInference(diary=diary), Speller(diary.phonemize)))
 
-    async def test_of_a_second_sentence_begins_behind_the_first_audio(self, autojump_clock: None) -> None:
+    async def test_second_sentence_is_read_after_the_first_audio(self, autojump_clock: None) -> None:
         diary = Diary()
         async with self.reading(diary) as engine:
             pieces = await speak(
@@ -294,18 +295,15 @@ class TestReading:
         read = [entry for entry in diary.entries if entry not in ("prosody", "vocode")]
         assert read == ["...", "First of all.", "Second to that.", "Third and last."]
 
-    async def test_begins_beside_the_last_window_of_what_was_read(self, autojump_clock: None) -> None:
-        """Else the next request of its session would be given a step before its second sentence."""
+    async def test_next_sentence_is_read_during_the_last_window(self, autojump_clock: None) -> None:
+        """Otherwise the next request of the session would get a step before this second sentence."""
         diary = Diary()
         inference = NotedInference(ToneSynthesizer(window_frames=200), diary=diary)
-        engine = Engine(CONFIG, inference, Speller(diary.phonemize))
-        async with trio.open_nursery() as nursery:
-            await nursery.start(engine.run)
+        async with started(Engine(CONFIG, inference, Speller(diary.phonemize))) as engine:
             async with engine.open(Utterance("Well, yes. And no.", "af_aoede"), "s") as stream:
                 async with engine.open(Utterance("Later.", "af_aoede"), "s"):
                     async for _ in stream:
                         pass
-            nursery.cancel_scope.cancel()
         entries = [entry for entry in diary.entries if entry != "Later."]
         assert entries[:5] == ["Well, yes.", "prosody", "vocode", "And no.", "prosody"]
         assert [line.phonemes for step in inference.steps[:3] for line in step.lines] == [
@@ -313,7 +311,7 @@ class TestReading:
             "and no",
         ]
 
-    async def test_is_never_far_ahead_of_the_steps(self, autojump_clock: None) -> None:
+    async def test_reading_stays_close_to_the_steps(self, autojump_clock: None) -> None:
         diary = Diary()
         async with self.reading(diary) as engine:
             await speak(engine, Utterance("Some words. " * 20, "af_aoede"))
@@ -322,7 +320,7 @@ class TestReading:
             if entry not in ("prosody", "vocode"):
                 assert n_read - diary.entries[:n].count("prosody") <= LINES_AHEAD
 
-    async def test_ends_with_its_listener(self, autojump_clock: None) -> None:
+    async def test_reading_ends_when_the_consumer_leaves(self, autojump_clock: None) -> None:
         diary = Diary()
         async with self.reading(diary) as engine:
             async with engine.open(Utterance("Some words. " * 20, "af_aoede"), "s") as stream:
@@ -335,27 +333,31 @@ class TestReading:
 class TestWords:
     """The tone synthesizer speaks three frames a letter, between ten frames of silence."""
 
-    async def test_of_later_segments_count_on(self, in_loop: InLoopInference, autojump_clock: None) -> None:
+    async def test_times_of_later_segments_count_from_the_utterance(
+        self, in_loop: InLoopInference, autojump_clock: None
+    ) -> None:
         async with running(in_loop) as engine:
             async with engine.open(Utterance("Ab c. [pause:0.5s] De.", "af_aoede"), "s") as stream:
                 async for _ in stream:
                     pass
-                told = taken_now(stream)
-        assert [(word.segment, word.start_char, word.end_char) for words in told for word in words] == [
+                arrived = taken_now(stream)
+        assert [(word.segment, word.start_char, word.end_char) for words in arrived for word in words] == [
             (0, 0, 2),
             (0, 3, 4),
             (1, 19, 21),
         ]
-        times = [(word.start_s, word.end_s) for words in told for word in words]
+        times = [(word.start_s, word.end_s) for words in arrived for word in words]
         first_s = (20 + 3 * len("ab c")) * FRAME_SECONDS + 0.5
-        # Where the letters begin and end, but for what `word_times` makes of that.
+        # Where the letters begin and end, within the leads of `word_times`.
         assert times[0] == pytest.approx((10 * FRAME_SECONDS, 16 * FRAME_SECONDS), abs=0.09)
         assert times[1] == pytest.approx((19 * FRAME_SECONDS, 22 * FRAME_SECONDS), abs=0.09)
         assert times[2] == pytest.approx(
             (first_s + 10 * FRAME_SECONDS, first_s + 16 * FRAME_SECONDS), abs=0.09
         )
 
-    async def test_are_known_before_their_audio(self, in_loop: InLoopInference, autojump_clock: None) -> None:
+    async def test_words_arrive_before_their_audio(
+        self, in_loop: InLoopInference, autojump_clock: None
+    ) -> None:
         async with running(in_loop) as engine, engine.open(LONG, "s") as stream:
             known = -1
             async for piece in stream:
@@ -363,10 +365,10 @@ class TestWords:
                 assert piece.segment <= known
             assert known == 2
 
-    async def test_whoever_has_heard_enough_of_them_harms_nobody(
+    async def test_closed_words_channel_fails_nothing(
         self, in_loop: InLoopInference, autojump_clock: None
     ) -> None:
-        """As when a session ends: who tells the words may be gone before the utterance is taken out."""
+        """When a session ends, the task that sends words may end before the utterance leaves the engine."""
         async with running(in_loop) as engine:
             async with engine.open(LONG, "s") as stream:
                 await stream.words.aclose()
@@ -375,7 +377,9 @@ class TestWords:
 
 
 class TestPauses:
-    async def test_are_heard_where_they_stand(self, in_loop: InLoopInference, autojump_clock: None) -> None:
+    async def test_pauses_are_heard_at_their_place(
+        self, in_loop: InLoopInference, autojump_clock: None
+    ) -> None:
         async with running(in_loop) as engine:
             plain = await speak(engine, Utterance("Ab. Cd.", "af_aoede"))
             paused = await speak(
@@ -394,14 +398,18 @@ class TestPauses:
         silence = np.diff(np.flatnonzero(heard)).max()
         assert silence > 10 * SAMPLE_RATE_HZ
 
-    async def test_are_lengths_and_no_samples(self, in_loop: InLoopInference, autojump_clock: None) -> None:
+    async def test_pauses_are_lengths_not_samples(
+        self, in_loop: InLoopInference, autojump_clock: None
+    ) -> None:
         text = "[pause:10s] [pause:10s] Ab. [pause:10s]"
         async with running(in_loop) as engine:
             pieces = await speak(engine, Utterance(text, "af_aoede"))
         assert [piece.silence_s for piece in pieces if piece.silence_s] == [20.0, 10.0]
         assert sum(len(piece.samples) for piece in pieces) == (2 * 10 + 3 * 2) * FRAME_SAMPLES
 
-    async def test_are_taken_as_they_were_made(self, in_loop: InLoopInference, autojump_clock: None) -> None:
+    async def test_pauses_count_as_made_and_taken(
+        self, in_loop: InLoopInference, autojump_clock: None
+    ) -> None:
         async with running(in_loop) as engine:
             text = "[pause:0.1234567s] Ab. [pause:1s] Cd. [pause:2s]"
             async with engine.open(Utterance(text, "af_aoede"), "s") as stream:
@@ -410,14 +418,14 @@ class TestPauses:
                 assert job.made_s == pytest.approx(heard_s)
                 assert job.taken_s == pytest.approx(heard_s)
 
-    async def test_alone_are_nothing_to_pronounce(
+    async def test_pauses_alone_are_unpronounceable(
         self, in_loop: InLoopInference, autojump_clock: None
     ) -> None:
         async with running(in_loop) as engine:
             with pytest.raises(Unpronounceable):
                 await speak(engine, Utterance("[pause:1s]", "af_aoede"))
 
-    async def test_behind_what_makes_no_sound_are_kept(
+    async def test_pauses_around_a_silent_sentence_are_kept(
         self, in_loop: InLoopInference, autojump_clock: None
     ) -> None:
         async with running(in_loop) as engine:
@@ -426,28 +434,25 @@ class TestPauses:
         assert n_samples(paused) - n_samples(plain) == 2 * SAMPLE_RATE_HZ
 
 
-async def test_a_text_that_fails_later_costs_nothing_but_itself(
+async def test_text_that_fails_during_a_step_fails_only_itself(
     in_loop: InLoopInference, autojump_clock: None
 ) -> None:
-    """Its first sentence is in flight, and not taken yet, when the second turns out to be no good."""
+    """Its first sentence is in flight when its second one fails."""
 
     def stumble(sentence: Sentence, language: str, first_index: int) -> list[Segment]:
         if "stumble" in sentence.text:
             raise BadLanguage(got=language, allowed=["a"])
         return spell(sentence, language, first_index)
 
-    engine = Engine(CONFIG, in_loop, Speller(stumble))
-    async with trio.open_nursery() as nursery:
-        await nursery.start(engine.run)
+    async with started(Engine(CONFIG, in_loop, Speller(stumble))) as engine:
         async with engine.open(Utterance("First. Now stumble. Third.", "af_aoede"), "s"):
             await trio.sleep(5)
         assert n_samples(await speak(engine)) > 0
-        nursery.cancel_scope.cancel()
 
 
 class TestLeaving:
     @pytest.mark.parametrize("after_s", [0.0, 0.05, 0.1, 0.15, 0.25, 0.35, 5.0])
-    async def test_at_any_moment_leaves_nothing_behind(
+    async def test_leaving_at_any_time_leaves_nothing_behind(
         self, in_loop: InLoopInference, autojump_clock: None, after_s: float
     ) -> None:
         async with running(in_loop) as engine:
@@ -462,9 +467,7 @@ class TestLeaving:
             assert n_samples(await speak(engine)) > 0
             assert len(in_loop.steps) == n_steps + 3
 
-    async def test_frees_the_engine_for_the_next_at_the_end_of_the_step_in_flight(
-        self, autojump_clock: None
-    ) -> None:
+    async def test_leaving_frees_the_engine_after_the_step_in_flight(self, autojump_clock: None) -> None:
         inference = InLoopInference(step_seconds=1.0)
         async with running(inference, EngineConfig(1, 8)) as engine:
             with trio.move_on_after(1.5):
@@ -474,7 +477,7 @@ class TestLeaving:
             await speak(engine, session="b")
         assert inference.submitted_at[2] - begin == pytest.approx(0.5)
 
-    async def test_while_waiting_for_a_slot(self, autojump_clock: None) -> None:
+    async def test_leaving_while_waiting_for_a_slot(self, autojump_clock: None) -> None:
         async with running(InLoopInference(), EngineConfig(1, 8)) as engine:
             async with engine.open(HELLO, "a") as first:
                 async with engine.open(HELLO, "b"):
@@ -484,13 +487,13 @@ class TestLeaving:
 
 
 class TestFaults:
-    async def test_a_step_that_raises_costs_its_own_utterance(self, autojump_clock: None) -> None:
+    async def test_failed_step_fails_only_its_utterance(self, autojump_clock: None) -> None:
         async with running(InLoopInference(StumblingSynthesizer())) as engine:
             with pytest.raises(SynthesisFailed):
                 await speak(engine, Utterance("Xylophone.", "af_aoede"))
             assert n_samples(await speak(engine)) > 0
 
-    async def test_what_was_made_before_the_fault_is_delivered_first(self, autojump_clock: None) -> None:
+    async def test_audio_made_before_a_fault_is_delivered_first(self, autojump_clock: None) -> None:
         pieces = []
         async with running(InLoopInference(StumblingSynthesizer())) as engine:
             async with engine.open(Utterance("Hello there. Xylophone.", "af_aoede"), "s") as stream:
@@ -499,7 +502,7 @@ class TestFaults:
                         pieces.append(piece)
         assert {piece.segment for piece in pieces} == {0}
 
-    async def test_a_batch_that_raises_is_retried_one_by_one(self, autojump_clock: None) -> None:
+    async def test_failed_batch_is_retried_one_by_one(self, autojump_clock: None) -> None:
         inference = InLoopInference(StumblingSynthesizer(max_batch=4))
         failed, spoken = [], []
 
@@ -516,9 +519,7 @@ class TestFaults:
         assert len(spoken) == 3
         assert max(len(step.jobs) for step in inference.steps) > 1
 
-    async def test_what_is_too_much_for_the_memory_is_made_in_smaller_batches(
-        self, autojump_clock: None
-    ) -> None:
+    async def test_out_of_memory_leads_to_smaller_batches(self, autojump_clock: None) -> None:
         inference = InLoopInference(CrampedSynthesizer(max_batch=8))
         async with running(inference, EngineConfig(8, 8)) as engine, trio.open_nursery() as nursery:
             for n in range(9):
@@ -528,7 +529,7 @@ class TestFaults:
         assert rows.index(max(rows)) < 9, "the batch was tried once"
         assert max(rows[20:]) == 2
 
-    async def test_noise_is_never_delivered(self, autojump_clock: None) -> None:
+    async def test_samples_that_are_not_finite_are_never_delivered(self, autojump_clock: None) -> None:
         class Broken(ToneSynthesizer):
             def vocode(self, windows: Sequence[Window]) -> list[Samples]:
                 return [np.full(window.n_samples, np.nan, np.float32) for window in windows]
@@ -537,9 +538,9 @@ class TestFaults:
             with pytest.raises(SynthesisFailed):
                 await speak(engine)
 
-    async def test_a_fault_around_one_job_costs_that_job(self, autojump_clock: None) -> None:
+    async def test_fault_while_taking_prosody_fails_only_its_utterance(self, autojump_clock: None) -> None:
         class Hasty(ToneSynthesizer):
-            """Knows how long the first phoneme of a word with an x lasts, and no more."""
+            """Returns too few durations for a line with an x."""
 
             def prosody(self, lines: Sequence[Line]) -> list[Prosody]:
                 return [
@@ -554,14 +555,12 @@ class TestFaults:
                 await speak(engine, Utterance("Xylophone.", "af_aoede"))
             assert n_samples(await speak(engine)) > 0
 
-    async def test_a_fault_around_a_step_ends_the_engine_and_not_the_event_loop(self) -> None:
+    async def test_fault_while_taking_a_step_end_ends_the_engine_only(self) -> None:
         class Forgetful(ToneSynthesizer):
             def vocode(self, windows: Sequence[Window]) -> list[Samples]:
                 return []
 
-        engine = Engine(
-            CONFIG, InferenceThread(Forgetful), PhonemizerThread(lambda alphabet: SpellingReader())
-        )
+        engine = threaded(Forgetful)
         async with trio.open_nursery() as requests:
             with pytest.RaisesGroup(pytest.RaisesExc(ValueError, match="shorter"), flatten_subgroups=True):
                 async with trio.open_nursery() as nursery:
@@ -571,21 +570,16 @@ class TestFaults:
             assert engine.statistics().is_stalled
             requests.cancel_scope.cancel()
 
-    async def test_a_batch_that_failed_is_gone_while_it_is_retried(self) -> None:
+    async def test_failed_batch_is_freed_before_the_retry(self) -> None:
         tones = Hoarding(max_batch=4)
-        engine = Engine(
-            CONFIG, InferenceThread(lambda: tones), PhonemizerThread(lambda alphabet: SpellingReader())
-        )
-        async with trio.open_nursery() as nursery:
-            await nursery.start(engine.run)
+        async with started(threaded(lambda: tones)) as engine:
             async with trio.open_nursery() as requests:
                 for n in range(4):
                     requests.start_soon(speak, engine, LONG, str(n))
-            nursery.cancel_scope.cancel()
         assert tones.hoards
         assert tones.alive == []
 
-    async def test_what_a_step_holds_is_gone_when_there_is_nothing_to_do(self) -> None:
+    async def test_step_is_freed_while_the_thread_is_idle(self) -> None:
         made: list[weakref.ref[Prosody]] = []
 
         class Noting(ToneSynthesizer):
@@ -594,14 +588,11 @@ class TestFaults:
                 made.extend(weakref.ref(prosody) for prosody in prosodies)
                 return prosodies
 
-        engine = Engine(CONFIG, InferenceThread(Noting), PhonemizerThread(lambda alphabet: SpellingReader()))
-        async with trio.open_nursery() as nursery:
-            await nursery.start(engine.run)
+        async with started(threaded(Noting)) as engine:
             await speak(engine)
             await until(lambda: made[0]() is None)
-            nursery.cancel_scope.cancel()
 
-    async def test_a_fault_of_the_inference_itself_ends_the_engine(self) -> None:
+    async def test_fault_of_the_inference_thread_ends_the_engine(self) -> None:
         def load() -> Synthesizer:
             raise OSError("the disk is gone")
 
@@ -613,11 +604,11 @@ class TestFaults:
 
 @frozen
 class Hoarding(ToneSynthesizer):
-    """Takes memory for its windows, and cannot make more than one at a time."""
+    """Allocates memory for its windows, and fails with more than one at a time."""
 
     hoards: list[weakref.ref[Samples]] = field(factory=list)
     alive: list[Samples] = field(factory=list)
-    """The memory of failed steps that is still there when a later step begins."""
+    """The memory of failed steps that was not freed when a later step began."""
 
     def vocode(self, windows: Sequence[Window]) -> list[Samples]:
         self.alive.extend(hoard for each in self.hoards if (hoard := each()) is not None)
@@ -625,7 +616,7 @@ class Hoarding(ToneSynthesizer):
             try:
                 self._run_out_of_memory()
             except MemoryError:
-                # Both errors are kept then, each with its frames.
+                # This keeps both errors with their frames.
                 raise RuntimeError("nothing can be given back")  # noqa: B904
         return super().vocode(windows)
 
@@ -637,7 +628,7 @@ class Hoarding(ToneSynthesizer):
 
 @frozen
 class Broken(ToneSynthesizer):
-    """Fails at the sound of lines with an x: raises, or makes noise. `is_lost`: its device is lost then."""
+    """Fails to vocode lines with an x: raises, or returns NaN. `is_lost`: its device is lost then."""
 
     as_noise: bool = False
     is_lost: bool = False
@@ -655,16 +646,16 @@ class Broken(ToneSynthesizer):
 
 
 class TestBrokenModel:
-    """Its prosody steps succeed all the time."""
+    """Its prosody steps always succeed."""
 
     @staticmethod
     async def failing(engine: Engine, texts: Sequence[str]) -> None:
-        """Each of the texts costs its own request."""
+        """Each text fails its own request."""
         for text in texts:
             with pytest.raises(SynthesisFailed):
                 await speak(engine, Utterance(text, "af_aoede"))
 
-    async def test_one_that_is_lost_ends_the_engine_at_once(self, autojump_clock: None) -> None:
+    async def test_lost_device_ends_the_engine_at_once(self, autojump_clock: None) -> None:
         inference = InLoopInference(Broken(is_lost=True))
         with pytest.RaisesGroup(pytest.RaisesExc(InferenceBroken, match="illegal"), flatten_subgroups=True):
             async with running(inference) as engine:
@@ -672,9 +663,7 @@ class TestBrokenModel:
         assert [step.kind for step in inference.steps] == [StepKind.PROSODY, StepKind.VOCODE]
 
     @pytest.mark.parametrize("as_noise", [False, True])
-    async def test_one_that_fails_at_many_lines_ends_the_engine(
-        self, autojump_clock: None, as_noise: bool
-    ) -> None:
+    async def test_many_failed_lines_end_the_engine(self, autojump_clock: None, as_noise: bool) -> None:
         texts = [f"{'x' * n}." for n in range(1, 30)]
         n_served = 0
         with pytest.RaisesGroup(InferenceBroken, flatten_subgroups=True):
@@ -684,15 +673,17 @@ class TestBrokenModel:
                     await self.failing(engine, [text])
                     n_served += 1
                 await trio.sleep(60)
-        assert n_served > MAX_FAILED_LINES, "many lines fail within a moment when the memory is taken"
+        assert n_served > MAX_FAILED_LINES, (
+            "many lines may fail at once while another process takes the memory"
+        )
         assert trio.current_time() - began_at >= MIN_FAILING_S
 
-    async def test_the_same_line_over_and_over_counts_once(self, autojump_clock: None) -> None:
+    async def test_repeated_failure_of_one_line_counts_once(self, autojump_clock: None) -> None:
         async with running(InLoopInference(Broken(), step_seconds=0.5)) as engine:
             await self.failing(engine, ["x."] * 30)
             assert n_samples(await speak(engine)) > 0
 
-    async def test_a_line_that_goes_well_proves_the_model_whole(self, autojump_clock: None) -> None:
+    async def test_success_resets_the_count_of_failed_lines(self, autojump_clock: None) -> None:
         async with running(InLoopInference(Broken(), step_seconds=0.5)) as engine:
             for n in range(1, 30):
                 await self.failing(engine, [f"{'x' * n}."])
@@ -700,8 +691,8 @@ class TestBrokenModel:
                     assert n_samples(await speak(engine)) > 0
 
 
-class TestReadingThatIsStuck:
-    async def test_stalls_and_then_ends_the_engine(self, autojump_clock: None) -> None:
+class TestStuckReading:
+    async def test_stuck_reading_stalls_and_then_ends_the_engine(self, autojump_clock: None) -> None:
         speller = Speller()
         engine = Engine(evolve(CONFIG, stalled_after_s=1.0, stuck_after_s=4.0), InLoopInference(), speller)
         with pytest.RaisesGroup(pytest.RaisesExc(InferenceStuck, match="g2p"), flatten_subgroups=True):
@@ -743,7 +734,7 @@ class CalibratingTones(ToneSynthesizer):
 
 @frozen
 class Interruptible(ToneSynthesizer):
-    """Says of each step what it is. The second window of a line with an a lasts until a b was heard."""
+    """Records its steps. The second window of a line with an a lasts until a window with a b is made."""
 
     is_interruptible = True
     works: list[Callable[[], None]] = field(factory=list)
@@ -780,14 +771,9 @@ class TestInterruptions:
     async def held_at_a(
         self, monkeypatch: pytest.MonkeyPatch, tones: Interruptible, telemetry: RecordingTelemetry
     ) -> AsyncIterator[Engine]:
-        """While a second window is being made for a listener, until a newcomer with a b was heard."""
+        """While a second window is being made for a listener, until a newcomer with a b has its audio."""
         monkeypatch.setattr("kokoro_trio.engine.inference.time.perf_counter", lambda: tones.now_s[0])
-        engine = Engine(
-            CONFIG,
-            InferenceThread(lambda: tones),
-            PhonemizerThread(lambda alphabet: SpellingReader()),
-            telemetry,
-        )
+        engine = threaded(lambda: tones, telemetry)
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
                 await nursery.start(engine.run)
@@ -797,7 +783,7 @@ class TestInterruptions:
                 await until(lambda: not engine.statistics().streams)
                 nursery.cancel_scope.cancel()
 
-    async def test_newcomer_is_heard_in_the_midst_of_a_window(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_newcomer_interrupts_a_window(self, monkeypatch: pytest.MonkeyPatch) -> None:
         tones, telemetry = Interruptible(), RecordingTelemetry()
         async with self.held_at_a(monkeypatch, tones, telemetry) as engine:
             async with engine.open(Utterance("b" * 30, "af_aoede"), "newcomer") as stream:
@@ -808,7 +794,7 @@ class TestInterruptions:
             "each without the others"
         )
 
-    async def test_the_end_comes_after_the_step_in_flight(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_thread_ends_after_the_step_in_flight(self, monkeypatch: pytest.MonkeyPatch) -> None:
         tones = Interruptible()
         thread = InferenceThread(lambda: tones)
         async with trio.open_nursery() as nursery:
@@ -819,42 +805,28 @@ class TestInterruptions:
 
 
 class TestThread:
-    """The same engine on its real thread, in real time."""
-
-    async def test_speaks_and_ends_with_the_engine(self) -> None:
-        engine = Engine(
-            CONFIG, InferenceThread(ToneSynthesizer), PhonemizerThread(lambda alphabet: SpellingReader())
-        )
-        async with trio.open_nursery() as nursery:
-            await nursery.start(engine.run)
+    async def test_thread_ends_with_the_engine(self) -> None:
+        async with started(threaded(ToneSynthesizer)) as engine:
             assert n_samples(await speak(engine, LONG)) > 0
-            nursery.cancel_scope.cancel()
 
-    async def test_the_heap_is_trimmed_when_there_is_nothing_to_do(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_heap_is_trimmed_while_idle(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(heap_module, "REST_S", 0.05)
         memory = ScriptedMemory()
         inference = InferenceThread(ToneSynthesizer, memory.heap())
-        engine = Engine(CONFIG, inference, PhonemizerThread(lambda alphabet: SpellingReader()))
-        async with trio.open_nursery() as nursery:
-            await nursery.start(engine.run)
-            assert memory.n_trimmed == 1, "of what loading has left"
+        async with started(
+            Engine(CONFIG, inference, PhonemizerThread(lambda alphabet: SpellingReader()))
+        ) as engine:
+            assert memory.n_trimmed == 1, "after loading"
             memory.now_s += 60
             memory.resident_bytes += heap_module.MIN_GROWTH_BYTES
             await speak(engine, LONG)
             await until(lambda: memory.n_trimmed >= 2)
             assert n_samples(await speak(engine)) > 0
-            nursery.cancel_scope.cancel()
         assert memory.n_trimmed == 2
 
-    async def test_a_request_is_served_between_two_pieces_of_spare_work(self) -> None:
+    async def test_request_runs_between_two_pieces_of_spare_work(self) -> None:
         tones = CalibratingTones()
-        engine = Engine(
-            CONFIG, InferenceThread(lambda: tones), PhonemizerThread(lambda alphabet: SpellingReader())
-        )
-        async with trio.open_nursery() as nursery:
-            await nursery.start(engine.run)
+        async with started(threaded(lambda: tones)) as engine:
             with trio.fail_after(20):
                 await until(tones.has_begun.is_set)
                 async with engine.open(HELLO, "s") as stream:
@@ -863,14 +835,11 @@ class TestThread:
                     assert [piece async for piece in stream]
                 await until(lambda: not tones.has_spare_work)
                 await speak(engine)
-            nursery.cancel_scope.cancel()
         assert tones.done[:2] == ["spare", "prosody"]
-        assert engine._scheduler.max_batch == 7, "the engine asks again what may be batched"
+        assert engine._scheduler.max_batch == 7, "the engine reads the largest batch again"
 
     async def test_many_cancels_leave_nothing_behind(self) -> None:
-        engine = Engine(
-            CONFIG, InferenceThread(ToneSynthesizer), PhonemizerThread(lambda alphabet: SpellingReader())
-        )
+        engine = threaded(ToneSynthesizer)
 
         async def open_and_leave(number: int) -> None:
             with trio.move_on_after(0.001 * (number % 13)):
@@ -886,7 +855,7 @@ class TestThread:
             nursery.cancel_scope.cancel()
 
 
-async def test_long_lines_are_cut_for_a_model_that_vocodes_them_whole(autojump_clock: object) -> None:
+async def test_long_lines_are_split_for_a_model_that_vocodes_them_whole(autojump_clock: object) -> None:
     inference = InLoopInference(ToneSynthesizer(max_line_phonemes=12))
     async with running(inference) as engine:
         await speak(engine, Utterance("one two three four five six", "af_aoede"))
@@ -899,7 +868,7 @@ async def test_long_lines_are_cut_for_a_model_that_vocodes_them_whole(autojump_c
 
 
 @pytest.mark.parametrize(("speed", "n_lines"), [(0.5, 2), (1.0, 1), (2.0, 1)])
-async def test_slow_lines_are_cut_shorter(speed: float, n_lines: int, autojump_clock: object) -> None:
+async def test_slow_lines_are_split_shorter(speed: float, n_lines: int, autojump_clock: object) -> None:
     inference = InLoopInference(ToneSynthesizer(max_line_phonemes=24))
     async with running(inference) as engine:
         await speak(engine, Utterance("one two three, four", "af_aoede", speed))

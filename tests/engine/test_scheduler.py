@@ -1,4 +1,4 @@
-"""Pure: which step comes next, on a scheduler that is fed events and the time by hand."""
+"""Pure: the order of steps, with events and times passed by the test."""
 
 import math
 import sys
@@ -32,7 +32,7 @@ def line(segment: int = 0) -> Line:
 
 
 def windows(seconds: float, n_windows: int = 1) -> Windows:
-    """So many, each of `seconds`."""
+    """`n_windows` of `seconds` each."""
     frames = round(seconds * 40)
     return EqualWindows(Prosody(line(), np.array([frames * n_windows]), None), 0, frames)
 
@@ -66,6 +66,11 @@ def job_with_lines(schedule: Scheduler, session: str, n_lines: int = 1, playout:
     return job
 
 
+def existing(step: Step | None) -> Step:
+    assert step is not None, "there is no step"
+    return step
+
+
 def run(schedule: Scheduler, now: float, seconds: float = 1.0, n_windows: int = 1) -> Step | None:
     """Takes the next step and completes it: every line becomes `n_windows` windows of `seconds`."""
     step = schedule.next_step(now)
@@ -97,7 +102,7 @@ def order_of_steps_until_heard(schedule: Scheduler, job: Job) -> None:
 def steps_of_others_before_first_audio(
     schedule: Scheduler, n_newcomers: int, in_flight: Step | None = None
 ) -> list[int]:
-    """Newcomers come all at once: how many steps of others each waits for, the one in flight included."""
+    """All newcomers arrive at once: how many steps of others each waits for, with the one in flight."""
     jobs = [job_with_lines(schedule, f"new{number}") for number in range(n_newcomers)]
     ran: list[Job] = []
     if in_flight is not None:
@@ -106,7 +111,7 @@ def steps_of_others_before_first_audio(
     waits: dict[int, int] = {}
     while len(waits) < len(jobs):
         step = run(schedule, 0.2, n_windows=9)
-        assert step is not None, "nothing is done for a newcomer"
+        assert step is not None, "a newcomer gets no step"
         ran.extend(step.jobs)
         for job in step.jobs:
             if job in jobs and step.kind is StepKind.VOCODE:
@@ -115,7 +120,7 @@ def steps_of_others_before_first_audio(
 
 
 def lines_run(events: Callable[[], None]) -> int:
-    """How many lines of the scheduler run meanwhile; each turn of a loop counts."""
+    """How many lines of the scheduler run during `events`; each turn of a loop counts."""
     n_lines = 0
 
     def trace(frame: FrameType, event: str, argument: object) -> "TraceFunction | None":
@@ -135,21 +140,21 @@ def lines_run(events: Callable[[], None]) -> int:
 
 
 class TestSteps:
-    def test_nothing_to_do(self) -> None:
+    def test_no_job_no_step(self) -> None:
         assert scheduler().next_step(0.0) is None
 
-    def test_a_job_goes_through_prosody_then_its_windows_then_the_next_line(self) -> None:
+    def test_job_alternates_between_prosody_and_its_windows(self) -> None:
         schedule = scheduler()
         job_with_lines(schedule, "a", n_lines=2)
         assert order_of_steps(schedule) == [("a", "prosody"), ("a", "vocode")] * 2
 
-    def test_a_job_in_a_step_gets_no_second_one(self) -> None:
+    def test_job_in_a_step_gets_no_second_step(self) -> None:
         schedule = scheduler()
         job_with_lines(schedule, "a", n_lines=2)
         assert schedule.next_step(0.0) is not None
         assert schedule.next_step(0.0) is None
 
-    def test_a_newcomer_is_carried_to_its_first_audio_before_the_next_one_begins(self) -> None:
+    def test_newcomer_gets_its_first_audio_before_the_next_newcomer_begins(self) -> None:
         schedule = scheduler()
         job_with_lines(schedule, "a")
         job_with_lines(schedule, "b")
@@ -162,7 +167,7 @@ class TestSteps:
 
     @pytest.mark.parametrize("n_active", [1, 3, 7])
     @pytest.mark.parametrize("n_newcomers", [1, 4])
-    def test_a_newcomer_waits_for_at_most_one_step_of_each_that_is_active(
+    def test_newcomer_waits_for_at_most_one_step_of_each_active_job(
         self, n_active: int, n_newcomers: int
     ) -> None:
         schedule = scheduler(max_active=16)
@@ -173,18 +178,17 @@ class TestSteps:
         waits = steps_of_others_before_first_audio(schedule, n_newcomers)
         assert len(waits) == n_newcomers
         for number, wait in enumerate(waits):
-            # Of each newcomer that was served before it: its prosody and its first window.
+            # Two for each newcomer before it: its prosody and its first window.
             assert wait <= n_active + 2 * number
 
-    def test_a_long_request_beside_it_makes_no_difference_of_more_than_a_step(self) -> None:
+    def test_long_request_delays_a_newcomer_by_one_step_at_most(self) -> None:
         waits = []
         for n_lines in (1, 12):
             schedule = scheduler()
             job_with_lines(schedule, "beside", n_lines=n_lines)
             for _ in range(2):
                 run(schedule, 0.0, n_windows=9)
-            in_flight = schedule.next_step(0.1)
-            assert in_flight is not None
+            in_flight = existing(schedule.next_step(0.1))
             (wait,) = steps_of_others_before_first_audio(schedule, 1, in_flight)
             waits.append(wait)
         assert waits == [1, 1]
@@ -198,7 +202,7 @@ class TestSteps:
         job_with_lines(schedule, "b")
         assert order_of_steps(schedule)[:2] == [("b", "prosody"), ("b", "vocode")]
 
-    def test_the_listener_who_runs_dry_soonest_is_next(self) -> None:
+    def test_playout_that_runs_dry_first_is_served_next(self) -> None:
         schedule = scheduler()
         long = job_with_lines(schedule, "long", n_lines=2)
         run(schedule, 0.0, seconds=5.0)
@@ -207,11 +211,10 @@ class TestSteps:
         run(schedule, 0.5, seconds=1.0)
         run(schedule, 0.5)
         assert (long.made_s, short.made_s) == (5.0, 1.0)
-        step = schedule.next_step(1.0)
-        assert step is not None
+        step = existing(schedule.next_step(1.0))
         assert step.jobs == (short,)
 
-    def test_what_a_session_asked_for_later_comes_after_everybodys_current_utterance(self) -> None:
+    def test_later_utterances_of_a_session_run_after_all_current_ones(self) -> None:
         schedule = scheduler()
         first = job_with_lines(schedule, "a", n_lines=2)
         second = job_with_lines(schedule, "a")
@@ -221,7 +224,7 @@ class TestSteps:
         assert set(jobs[:8]) == {first, other}
         assert jobs[8:] == [second, second]
 
-    def test_a_job_far_ahead_of_its_consumer_waits_until_some_is_taken(self) -> None:
+    def test_job_ahead_of_its_consumer_waits_until_audio_is_taken(self) -> None:
         schedule = scheduler()
         job = job_with_lines(schedule, "a", n_lines=3)
         for _ in range(4):
@@ -229,26 +232,24 @@ class TestSteps:
         assert job.made_s == 10.0
         assert schedule.next_step(0.0) is None
         schedule.taken(job, 5.0)
-        step = schedule.next_step(0.0)
-        assert step is not None
+        step = existing(schedule.next_step(0.0))
         assert step.jobs == (job,)
 
-    def test_a_window_is_cut_for_the_slack_of_its_listener_shared_by_all(self) -> None:
-        """And when its step is made: what the listener has heard meanwhile counts."""
+    def test_window_length_depends_on_slack_and_number_of_playouts(self) -> None:
+        """It is cut when its step is made, so the audio played meanwhile counts."""
         schedule = scheduler()
         for session in ("a", "b"):
             job_with_lines(schedule, session)
         recorded = RecordedWindows(Prosody(line(), np.array([400]), None), 0, 40)
         for session in ("a", "b"):
-            step = schedule.next_step(0.0)
-            assert step is not None
+            step = existing(schedule.next_step(0.0))
             schedule.complete_prosody(step, [recorded if session == "a" else windows(1.0, 9)])
             run(schedule, 0.0)
         assert recorded.within_s == 0.0
         run(schedule, 0.4)
         assert recorded.within_s == pytest.approx(0.6 / 2)
 
-    def test_a_dry_listener_is_served_however_many_newcomers_come(self) -> None:
+    def test_dry_playout_is_not_starved_by_newcomers(self) -> None:
         schedule = scheduler(max_active=2)
         listener = job_with_lines(schedule, "listener", n_lines=2)
         order_of_steps_until_heard(schedule, listener)
@@ -267,19 +268,18 @@ class TestSteps:
         assert now - dry_at == pytest.approx(NEWCOMER_LEAD_S, abs=0.4)
 
     @pytest.mark.parametrize(("dry_s", "is_first"), [(0.4, "newcomer"), (0.6, "listener")])
-    def test_a_newcomer_goes_before_a_listener_who_was_dry_for_a_short_time(
+    def test_newcomer_goes_before_a_playout_that_is_dry_for_a_short_time(
         self, dry_s: float, is_first: str
     ) -> None:
         schedule = scheduler()
         listener = job_with_lines(schedule, "listener", n_lines=2)
         order_of_steps_until_heard(schedule, listener)
         job_with_lines(schedule, "newcomer")
-        step = schedule.next_step(1.0 + dry_s)
-        assert step is not None
+        step = existing(schedule.next_step(1.0 + dry_s))
         assert step.jobs[0].session == is_first
 
-    def test_a_pipelined_request_is_due_when_the_one_before_it_was_heard(self) -> None:
-        """Not when it became ready, or it would go before listeners who have been dry for long."""
+    def test_pipelined_request_is_due_when_the_one_before_ends(self) -> None:
+        """If it were due when it became ready, it would go before playouts that have been dry for long."""
         schedule = scheduler()
         first = job_with_lines(schedule, "pipelined")
         while not first.is_made:
@@ -288,18 +288,16 @@ class TestSteps:
         dry = job_with_lines(schedule, "dry", n_lines=2)
         order_of_steps_until_heard(schedule, dry)
         assert second.made_s == 0
-        step = schedule.next_step(5.1)
-        assert step is not None
+        step = existing(schedule.next_step(5.1))
         assert step.jobs == (dry,)
 
-    def test_a_later_utterance_does_not_go_before_the_first_whose_text_is_being_read(self) -> None:
+    def test_later_utterance_waits_for_the_text_of_the_first(self) -> None:
         schedule = scheduler()
         first = schedule.add("a")
         job_with_lines(schedule, "a")
         assert schedule.next_step(0.0) is None
         schedule.add_lines(first, [line()])
-        step = schedule.next_step(0.0)
-        assert step is not None
+        step = existing(schedule.next_step(0.0))
         assert step.jobs == (first,)
 
     def test_round_robin_over_sessions_that_wait_for_first_audio(self) -> None:
@@ -310,21 +308,21 @@ class TestSteps:
         assert sessions == ["a", "a", "b", "b", "c", "c"]
 
 
-class TestSideBySide:
+class TestParallelPlayouts:
     """Playouts of one session, as in tagged framing."""
 
-    def test_each_is_carried_to_its_first_audio(self) -> None:
+    def test_short_playout_gets_first_audio_beside_a_long_one(self) -> None:
         schedule = scheduler()
         long = job_with_lines(schedule, "a", n_lines=60, playout="r1")
         short = job_with_lines(schedule, "a", playout="r2")
         assert jobs_of_steps(schedule, 0.0, 4) == [(long,)] * 2 + [(short,)] * 2
 
-    def test_none_runs_dry_while_another_is_made(self) -> None:
+    def test_no_playout_runs_dry_while_another_is_made(self) -> None:
         schedule = scheduler()
         jobs = [job_with_lines(schedule, "a", n_lines=60, playout=playout) for playout in ("r1", "r2")]
         dry_at: dict[Job, float] = {}
         for number in range(400):
-            now = 0.2 * number  # So each listener gets a second of audio in 0.8 s.
+            now = 0.2 * number  # So each playout gets a second of audio in 0.8 s.
             step = run(schedule, now)
             if step is not None and step.kind is StepKind.VOCODE:
                 (job,) = step.jobs
@@ -333,7 +331,7 @@ class TestSideBySide:
                 dry_at[job] = dry_at.get(job, now) + 1.0
         assert all(job.is_made for job in jobs)
 
-    def test_what_is_made_for_one_is_no_slack_of_another(self) -> None:
+    def test_each_playout_has_its_own_slack(self) -> None:
         schedule = scheduler()
         for playout in ("r1", "r2"):
             job_with_lines(schedule, "a", n_lines=2, playout=playout)
@@ -347,11 +345,10 @@ class TestBatches:
         schedule = scheduler(max_batch=2)
         for session in ("a", "b", "c"):
             job_with_lines(schedule, session)
-        step = schedule.next_step(0.0)
-        assert step is not None
+        step = existing(schedule.next_step(0.0))
         assert len(step.jobs) == len(step.lines) == 2
 
-    def test_a_short_line_is_not_padded_to_a_long_one(self) -> None:
+    def test_lines_of_different_length_do_not_share_a_batch(self) -> None:
         schedule = scheduler(max_batch=4)
         jobs = [schedule.add(session) for session in "abcd"]
         for job, n_phonemes in zip(jobs, (40, 62, 63, 20), strict=True):
@@ -359,22 +356,19 @@ class TestBatches:
         steps = [schedule.next_step(0.0), schedule.next_step(0.0)]
         assert [step.jobs for step in steps if step is not None] == [(jobs[0], jobs[1], jobs[3]), (jobs[2],)]
 
-    def test_only_windows_of_one_length_batch(self) -> None:
+    def test_only_windows_of_equal_length_share_a_batch(self) -> None:
         schedule = scheduler(max_batch=4)
         jobs = [job_with_lines(schedule, session) for session in ("a", "b", "c")]
-        step = schedule.next_step(0.0)
-        assert step is not None
+        step = existing(schedule.next_step(0.0))
         schedule.complete_prosody(step, [windows(1.0), windows(2.0), windows(1.0)])
-        step = schedule.next_step(0.0)
-        assert step is not None
+        step = existing(schedule.next_step(0.0))
         assert set(step.jobs) == {jobs[0], jobs[2]}
 
-    def test_a_batch_can_be_taken_apart(self) -> None:
+    def test_batch_splits_into_single_steps(self) -> None:
         schedule = scheduler(max_batch=4)
         for session in ("a", "b"):
             job_with_lines(schedule, session)
-        step = schedule.next_step(0.0)
-        assert step is not None
+        step = existing(schedule.next_step(0.0))
         singles = step.singly()
         assert [single.jobs for single in singles] == [(job,) for job in step.jobs]
         assert [single.lines for single in singles] == [(it,) for it in step.lines]
@@ -387,25 +381,25 @@ class TestAdmission:
         assert schedule.pop_admitted() == jobs[:2]
         assert [job.active for job in jobs] == [True, True, False]
 
-    def test_leaving_gives_the_slot_to_the_next(self) -> None:
+    def test_removed_job_frees_its_slot(self) -> None:
         schedule = scheduler(max_active=1)
         first, second = schedule.add("a"), schedule.add("b")
         schedule.pop_admitted()
         schedule.remove(first, 0.0)
         assert schedule.pop_admitted() == [second]
 
-    def test_requests_that_are_heard_side_by_side_may_have_all_slots(self) -> None:
+    def test_parallel_playouts_of_one_session_may_use_all_slots(self) -> None:
         schedule = scheduler(max_active=3)
         jobs = [schedule.add("one key", playout=number) for number in range(4)]
         assert [job.active for job in jobs] == [True, True, True, False]
 
-    def test_the_last_slot_is_kept_for_a_session_that_has_none(self) -> None:
+    def test_last_slot_is_kept_for_a_newcomer(self) -> None:
         schedule = scheduler(max_active=3)
         greedy = [schedule.add("greedy") for _ in range(5)]
         assert [job.active for job in greedy] == [True, True, False, False, False]
         assert schedule.add("newcomer").active
 
-    def test_a_session_with_no_slot_is_admitted_before_one_that_has_some(self) -> None:
+    def test_session_without_a_slot_is_admitted_first(self) -> None:
         schedule = scheduler(max_active=2)
         running = [schedule.add("a"), schedule.add("b")]
         waiting_a, waiting_c = schedule.add("a"), schedule.add("c")
@@ -414,7 +408,7 @@ class TestAdmission:
         assert schedule.pop_admitted() == [waiting_c]
         assert not waiting_a.active
 
-    def test_a_job_that_is_made_holds_no_slot(self) -> None:
+    def test_finished_job_holds_no_slot(self) -> None:
         schedule = scheduler(max_active=1)
         first = job_with_lines(schedule, "a")
         second = schedule.add("b")
@@ -423,7 +417,7 @@ class TestAdmission:
         assert first.is_made
         assert second.active
 
-    def test_a_job_that_is_ahead_of_its_consumer_holds_no_slot(self) -> None:
+    def test_job_ahead_of_its_consumer_holds_no_slot(self) -> None:
         schedule = scheduler(max_active=1)
         job_with_lines(schedule, "a", n_lines=3)
         waiting = schedule.add("b")
@@ -432,15 +426,15 @@ class TestAdmission:
         run(schedule, 0.0)
         assert waiting.active
 
-    def test_a_session_is_not_ahead_by_more_for_having_asked_for_more(self) -> None:
+    def test_audio_ahead_is_bounded_for_any_number_of_requests(self) -> None:
         schedule = scheduler(max_active=4, queue_maxsize=100)
         jobs = [job_with_lines(schedule, "a", n_lines=2) for _ in range(50)]
         order_of_steps(schedule)
         made_s = [job.made_s for job in jobs]
-        # Eight seconds behind the first, and not more than was under way when there were as many.
+        # Eight seconds behind the first job, and the steps that had begun before this limit was reached.
         assert 8 <= sum(made_s[1:]) <= 8 + 4
         assert [job.active for job in jobs].count(True) <= 8
-        # What is heard makes room for as much again, in the order of asking.
+        # Audio that is taken makes room for as much again, in the order of arrival.
         for job in jobs[:2]:
             schedule.taken(job, 2.0)
             schedule.remove(job, 0.0)
@@ -448,7 +442,7 @@ class TestAdmission:
         assert sum(job.made_s for job in jobs) == sum(made_s) + 4
         assert [job.is_made for job in jobs] == sorted((job.is_made for job in jobs), reverse=True)
 
-    def test_the_utterance_that_is_heard_is_made_whatever_is_made_beyond_it(self) -> None:
+    def test_current_utterance_is_made_whatever_is_ahead_behind_it(self) -> None:
         schedule = scheduler(max_active=3)
         first = job_with_lines(schedule, "a", n_lines=3)
         beyond = job_with_lines(schedule, "a", n_lines=3)
@@ -464,7 +458,7 @@ class TestAdmission:
         order_of_steps(schedule)
         assert first.is_made
 
-    def test_a_short_utterance_is_made_beside_a_long_one_that_nobody_takes(self) -> None:
+    def test_short_utterance_is_made_behind_a_long_one_that_is_not_taken(self) -> None:
         schedule = scheduler(max_active=3)
         job_with_lines(schedule, "a", n_lines=20)
         order_of_steps(schedule)
@@ -472,7 +466,7 @@ class TestAdmission:
         order_of_steps(schedule)
         assert short.is_made
 
-    def test_a_short_utterance_is_made_beside_a_long_one_that_is_taken_at_once(self) -> None:
+    def test_short_utterance_is_made_behind_a_long_one_that_is_taken_at_once(self) -> None:
         schedule = scheduler(max_active=3)
         long, short = job_with_lines(schedule, "a", n_lines=20), job_with_lines(schedule, "a")
         while not short.is_made:
@@ -482,7 +476,7 @@ class TestAdmission:
                 schedule.taken(long, 1.0)
         assert long.made_s == 8.0
 
-    def test_is_full_while_as_many_wait_as_may(self) -> None:
+    def test_is_full_at_queue_maxsize(self) -> None:
         schedule = scheduler(max_active=1, queue_maxsize=2)
         jobs = [schedule.add("a") for _ in range(2)]
         assert not schedule.is_full
@@ -491,7 +485,7 @@ class TestAdmission:
         schedule.remove(jobs[1], 0.0)
         assert not schedule.is_full
 
-    def test_newcomers_do_not_go_before_a_session_that_waits_already(self) -> None:
+    def test_newcomers_do_not_starve_a_waiting_session(self) -> None:
         schedule = scheduler(max_active=1)
         job_with_lines(schedule, "talk")
         order_of_steps(schedule)
@@ -505,9 +499,9 @@ class TestAdmission:
             if in_slot is following:
                 break
         assert following.active
-        assert len(newcomers) == 3, "one was there before it, and two came before its turn"
+        assert len(newcomers) == 3, "one arrived before it, and two before its turn"
 
-    def test_a_session_with_many_requests_gets_one_turn_among_the_others(self) -> None:
+    def test_session_with_many_requests_gets_one_turn_at_a_time(self) -> None:
         schedule = scheduler(max_active=1, queue_maxsize=100)
         many = [schedule.add("many", playout) for playout in range(20)]
         others = [schedule.add(session) for session in "abc"]
@@ -520,7 +514,7 @@ class TestAdmission:
         assert order == ["many", "a", "b", "c", "many", "many"]
 
     @pytest.mark.parametrize("waits", ["in sessions of their own", "in one session"])
-    def test_costs_the_same_however_many_wait(self, waits: str) -> None:
+    def test_cost_does_not_depend_on_the_number_of_waiting_jobs(self, waits: str) -> None:
         def work(n_waiting: int) -> int:
             schedule = scheduler(max_active=4, queue_maxsize=10)
             active = job_with_lines(schedule, "active")
@@ -542,7 +536,7 @@ class TestAdmission:
 
 
 class TestSlack:
-    def test_is_what_is_left_to_hear(self) -> None:
+    def test_slack_is_the_audio_left_to_play(self) -> None:
         schedule = scheduler()
         job_with_lines(schedule, "a", n_lines=2)
         job_with_lines(schedule, "b", n_lines=2)
@@ -552,14 +546,14 @@ class TestSlack:
         assert schedule.slacks_s(1.25) == (0.25, 0.75)
         assert schedule.slacks_s(3.0) == (-1.5, -1.0)
 
-    def test_who_has_all_cannot_run_dry(self) -> None:
+    def test_finished_playout_has_no_slack(self) -> None:
         schedule = scheduler()
         job = job_with_lines(schedule, "a")
         order_of_steps(schedule)
         assert job.is_made
         assert schedule.slacks_s(5.0) == ()
 
-    def test_who_takes_nothing_is_behind_by_himself(self) -> None:
+    def test_slow_consumer_has_no_slack(self) -> None:
         schedule = scheduler()
         job = job_with_lines(schedule, "a")
         for _ in range(2):
@@ -568,7 +562,7 @@ class TestSlack:
         schedule.taken(job, 0.5)
         assert schedule.slacks_s(100.0) == (-92.0,)
 
-    def test_who_waits_for_the_first_sound_of_the_next_utterance_hears_nothing(self) -> None:
+    def test_playout_waiting_for_its_next_utterance_has_no_slack(self) -> None:
         schedule = scheduler(max_active=1)
         job_with_lines(schedule, "a")
         job_with_lines(schedule, "a")
@@ -577,7 +571,7 @@ class TestSlack:
         assert schedule.slacks_s(0.5) == (0.5,)
         assert schedule.slacks_s(1.5) == ()
 
-    def test_audio_beyond_the_utterance_that_is_made_counts_when_that_one_is_made(self) -> None:
+    def test_audio_behind_the_current_utterance_counts_when_it_is_made(self) -> None:
         schedule = scheduler()
         first, second = job_with_lines(schedule, "a"), job_with_lines(schedule, "a", n_lines=2)
         first.is_ended = False
@@ -589,7 +583,7 @@ class TestSlack:
         schedule.end_lines(first)
         assert schedule.slacks_s(0.25) == (2.75,)
 
-    def test_a_cancel_of_what_is_heard_takes_its_audio_away(self) -> None:
+    def test_cancel_of_the_current_utterance_removes_its_audio(self) -> None:
         schedule = scheduler()
         job = job_with_lines(schedule, "a", n_lines=40)
         for _ in range(80):
@@ -603,7 +597,7 @@ class TestSlack:
         job_with_lines(schedule, "b")
         assert jobs_of_steps(schedule, 10.0, 2) == [(following,)] * 2
 
-    def test_a_cancel_of_what_is_heard_leaves_what_is_made_behind_it(self) -> None:
+    def test_cancel_of_the_current_utterance_keeps_audio_behind_it(self) -> None:
         schedule = scheduler()
         first, second = job_with_lines(schedule, "a"), job_with_lines(schedule, "a", n_lines=2)
         for _ in range(4):
@@ -612,7 +606,7 @@ class TestSlack:
         schedule.cancel(first, 0.5)
         assert schedule.slacks_s(0.75) == (0.75,)
 
-    def test_a_cancel_of_what_comes_later_takes_its_own_audio_away(self) -> None:
+    def test_cancel_of_a_later_utterance_removes_only_its_audio(self) -> None:
         schedule = scheduler()
         jobs = [job_with_lines(schedule, "a", n_lines) for n_lines in (1, 2, 1)]
         for _ in range(4):
@@ -622,7 +616,7 @@ class TestSlack:
         schedule.cancel(jobs[1], 0.5)
         assert schedule.slacks_s(0.5) == (0.5,)
 
-    def test_an_end_leaves_the_audio_that_the_client_has_still_to_play(self) -> None:
+    def test_end_keeps_the_audio_that_the_client_has_to_play(self) -> None:
         schedule = scheduler()
         first = job_with_lines(schedule, "a")
         job_with_lines(schedule, "a")
@@ -632,8 +626,8 @@ class TestSlack:
         schedule.remove(first, 0.0)
         assert schedule.slacks_s(0.5) == (0.5,)
 
-    def test_what_was_made_beyond_is_heard_though_all_of_it_was_taken_at_once(self) -> None:
-        """As when both utterances are made, and the client takes them while a step is in flight."""
+    def test_audio_behind_counts_if_all_is_taken_at_once(self) -> None:
+        """Both utterances are made, and the client takes them while a step is in flight."""
         schedule = scheduler()
         jobs = [job_with_lines(schedule, "a"), job_with_lines(schedule, "a"), job_with_lines(schedule, "a")]
         jobs[0].is_ended = False
@@ -645,13 +639,12 @@ class TestSlack:
             schedule.remove(job, 0.0)
         assert schedule.slacks_s(0.5) == (1.5,)
 
-    def test_a_window_that_came_for_an_abandoned_job_is_not_heard(self) -> None:
+    def test_window_of_an_abandoned_job_is_not_counted(self) -> None:
         schedule = scheduler()
         job = job_with_lines(schedule, "a")
         following = job_with_lines(schedule, "a")
         run(schedule, 0.0)
-        step = schedule.next_step(0.0)
-        assert step is not None
+        step = existing(schedule.next_step(0.0))
         schedule.abandon(job)
         schedule.complete_vocode(step, 0.0)
         assert job.made_s == 0
@@ -661,7 +654,7 @@ class TestSlack:
 
 class TestLeaving:
     @pytest.mark.parametrize("steps_before", [0, 1, 2, 3])
-    def test_nothing_is_left_behind(self, steps_before: int) -> None:
+    def test_removed_job_leaves_nothing_behind(self, steps_before: int) -> None:
         schedule = scheduler()
         job = job_with_lines(schedule, "a", n_lines=2)
         for _ in range(steps_before):
@@ -671,42 +664,38 @@ class TestLeaving:
         assert statistics == SchedulerStatistics(sessions=0, active=0, waiting=0, in_step=0)
         assert schedule.next_step(0.0) is None
 
-    def test_a_step_in_flight_for_a_job_that_left_brings_nothing(self) -> None:
+    def test_step_in_flight_of_a_removed_job_is_dropped(self) -> None:
         schedule = scheduler()
         job = job_with_lines(schedule, "a")
-        step = schedule.next_step(0.0)
-        assert step is not None
+        step = existing(schedule.next_step(0.0))
         schedule.remove(job, 0.0)
         schedule.complete_prosody(step, [windows(1.0)])
         assert schedule.next_step(0.0) is None
         assert schedule.statistics().sessions == 0
 
-    def test_a_failed_step_abandons_its_jobs(self) -> None:
+    def test_failed_step_abandons_its_jobs(self) -> None:
         schedule = scheduler(max_active=1)
         job = job_with_lines(schedule, "a", n_lines=3)
         waiting = schedule.add("b")
-        step = schedule.next_step(0.0)
-        assert step is not None
+        step = existing(schedule.next_step(0.0))
         schedule.complete_failed(step)
         assert job.is_made
         assert waiting.active
 
-    def test_an_abandoned_job_ignores_what_its_step_still_brings(self) -> None:
+    def test_step_in_flight_of_an_abandoned_job_is_dropped(self) -> None:
         schedule = scheduler()
         job = job_with_lines(schedule, "a")
-        step = schedule.next_step(0.0)
-        assert step is not None
+        step = existing(schedule.next_step(0.0))
         schedule.abandon(job)
         schedule.complete_prosody(step, [windows(1.0)])
         assert job.is_made
 
 
-def test_whole_segments_go_alone_beside_windows_of_their_length() -> None:
+def test_whole_segments_do_not_share_a_batch() -> None:
     schedule = scheduler(max_batch=8)
     for session in "abcd":
         job_with_lines(schedule, session)
-    prosody = schedule.next_step(0.0)
-    assert prosody is not None
+    prosody = existing(schedule.next_step(0.0))
     schedule.complete_prosody(prosody, [windows(1.0), whole(1.0), windows(1.0), whole(1.0)])
     steps = list(iter(lambda: run(schedule, 0.0), None))
     batches = [tuple(str(job.session) for job in step.jobs) for step in steps]
@@ -714,7 +703,7 @@ def test_whole_segments_go_alone_beside_windows_of_their_length() -> None:
 
 
 class TestInterruptions:
-    """Of a window that is being made for a listener, who has heard nothing or a second of the first."""
+    """Of a window of a listener's job, which has no audio yet or a second of it."""
 
     @staticmethod
     def vocode_step(schedule: Scheduler, n_made: int = 1) -> Step:
@@ -728,43 +717,42 @@ class TestInterruptions:
                 return step
         raise AssertionError("there are nine windows")
 
-    def test_by_a_newcomer(self) -> None:
+    def test_newcomer_interrupts_a_window(self) -> None:
         schedule = scheduler()
         step = self.vocode_step(schedule)
         newcomer = job_with_lines(schedule, "newcomer")
-        interruption = schedule.next_interruption(step, 0.1)
-        assert interruption is not None
+        interruption = existing(schedule.next_interruption(step, 0.1))
         assert interruption.jobs == (newcomer,)
         assert schedule.next_interruption(step, 0.1) is None
 
     @pytest.mark.parametrize("now", [1.0 - INTERRUPTION_S + 0.05, 0.95])
-    def test_not_where_the_listener_would_run_dry(self, now: float) -> None:
+    def test_no_interruption_if_the_playout_would_run_dry(self, now: float) -> None:
         schedule = scheduler()
         step = self.vocode_step(schedule)
         job_with_lines(schedule, "newcomer")
         assert schedule.next_interruption(step, now) is None
 
     @pytest.mark.parametrize(("dry_s", "is_one"), [(0.1, True), (NEWCOMER_LEAD_S + 0.1, False)])
-    def test_of_a_dry_listener_only_soon(self, dry_s: float, is_one: bool) -> None:
+    def test_dry_playout_is_interrupted_for_a_short_time_only(self, dry_s: float, is_one: bool) -> None:
         schedule = scheduler()
         step = self.vocode_step(schedule)
         job_with_lines(schedule, "newcomer")
         assert (schedule.next_interruption(step, 1.0 + dry_s) is not None) is is_one
 
-    def test_not_of_a_newcomer_who_came_earlier(self) -> None:
+    def test_no_interruption_of_an_earlier_newcomer(self) -> None:
         schedule = scheduler()
         step = self.vocode_step(schedule, n_made=0)
         job_with_lines(schedule, "newcomer")
         assert schedule.next_interruption(step, 0.1) is None
 
-    def test_not_by_a_listener(self) -> None:
+    def test_no_interruption_by_a_playout_that_has_begun(self) -> None:
         schedule = scheduler()
         step = self.vocode_step(schedule, n_made=3)
         other = job_with_lines(schedule, "other", n_lines=2)
         order_of_steps_until_heard(schedule, other)
         assert schedule.next_interruption(step, 0.5) is None
 
-    def test_where_nobody_wants_the_window_any_more(self) -> None:
+    def test_step_of_a_canceled_job_is_interrupted(self) -> None:
         schedule = scheduler()
         step = self.vocode_step(schedule)
         schedule.cancel(step.jobs[0], 0.9)

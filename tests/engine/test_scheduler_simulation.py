@@ -1,4 +1,4 @@
-"""Pure: 200 sessions ask an engine for twice the audio that it can make, for minutes of simulated time."""
+"""Pure: 200 sessions request twice the audio that an engine can make, for minutes of simulated time."""
 
 from collections import defaultdict, deque
 from collections.abc import Hashable
@@ -14,9 +14,9 @@ from kokoro_trio.speech import Line, Prosody, Windows
 
 MAX_ACTIVE, MAX_BATCH = 32, 16
 AUDIO_S_PER_S = 110
-"""What the engine can make, where 220 requests are heard side by side."""
+"""The engine's speed; 220 requests are heard at the same time."""
 STEP_S = 0.005
-"""What a step costs besides."""
+"""The fixed cost of a step."""
 SIMULATED_S = 120.0
 WINDOWS_S = (0.6, 1.2, 2.0)
 N_PLAIN, N_TAGGED, N_KEYS, N_POSTERS = 120, 20, 6, 10
@@ -27,7 +27,7 @@ N_SESSIONS = N_PLAIN + N_TAGGED + N_KEYS
 
 
 def windows(line: Line, rng: Random) -> Windows:
-    """A few, each as long as the others."""
+    """One to three windows of equal length."""
     frames = round(rng.choice(WINDOWS_S) * 40)
     n_frames = np.array([frames * rng.randint(1, 3)])
     return EqualWindows(Prosody(line, n_frames, None), 0, frames)
@@ -50,7 +50,7 @@ class Listener:
 
 @define
 class Wait:
-    """Of one request, for its first audio."""
+    """The wait of one request for its first audio."""
 
     asked_at: float
     kind: str
@@ -75,7 +75,7 @@ class Simulation:
     listener_of: dict[Job, Listener] = field(factory=dict)
     unheard: dict[Job, Wait] = field(factory=dict)
     newcomers_waited_s: defaultdict[str, list[float]] = field(factory=lambda: defaultdict(list))
-    """From asking to first audio, by kind of session."""
+    """From request to first audio, by kind of session."""
     n_steps_waited: list[int] = field(factory=list)
     """From the slot to the first audio."""
     shares_s: defaultdict[str, float] = field(factory=lambda: defaultdict(float))
@@ -113,7 +113,7 @@ class Simulation:
             self.scheduler.end_lines(job)
 
     def cancel_some(self) -> None:
-        """During a step, now and then a listener cancels all that it asked for, or one request."""
+        """During a step, now and then a listener cancels all its requests, or one."""
         for listener in self.listeners:
             if self.rng.random() > 0.001:
                 continue
@@ -157,7 +157,7 @@ class Simulation:
             self.take(self.listener_of[job])
 
     def take(self, listener: Listener) -> None:
-        """The client takes at once what there is of the request that has its turn."""
+        """The client takes all audio of its current request at once."""
         while listener.requests:
             job = listener.requests[0]
             if seconds := self.untaken_s.pop(job, 0.0):
@@ -177,7 +177,7 @@ class Simulation:
 
     @property
     def round_s(self) -> float:
-        """In which each session could be given one slot."""
+        """The time in which each session could get one slot."""
         return self.now / len(self.n_steps_waited) * N_SESSIONS
 
     def end(self) -> None:
@@ -191,8 +191,8 @@ def simulation() -> Simulation:
     return Simulation(Random(7)).run()
 
 
-def test_overload(simulation: Simulation) -> None:
-    """After each step the run compared the scheduler's account of slack with what each listener hears."""
+def test_slack_is_exact_under_overload(simulation: Simulation) -> None:
+    """Each step of the run compared the scheduler's slacks with those of the simulated listeners."""
     assert len(simulation.listeners) > 2 * sum(simulation.shares_s.values()) / simulation.now
     assert simulation.n_cancels > 100
 
@@ -204,23 +204,23 @@ def test_every_session_gets_its_share(simulation: Simulation) -> None:
     assert fair_s / 2 < min(shares_s) < max(shares_s) < 2 * fair_s
 
 
-def test_a_newcomer_waits_for_one_round_of_those_before_it(simulation: Simulation) -> None:
+def test_newcomer_waits_for_one_round_of_sessions(simulation: Simulation) -> None:
     longest_s = {kind: max(waits_s) for kind, waits_s in simulation.newcomers_waited_s.items()}
     assert longest_s["plain"] < 2 * simulation.round_s
     assert longest_s["tagged"] < 2 * simulation.round_s * N_REQUESTS["tagged"]
     assert longest_s["key"] < 2 * simulation.round_s * N_REQUESTS["key"]
 
 
-def test_a_request_with_a_slot_is_heard_within_two_steps_of_each_other_one(simulation: Simulation) -> None:
+def test_request_with_a_slot_waits_for_two_steps_of_each_other_one(simulation: Simulation) -> None:
     assert max(simulation.n_steps_waited) < 2 * MAX_ACTIVE
 
 
-def test_nobody_waits_for_ever(simulation: Simulation) -> None:
+def test_no_request_starves(simulation: Simulation) -> None:
     for wait in simulation.unheard.values():
         assert simulation.now - wait.asked_at < 2 * simulation.round_s * N_REQUESTS[wait.kind]
 
 
-def test_nothing_is_left_behind() -> None:
+def test_canceled_requests_leave_nothing_behind() -> None:
     simulation = Simulation(Random(8))
     simulation.run(until=5.0)
     simulation.end()
