@@ -1,4 +1,4 @@
-"""End to end: scripts/client.py and scripts/warmup.py as processes, against a server that plays a script."""
+"""End to end: scripts/client.py and scripts/warmup.py as processes, against a scripted server."""
 
 import os
 import re
@@ -28,7 +28,7 @@ class Ran:
 
 
 async def run(script: str, port: int, *arguments: str, standard_input: bytes = b"") -> Ran:
-    """Runs it as a user would who stands in another folder and has the project installed."""
+    """Runs the script in another folder, with the project installed."""
     ran = await trio.run_process(
         [
             sys.executable,
@@ -46,8 +46,8 @@ async def run(script: str, port: int, *arguments: str, standard_input: bytes = b
     return Ran(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
 
 
-async def refuse_nobody(peer: Peer) -> None:
-    """Says every text back as 40 ms, but has no voice x."""
+async def answer_all_texts(peer: Peer) -> None:
+    """Answers every text with 40 ms of audio; there is no voice x."""
     while True:
         speak = await peer.hear("speak")
         if speak.get("voice") == "x":
@@ -58,9 +58,9 @@ async def refuse_nobody(peer: Peer) -> None:
 
 
 class TestClient:
-    async def test_writes_a_wav_file_and_says_how_fast_it_went(self, tmp_path: Path) -> None:
+    async def test_writes_a_wav_file_and_prints_timing(self, tmp_path: Path) -> None:
         out = tmp_path / "x.wav"
-        async with serving(refuse_nobody) as port:
+        async with serving(answer_all_texts) as port:
             ran = await run("client.py", port, "--text", "Hello.", "--out", str(out))
         assert (ran.code, ran.err) == (0, "")
         assert re.fullmatch(f"{out}: {TIMING}\n", ran.out)
@@ -86,7 +86,7 @@ class TestClient:
         assert (asked[0]["text"], asked[0]["voice"], asked[0]["speed"]) == ("Hé.\n", "male", 1.5)
         assert asked[0]["language"] == "fr"
 
-    async def test_prints_when_each_word_is_heard(self) -> None:
+    async def test_words_prints_start_and_end_of_each_word(self) -> None:
         word = {"text": "Hé.", "start_s": 0.1, "end_s": 0.45, "start_char": 0, "end_char": 3}
 
         async def script(peer: Peer) -> None:
@@ -102,7 +102,7 @@ class TestClient:
         assert re.fullmatch(rf"   0\.100    0\.450  Hé\.\n{TIMING}\n", ran.out)
 
     async def speak_as(self, audio_format: str, out: Path) -> float:
-        """The seconds of audio that the server sent for what is now in the file."""
+        """Returns the seconds of audio that the server sent."""
         async with running() as server:
             options = ("--api-key", "first", "--text", "Hello there.", "--format", audio_format)
             ran = await run("client.py", server.port, *options, "--out", str(out))
@@ -110,35 +110,35 @@ class TestClient:
         assert (ran.code, ran.err) == (0, "")
         return record.audio_s
 
-    async def test_opus_is_kept_as_it_came(self, tmp_path: Path) -> None:
+    async def test_opus_is_saved_as_received(self, tmp_path: Path) -> None:
         out = tmp_path / "x.ogg"
         audio_s = await self.speak_as("opus", out)
         with av.open(str(out)) as file:
             n_samples = sum(frame.samples for frame in file.decode(audio=0))
         assert n_samples / 48_000 == pytest.approx(audio_s, abs=0.021)
 
-    async def test_telephony_becomes_a_wav_file_at_its_rate(self, tmp_path: Path) -> None:
+    async def test_mulaw_is_saved_as_wav_at_8_khz(self, tmp_path: Path) -> None:
         out = tmp_path / "x.wav"
         audio_s = await self.speak_as("mulaw", out)
         with wave.open(str(out)) as file:
             assert file.getframerate() == 8000
             assert file.getnframes() / 8000 == pytest.approx(audio_s, abs=0.001)
 
-    async def test_an_ogg_file_of_something_else(self) -> None:
+    async def test_ogg_file_needs_format_opus(self) -> None:
         ran = await run("client.py", 1, "--text", "Hello.", "--out", "x.ogg")
         assert ran.code == 2
         assert "--format opus" in ran.err
 
-    async def test_text_that_is_not_utf_8(self) -> None:
+    async def test_invalid_utf_8_on_standard_input_is_rejected(self) -> None:
         ran = await run("client.py", 1, "--text", "-", standard_input=b"\xff")
         assert_one_line_of_error(ran, "utf-8")
 
-    async def test_nobody_there(self) -> None:
+    async def test_connection_refused_is_one_line_of_error(self) -> None:
         port = free_port()
         ran = await run("client.py", port, "--text", "Hello.")
         assert_one_line_of_error(ran, f"127.0.0.1 port {port}")
 
-    async def test_the_wrong_key(self) -> None:
+    async def test_wrong_api_key_is_one_line_of_error(self) -> None:
         async def handle(request: trio_websocket.WebSocketRequest) -> None:
             assert (b"authorization", b"Bearer wrong-key") in request.headers
             await request.reject(401)
@@ -147,36 +147,36 @@ class TestClient:
             ran = await run("client.py", port, "--text", "Hello.", "--api-key", "wrong-key")
         assert_one_line_of_error(ran, "the API key is wrong or missing")
 
-    async def test_an_error_of_the_server_leaves_no_file(self, tmp_path: Path) -> None:
-        async with serving(refuse_nobody) as port:
+    async def test_request_error_leaves_no_file(self, tmp_path: Path) -> None:
+        async with serving(answer_all_texts) as port:
             out = tmp_path / "x.wav"
             ran = await run("client.py", port, "--text", "Hello.", "--voice", "x", "--out", str(out))
         assert_one_line_of_error(ran, "unknown_voice: there is no voice 'x'")
         assert not await trio.Path(out).exists()
 
-    async def test_a_file_that_cannot_be_written(self, tmp_path: Path) -> None:
-        async with serving(refuse_nobody) as port:
+    async def test_unwritable_file_is_one_line_of_error(self, tmp_path: Path) -> None:
+        async with serving(answer_all_texts) as port:
             ran = await run("client.py", port, "--text", "Hello.", "--out", str(tmp_path / "no" / "x.wav"))
         assert_one_line_of_error(ran, "no/x.wav")
 
 
 class TestWarmup:
-    async def test_a_line_and_a_file_for_each_voice(self, tmp_path: Path) -> None:
-        async with serving(refuse_nobody) as port:
+    async def test_prints_a_line_and_saves_a_file_for_each_voice(self, tmp_path: Path) -> None:
+        async with serving(answer_all_texts) as port:
             ran = await run("warmup.py", port, "--save", "--folder", str(tmp_path / "here"))
         assert (ran.code, ran.err) == (0, "")
         assert re.fullmatch(f"female: {TIMING}\nmale: {TIMING}\n", ran.out)
         files = sorted(file.name for file in (tmp_path / "here").iterdir())
         assert files == ["warmup_female.wav", "warmup_male.wav"]
 
-    async def test_a_voice_that_is_not_there_does_not_silence_the_others(self) -> None:
-        async with serving(refuse_nobody) as port:
+    async def test_unknown_voice_does_not_stop_the_others(self) -> None:
+        async with serving(answer_all_texts) as port:
             ran = await run("warmup.py", port, "--voices", "x,female")
         assert ran.code == 1
         assert ran.err == "x: unknown_voice: there is no voice 'x'\n"
         assert re.fullmatch(f"female: {TIMING}\n", ran.out)
 
-    async def test_nobody_there(self) -> None:
+    async def test_connection_refused_is_one_line_of_error(self) -> None:
         port = free_port()
         assert_one_line_of_error(await run("warmup.py", port), f"127.0.0.1 port {port}")
 

@@ -1,4 +1,4 @@
-"""End to end: scripts/healthcheck.py as a process, against servers that answer well, badly or not at all."""
+"""End to end: scripts/healthcheck.py as a process, against servers with good, bad and no responses."""
 
 import os
 import shutil
@@ -53,7 +53,7 @@ def hangs_up(client: socket.socket) -> None:
 
 @contextmanager
 def serving(answer: Answer, host: str = "127.0.0.1") -> Iterator[int]:
-    """One client is answered."""
+    """Serves one client."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, 0), family=family) as server:
 
@@ -68,7 +68,7 @@ def serving(answer: Answer, host: str = "127.0.0.1") -> Iterator[int]:
         try:
             yield server.getsockname()[1]
         finally:
-            # Where nobody came.
+            # If no client came.
             with suppress(OSError):
                 server.shutdown(socket.SHUT_RDWR)
             thread.join()
@@ -76,7 +76,7 @@ def serving(answer: Answer, host: str = "127.0.0.1") -> Iterator[int]:
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
-    """In a checkout of its own, whose `.env` a test may write."""
+    """In its own checkout, so that tests can write `.env`."""
     checkout = tmp_path / "check out"
     for name in (
         "scripts/healthcheck.py",
@@ -109,25 +109,25 @@ def error_line(checked: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
-def test_ready(script: Path) -> None:
+def test_ready_server_exits_with_0(script: Path) -> None:
     with serving(says(READY)) as port:
         checked = check(script, PORT=str(port))
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
-def test_the_port_in_the_env_file(script: Path) -> None:
+def test_port_comes_from_the_env_file(script: Path) -> None:
     with serving(says(READY)) as port:
         (script.parent.parent / ".env").write_text(f"PORT={port}\n")
         assert check(script).returncode == 0
 
 
-def test_the_environment_wins_over_the_env_file(script: Path) -> None:
+def test_environment_wins_over_the_env_file(script: Path) -> None:
     (script.parent.parent / ".env").write_text(f"PORT={free_port()}\n")
     with serving(says(READY)) as port:
         assert check(script, PORT=str(port)).returncode == 0
 
 
-def test_the_command_line_wins_over_both(script: Path) -> None:
+def test_command_line_wins_over_the_environment(script: Path) -> None:
     with serving(says(READY)) as port:
         checked = check(script, "--host", "127.0.0.1", "--port", str(port), PORT="1", HOST="192.0.2.1")
     assert checked.returncode == 0
@@ -137,12 +137,12 @@ def test_the_command_line_wins_over_both(script: Path) -> None:
     ("listens_on", "host"),
     [("127.0.0.1", "0.0.0.0"), ("::1", "::"), ("::1", "::1"), ("127.0.0.2", "127.0.0.2")],
 )
-def test_hosts(script: Path, listens_on: str, host: str) -> None:
+def test_checks_the_address_that_the_server_listens_on(script: Path, listens_on: str, host: str) -> None:
     with serving(says(READY), listens_on) as port:
         assert check(script, PORT=str(port), HOST=host).returncode == 0
 
 
-def test_only_the_given_host_is_asked(script: Path) -> None:
+def test_checks_only_the_given_host(script: Path) -> None:
     with serving(says(READY), "127.0.0.2") as port:
         assert "refused" in error_line(check(script, PORT=str(port), HOST="127.0.0.3"))
 
@@ -172,22 +172,22 @@ def test_only_the_given_host_is_asked(script: Path) -> None:
         "no-content",
     ],
 )
-def test_one_line_says_why_not(script: Path, answer: Answer, reason: str) -> None:
+def test_bad_response_is_one_line_of_error(script: Path, answer: Answer, reason: str) -> None:
     with serving(answer) as port:
         line = error_line(check(script, PORT=str(port)))
     assert reason in line
     assert line.isprintable()
 
 
-def test_refused(script: Path) -> None:
+def test_connection_refused_is_one_line_of_error(script: Path) -> None:
     assert "refused" in error_line(check(script, PORT=str(free_port())))
 
 
-def test_bad_knob(script: Path) -> None:
+def test_bad_knob_is_one_line_of_error(script: Path) -> None:
     assert "PORT='web' is not usable" in error_line(check(script, PORT="web"))
 
 
-def test_the_real_server_with_tones(tmp_path: Path, script: Path) -> None:
+def test_real_server_is_ready(tmp_path: Path, script: Path) -> None:
     with running(tmp_path, "tests.support.tones") as server:
         assert check(script, PORT=str(server.port)).returncode == 0
         assert check(script, "--path", "/healthz", PORT=str(server.port)).returncode == 0

@@ -1,6 +1,6 @@
-"""End to end: replicas behind the real HAProxy, as scripts/serve_replicas.sh runs them, with tones.
+"""End to end: scripts/serve_replicas.sh with the real HAProxy; the replicas make tones.
 
-Each letter is a tone of its own pitch, so what was heard can be spelled.
+Each letter has its own pitch, so the tests can recognize the spoken words in the audio.
 """
 
 import os
@@ -38,7 +38,7 @@ LETTERS = string.ascii_lowercase
 
 
 def _tone(letter: str) -> NDArray[np.float64]:
-    """An orthonormal basis of what a frame of the letter may be, whatever its phase: two columns."""
+    """An orthonormal basis, in two columns, of the frames of this letter in all phases."""
     angles = 2 * np.pi * _pitch_hz(letter) / SAMPLE_RATE_HZ * np.arange(FRAME_SAMPLES)
     basis: NDArray[np.float64] = np.linalg.qr(np.stack([np.sin(angles), np.cos(angles)], axis=1))[0]
     return basis
@@ -51,7 +51,7 @@ N_CLIENTS = 6
 
 @attrs.define
 class Replicas:
-    """What scripts/serve_replicas.sh runs."""
+    """The running scripts/serve_replicas.sh."""
 
     script: subprocess.Popen[str]
     folder: Path
@@ -88,7 +88,7 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 
 def free_ports(n: int) -> int:
-    """The first of so many in a row."""
+    """The first of `n` consecutive free ports."""
     while True:
         first = free_port()
         with ExitStack() as taken:
@@ -118,7 +118,7 @@ exec "{sys.executable}" "$@"
         "PYTHONPATH": str(REPOSITORY),
         "API_KEY": KEY,
         "HOST": "127.0.0.1",
-        # Each replica would want it for itself.
+        # The replicas cannot share it.
         "METRICS_PORT": str(free_port()),
         "TONES_STEP_S": "0.15",
         "CUSTOM_VOICES_FOLDER": str(folder / "custom_voices"),
@@ -140,7 +140,7 @@ exec "{sys.executable}" "$@"
 
 
 def spelled(samples: NDArray[np.int16]) -> list[str]:
-    """The words that are heard. A letter counts when its first 25 ms were: its word's end was sent then."""
+    """The words in the audio. The first 25 ms of a letter suffice: the end of its word was sent then."""
     n_frames = len(samples) // FRAME_SAMPLES
     frames = samples[: n_frames * FRAME_SAMPLES].reshape(n_frames, FRAME_SAMPLES).astype(float)
     is_loud = np.abs(frames).max(axis=1) > 100
@@ -160,7 +160,7 @@ def spelling(text: str) -> list[str]:
 
 @attrs.define
 class Client:
-    """Somebody who talks all the time, and what of it was heard in how many pieces."""
+    """Speaks without a pause; `heard` has each text and its audio, split at the seams."""
 
     number: int
     heard: list[tuple[str, list[NDArray[np.int16]]]] = attrs.field(factory=list)
@@ -187,7 +187,7 @@ class Client:
 
     @property
     def n_seams(self) -> int:
-        """Also of what is still being said."""
+        """Including the seams of outstanding requests."""
         assert self.session is not None
         in_speech = sum(len(speech.seams) for speech in self.session._outstanding)
         return in_speech + sum(len(pieces) - 1 for text, pieces in self.heard if text not in self.in_speech)
@@ -198,7 +198,7 @@ class Client:
         return {speech.text for speech in self.session._outstanding}
 
     def check(self) -> None:
-        """Every word was heard once in its place, but for the beginning of one at each seam."""
+        """Checks that each word was heard once and in order, apart from one interrupted word at each seam."""
         assert self.heard
         for text, pieces in self.heard:
             *broken_off, last = [spelled(piece) for piece in pieces]
@@ -208,13 +208,13 @@ class Client:
                     begun = words.pop()
                     assert expected[len(heard) + len(words)].startswith(begun)
                 heard += words
-            # The last word of all ends when half of its last letter has been heard.
+            # The last word of a text ends with half of its last letter.
             assert heard + last == expected or (heard == expected and last == expected[-1:])
 
 
 @asynccontextmanager
 async def talking(clients: list[Client], port: int) -> AsyncIterator[None]:
-    """All talk during the block; after it each has heard what it has begun to say."""
+    """All clients speak during the block; at its end they finish their requests."""
     is_over = trio.Event()
     with trio.fail_after(120):
         async with trio.open_nursery() as nursery:
@@ -226,7 +226,7 @@ async def talking(clients: list[Client], port: int) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def arriving(port: int) -> AsyncIterator[list[int]]:
-    """New clients come all the time, who do not try twice; gives the status that each was met with."""
+    """New clients connect without retrying; yields the status that each of them got."""
     statuses: list[int] = []
 
     async def arrive() -> None:
@@ -245,7 +245,7 @@ async def arriving(port: int) -> AsyncIterator[list[int]]:
         nursery.cancel_scope.cancel()
 
 
-def test_letters_are_heard_by_their_pitch() -> None:
+def test_letters_are_recognized_by_their_pitch() -> None:
     tones = ToneSynthesizer()
     [prosody] = tones.prosody([Line(0, "zigzag amber", "af_aoede", 1.0)])
     samples = to_pcm16(np.concatenate(tones.vocode(list(tones.windows(prosody)))))
@@ -255,7 +255,7 @@ def test_letters_are_heard_by_their_pitch() -> None:
 
 
 @pytest.mark.needs("haproxy")
-async def test_one_is_killed_and_later_the_other_one_drained(tmp_path: Path) -> None:
+async def test_clients_reconnect_after_kill_and_after_drain(tmp_path: Path) -> None:
     clients = [Client(number) for number in range(N_CLIENTS)]
     with running(tmp_path) as replicas:
         async with talking(clients, replicas.port):
@@ -269,14 +269,14 @@ async def test_one_is_killed_and_later_the_other_one_drained(tmp_path: Path) -> 
             old = replicas.pid(2)
             os.kill(old, signal.SIGTERM)
             await until(lambda: not replicas.runs(old))
-            assert sum(talker.n_seams for talker in clients) == n_seams, "a drained one was cut off"
+            assert sum(talker.n_seams for talker in clients) == n_seams, "draining cut clients off"
             await trio.sleep(3)
     for talker in clients:
         talker.check()
 
 
 @pytest.mark.needs("haproxy")
-async def test_a_rolling_restart_under_load(tmp_path: Path) -> None:
+async def test_rolling_restart_under_load_loses_no_audio(tmp_path: Path) -> None:
     clients = [Client(number) for number in range(N_CLIENTS)]
     with running(tmp_path) as replicas:
         old = {replicas.pid(number) for number in (1, 2)}
@@ -295,7 +295,7 @@ async def test_a_rolling_restart_under_load(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("haproxy")
-async def test_the_log_of_haproxy_is_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_haproxy_log_is_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOG_MAX_BYTES", "10000")
     logs = tmp_path / "logs"
     n_requests = 200
@@ -315,7 +315,7 @@ async def test_the_log_of_haproxy_is_rotated(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.needs("haproxy")
-async def test_all_are_drained_at_the_end(tmp_path: Path) -> None:
+async def test_sigterm_drains_all_replicas(tmp_path: Path) -> None:
     with running(tmp_path) as replicas:
         pids = [replicas.pid(number) for number in (1, 2)]
         async with client.connect("127.0.0.1", replicas.port, api_key=KEY) as session:
@@ -336,7 +336,7 @@ async def test_all_are_drained_at_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("haproxy")
-async def test_one_that_hangs_is_left(tmp_path: Path) -> None:
+async def test_clients_leave_a_replica_that_hangs(tmp_path: Path) -> None:
     talker = Client(1)
     with running(tmp_path) as replicas:
         async with talking([talker], replicas.port):

@@ -1,6 +1,6 @@
 """End to end: the shell scripts, in a copy whose folder has a space in its name.
 
-Nothing is installed: stand-ins take the place of what needs minutes (the packages, the model).
+Stand-ins replace the packages and the model, which would take minutes.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ from tests.support.programs import PATH
 
 SCRIPTS = [*sorted((REPOSITORY / "scripts").glob("*.sh")), REPOSITORY / ".ci" / "run"]
 
-# Ready a moment after it listens, as the real server is. BROKEN and DEAF make it fail as that one might.
+# Becomes ready after it listens, as the real server does. BROKEN and DEAF make it fail.
 SERVER = """
 import argparse, http.server, json, os, signal, sys, time
 
@@ -75,7 +75,7 @@ def port() -> int:
 
 @pytest.fixture
 def installed(checkout: Checkout, port: int) -> Iterator[Checkout]:
-    """A checkout that has been set up, in which a stand-in serves and another one speaks."""
+    """A checkout after setup, with stand-ins for the server and the client."""
     checkout.write_program(".venv/bin/python", f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     checkout.write("scripts/setup.sh", "")
     checkout.write("scripts/client.py", CLIENT)
@@ -113,7 +113,7 @@ def test_ci_requires_the_programs_that_it_installs(checkout: Checkout) -> None:
     assert (ran.stdout, ran.stderr) == ("REQUIRE_PROGRAMS=1\n", "")
 
 
-def test_as_many_test_processes_as_the_machine_has_cores(checkout: Checkout) -> None:
+def test_at_most_one_test_process_a_core(checkout: Checkout) -> None:
     checkout.write_program(".venv/bin/python", f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     assert 1 <= int(checkout.source("scripts/test.sh", "n_processes")) <= (os.cpu_count() or 1)
 
@@ -133,7 +133,7 @@ def test_slow_tests_run_serially_after_the_parallel_ones(checkout: Checkout) -> 
 
 
 @pytest.mark.parametrize("script", ["setup", "start", "serve_replicas"])
-def test_help_is_the_comment_at_the_head(checkout: Checkout, script: str) -> None:
+def test_help_prints_the_comment_at_the_head(checkout: Checkout, script: str) -> None:
     outcome = checkout.run(f"scripts/{script}.sh", "--help")
     assert outcome.returncode == 0
     assert f"bash scripts/{script}.sh" in outcome.stdout
@@ -147,21 +147,21 @@ class TestEnvFile:
         return (checkout.folder / ".env").read_text()
 
     def write(self, checkout: Checkout) -> str:
-        """What it says."""
+        """Returns its output."""
         command = f"mkdir -p logs && write_env_file {shlex.quote(sys.executable)}"
         return checkout.source("scripts/setup.sh", command)
 
-    def test_shows_every_knob_with_its_default(self, checkout: Checkout) -> None:
+    def test_lists_every_knob_with_its_default(self, checkout: Checkout) -> None:
         shown = self.written(checkout).replace("\n#", "\n")
         settings = {name: value for name, value in _assignments(shown).items() if name.isupper()}
         assert Config.of(settings) == Config.of({"API_KEY": settings["API_KEY"]})
-        # Its default depends on the machine.
+        # The default of LOG_FOLDER depends on the installation.
         assert _knobs_in(REPOSITORY / "kokoro_trio" / "config.py") - {"LOG_FOLDER"} == set(settings)
 
-    def test_only_the_key_is_set(self, checkout: Checkout) -> None:
+    def test_sets_only_the_api_key(self, checkout: Checkout) -> None:
         assert set(_assignments(self.written(checkout))) == {"API_KEY"}
 
-    def test_each_has_a_key_of_its_own(self, checkout: Checkout) -> None:
+    def test_each_file_has_a_new_api_key(self, checkout: Checkout) -> None:
         keys = set()
         for _ in range(3):
             said = self.write(checkout)
@@ -173,7 +173,7 @@ class TestEnvFile:
             (checkout.folder / ".env").unlink()
         assert len(keys) == 3
 
-    def test_programs_of_the_readme_get_the_key_from_it(self, checkout: Checkout) -> None:
+    def test_programs_of_the_readme_read_the_api_key_from_it(self, checkout: Checkout) -> None:
         [command] = re.findall(
             r"^export KOKORO_API_KEY=.*$", (REPOSITORY / "README.md").read_text(), re.MULTILINE
         )
@@ -183,7 +183,7 @@ class TestEnvFile:
         )
         assert _assignments(written) == {"API_KEY": key.strip()}
 
-    def test_is_private_and_never_overwritten(self, checkout: Checkout) -> None:
+    def test_is_private_and_not_overwritten(self, checkout: Checkout) -> None:
         self.written(checkout)
         env_file = checkout.folder / ".env"
         assert env_file.stat().st_mode & 0o077 == 0
@@ -201,12 +201,12 @@ def _knobs_in(file: Path) -> set[str]:
 
 
 class TestSetup:
-    def test_python_that_is_not_there(self, checkout: Checkout) -> None:
+    def test_missing_python(self, checkout: Checkout) -> None:
         outcome = checkout.run("scripts/setup.sh", PYTHON="no-such-python")
         assert "PYTHON=no-such-python is missing; Python 3.11 or 3.12 is needed" in error_line(outcome)
         assert left_by(checkout) == set()
 
-    def test_python_that_is_too_new(self, checkout: Checkout) -> None:
+    def test_too_new_python(self, checkout: Checkout) -> None:
         too_new = checkout.write_program("python-stand-in", python_stand_in("3, 14"))
         outcome = checkout.run("scripts/setup.sh", PYTHON=str(too_new))
         assert f"PYTHON={too_new} is Python 3.14; Python 3.11 or 3.12 is needed" in error_line(outcome)
@@ -236,8 +236,8 @@ class TestSetup:
         project = tomllib.loads((checkout.folder / "pyproject.toml").read_text())["project"]
         assert set(extras.split(",")) <= set(project["optional-dependencies"])
 
-    def test_extras_add_up(self, checkout: Checkout) -> None:
-        """pip is a stand-in that notes what it is asked for."""
+    def test_later_runs_add_extras(self, checkout: Checkout) -> None:
+        """A stand-in for pip records its last argument."""
         python = '#!/bin/sh\nfor last; do :; done\n[ "$2" != pip ] || echo "$last" >>asked\n'
         checkout.write_program(".venv/bin/python", python)
         checkout.write("logs/setup.log", "")
@@ -253,7 +253,7 @@ class TestSetup:
             ("registry,test", " --source registry --folder weights-test --keep-source --reuse weights"),
         ],
     )
-    def test_the_tests_have_weights_of_their_own(self, checkout: Checkout, extras: str, asked: str) -> None:
+    def test_tests_have_their_own_weights(self, checkout: Checkout, extras: str, asked: str) -> None:
         checkout.write_program(".venv/bin/python", '#!/bin/sh\necho "$@"\n')
         outcome = checkout.source("scripts/setup.sh", f"prepare_weights {extras}")
         assert outcome == f"-m kokoro_trio.model.weights{asked}\n"
@@ -261,7 +261,7 @@ class TestSetup:
     def test_unknown_argument(self, checkout: Checkout) -> None:
         assert "unknown argument: --tset" in error_line(checkout.run("scripts/setup.sh", "--tset"))
 
-    def test_two_at_the_same_time(self, checkout: Checkout) -> None:
+    def test_second_setup_at_the_same_time_fails(self, checkout: Checkout) -> None:
         with checkout.write("logs/setup.lock", "4711\n").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             outcome = checkout.run("scripts/setup.sh", PYTHON=sys.executable)
@@ -281,7 +281,7 @@ class TestSetup:
 
 
 class TestStart:
-    def test_starts_waits_and_speaks(self, installed: Checkout, port: int) -> None:
+    def test_start_waits_until_ready_and_speaks(self, installed: Checkout, port: int) -> None:
         outcome = installed.run("scripts/start.sh")
         assert outcome.returncode == 0, outcome.stderr
         assert f"client --host 127.0.0.1 --port {port} --text" in outcome.stdout
@@ -302,15 +302,15 @@ class TestStart:
             ({"early_audio": False, "early_audio_reason": "not yet"}, ["Early audio: off, not yet."]),
         ],
     )
-    def test_says_what_the_server_runs_on(
+    def test_prints_device_and_early_audio(
         self, state: dict[str, object], said: list[str], installed: Checkout
     ) -> None:
-        for _ in range(2):  # The second one joins the server of the first.
+        for _ in range(2):  # The second start finds the running server.
             outcome = installed.run("scripts/start.sh", STATE=json.dumps(state))
             assert outcome.returncode == 0, outcome.stderr
             assert set(said) <= set(outcome.stdout.splitlines())
 
-    def test_arguments_reach_server_and_client(self, installed: Checkout, port: int) -> None:
+    def test_passes_arguments_to_server_and_client(self, installed: Checkout, port: int) -> None:
         outcome = installed.run("scripts/start.sh", "--port", str(port), PORT="1")
         assert outcome.returncode == 0, outcome.stderr
         assert f"--port {port} --text" in outcome.stdout
@@ -323,10 +323,10 @@ class TestStart:
             ("127.0.0.1", "127.0.0.1:{} (this machine only)", "127.0.0.1"),
         ],
     )
-    def test_says_who_can_reach_it(
+    def test_prints_the_address_and_who_can_reach_it(
         self, host: str, address: str, client: str, installed: Checkout, port: int
     ) -> None:
-        for _ in range(2):  # The second one joins the server of the first.
+        for _ in range(2):  # The second start finds the running server.
             outcome = installed.run("scripts/start.sh", HOST=host, API_KEY="a+b c,second")
             assert (outcome.returncode, outcome.stderr) == (0, "")
             assert f"Listening on {address.format(port)}.\n" in outcome.stdout
@@ -339,7 +339,7 @@ class TestStart:
         ("host", "key", "n_warnings"),
         [("0.0.0.0", "dev-key", 1), ("0.0.0.0", "mine,dev-key", 1), ("127.0.0.1", "dev-key", 0)],
     )
-    def test_warns_of_a_key_that_everybody_knows(
+    def test_warns_of_a_publicly_known_api_key(
         self, host: str, key: str, n_warnings: int, installed: Checkout
     ) -> None:
         for _ in range(2):
@@ -357,31 +357,31 @@ class TestStart:
         assert "client --host" in outcome.stdout
         assert installed.server_pid() == pid
 
-    def test_second_start_with_other_arguments(self, installed: Checkout) -> None:
+    def test_second_start_rejects_arguments(self, installed: Checkout) -> None:
         installed.run("scripts/start.sh")
         assert "scripts/stop.sh" in error_line(installed.run("scripts/start.sh", "--port", "1"))
 
-    def test_port_in_use(self, installed: Checkout, port: int) -> None:
+    def test_port_in_use_is_one_line_of_error(self, installed: Checkout, port: int) -> None:
         with socket.create_server(("127.0.0.1", port)):
             outcome = installed.run("scripts/start.sh")
         assert f"port {port} is in use by another program" in error_line(outcome)
         assert not (installed.folder / "logs" / "server.pid").exists()
 
-    def test_bad_knob(self, installed: Checkout) -> None:
+    def test_bad_knob_is_one_line_of_error(self, installed: Checkout) -> None:
         outcome = installed.run("scripts/start.sh", MAX_CONCURRENT_JOBS="many")
         assert "MAX_CONCURRENT_JOBS='many' is not usable" in error_line(outcome)
 
-    def test_server_that_ends_at_once(self, installed: Checkout) -> None:
+    def test_shows_the_error_of_a_server_that_ends_at_once(self, installed: Checkout) -> None:
         outcome = installed.run("scripts/start.sh", BROKEN="1")
         assert error_line(outcome) == "the weights are damaged"
         assert not (installed.folder / "logs" / "server.pid").exists()
 
-    def test_last_words_in_a_log_that_was_rotated(self, installed: Checkout) -> None:
+    def test_shows_the_error_in_a_rotated_log(self, installed: Checkout) -> None:
         installed.write("logs/server.log", "of another day\n" * 100)
         outcome = installed.run("scripts/start.sh", BROKEN="with a new log")
         assert error_line(outcome) == "the weights are damaged"
 
-    def test_server_that_never_is_ready(self, installed: Checkout) -> None:
+    def test_server_that_is_not_ready_in_time_is_stopped(self, installed: Checkout) -> None:
         outcome = installed.run("scripts/start.sh", NEVER_READY="1", START_TIMEOUT_S="1")
         assert "was not ready after 1 s" in error_line(outcome)
         assert not (installed.folder / "logs" / "server.pid").exists()
@@ -397,13 +397,13 @@ class TestStop:
         assert not (installed.folder / "logs" / "server.pid").exists()
         assert "does not run" in installed.run("scripts/stop.sh").stdout
 
-    def test_nothing_runs(self, checkout: Checkout) -> None:
+    def test_stop_without_a_server_succeeds(self, checkout: Checkout) -> None:
         outcome = checkout.run("scripts/stop.sh")
         assert outcome.returncode == 0
         assert outcome.stdout == "The server does not run.\n"
         assert outcome.stderr == ""
 
-    def test_leaves_alone_who_is_not_the_server(self, checkout: Checkout) -> None:
+    def test_does_not_kill_another_process_with_the_pid(self, checkout: Checkout) -> None:
         with subprocess.Popen(["sleep", "60"]) as somebody:
             pid_file = checkout.write("logs/server.pid", f"{somebody.pid}\n")
             outcome = checkout.run("scripts/stop.sh")
@@ -412,7 +412,7 @@ class TestStop:
             assert not pid_file.exists()
             somebody.kill()
 
-    def test_kills_a_server_that_does_not_listen(self, installed: Checkout) -> None:
+    def test_kills_a_server_that_ignores_sigterm(self, installed: Checkout) -> None:
         stop = installed.write("scripts/stop.sh", "")
         stop.write_text((REPOSITORY / "scripts" / "stop.sh").read_text().replace("SPARE_S=10", "SPARE_S=1"))
         installed.run("scripts/start.sh", DEAF="1")
@@ -422,7 +422,7 @@ class TestStop:
 
 @pytest.mark.needs("haproxy")
 class TestServeReplicas:
-    """What it does when it serves: tests/scripts/test_replicas.py."""
+    """tests/scripts/test_replicas.py tests it while it serves."""
 
     @pytest.mark.parametrize(
         ("arguments", "says"),
@@ -433,11 +433,11 @@ class TestServeReplicas:
             (["--restart"], "scripts/serve_replicas.sh does not run here"),
         ],
     )
-    def test_what_it_cannot_do(self, installed: Checkout, arguments: list[str], says: str) -> None:
+    def test_bad_arguments(self, installed: Checkout, arguments: list[str], says: str) -> None:
         assert says in error_line(installed.run("scripts/serve_replicas.sh", *arguments))
 
-    def test_warns_of_a_key_that_everybody_knows(self, installed: Checkout, port: int) -> None:
-        """Its replicas do not: they listen on loopback addresses."""
+    def test_warns_of_a_publicly_known_api_key(self, installed: Checkout, port: int) -> None:
+        """The replicas do not warn, because they listen on loopback addresses."""
         for key, n_warnings in (("dev-key", 1), ("mine", 0)):
             command = "source scripts/serve_replicas.sh; free_address 2"
             ports = subprocess.run(
@@ -452,19 +452,19 @@ class TestServeReplicas:
             assert ports.stderr.count("warning: other machines can reach this server") == n_warnings
 
     @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there may be a GPU")
-    def test_how_many_without_a_gpu(self, installed: Checkout) -> None:
+    def test_number_of_replicas_is_needed_without_a_gpu(self, installed: Checkout) -> None:
         assert "give the number of replicas" in error_line(installed.run("scripts/serve_replicas.sh"))
 
-    def test_nothing_is_installed(self, checkout: Checkout) -> None:
+    def test_missing_packages_name_setup(self, checkout: Checkout) -> None:
         assert "bash scripts/setup.sh" in error_line(checkout.run("scripts/serve_replicas.sh", "2"))
 
-    def test_a_port_of_a_replica_in_use(self, installed: Checkout, port: int) -> None:
+    def test_port_of_a_replica_in_use(self, installed: Checkout, port: int) -> None:
         with socket.create_server(("127.0.0.1", port + 2)):
             outcome = installed.run("scripts/serve_replicas.sh", "2")
         assert f"cannot listen on 127.0.0.1 port {port + 2}" in error_line(outcome)
 
-    def test_haproxy_takes_its_configuration(self) -> None:
-        """Without replicas too, as it lies there."""
+    def test_haproxy_accepts_its_configuration(self) -> None:
+        """The file without replicas, as in the repository."""
         checked = subprocess.run(
             ["haproxy", "-c", "-f", str(REPOSITORY / "scripts" / "haproxy.cfg")],
             env={"PATH": PATH, "FRONT_ADDRESS": "*:8000", "STATS_ADDRESS": "127.0.0.1:8404"},
@@ -485,10 +485,10 @@ class TestServeReplicas:
         ("start", "ended_within 1 $$"),
     ],
 )
-def test_a_signal_in_the_midst_of_waiting(checkout: Checkout, script: str, waits: str) -> None:
-    """It is always the trap that is run: bash 5.2 gives up where one comes while it reads a $( )."""
+def test_signal_while_waiting_runs_the_trap(checkout: Checkout, script: str, waits: str) -> None:
+    """bash 5.2 ends instead, if the signal arrives while it parses $( )."""
     checkout.write("logs/server.address", "127.0.0.1 8000\n")
-    # From a file: bash does not stumble over what it reads on its command line.
+    # In a file, because this fault does not occur with bash -c.
     program = checkout.write(
         "waiting.sh",
         f"""
@@ -518,7 +518,7 @@ def test_a_signal_in_the_midst_of_waiting(checkout: Checkout, script: str, waits
 
 
 class TestTailBgLogs:
-    def test_no_log_yet(self, checkout: Checkout) -> None:
+    def test_missing_log(self, checkout: Checkout) -> None:
         assert "there is no log yet" in error_line(checkout.run("scripts/tail_bg_logs.sh"))
 
     def test_follows_the_log(self, checkout: Checkout) -> None:
@@ -529,7 +529,7 @@ class TestTailBgLogs:
             assert tail.stdout.readline() == "listening\n"
             tail.kill()
 
-    def test_follows_a_log_that_is_rotated(self, checkout: Checkout) -> None:
+    def test_follows_a_rotated_log(self, checkout: Checkout) -> None:
         log = checkout.write("logs/server.log", "listening\n")
         command = ["bash", str(checkout.folder / "scripts" / "tail_bg_logs.sh")]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as tail:
@@ -557,7 +557,7 @@ def test_interrupted_start_leaves_no_server(installed: Checkout) -> None:
 
 
 def runs(pid: int) -> bool:
-    """A dead process whose parent has not asked for its status yet has an empty command line."""
+    """A zombie has an empty command line."""
     try:
         return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
     except (FileNotFoundError, ProcessLookupError):

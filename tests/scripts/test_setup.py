@@ -1,6 +1,6 @@
-"""End to end: scripts/setup.sh: which Python and build of torch it takes, and which environment it touches.
+"""End to end: scripts/setup.sh: its choice of Python and of torch's build, and its care for a foreign .venv.
 
-Drivers, Pythons and indexes are stand-ins, wheels are empty but for what setup looks at; pip and the virtual
+Drivers, Pythons and indexes are stand-ins, and wheels contain only what setup reads; pip and the virtual
 environments are real.
 """
 
@@ -29,7 +29,7 @@ HEADER = "| NVIDIA-SMI {driver}    {label} Version: {driver}    {cuda_label}: {c
 
 
 def header(driver: str, cuda: str) -> str:
-    """As nvidia-smi prints it; since driver 610 with other names."""
+    """A line of nvidia-smi, whose labels differ since driver 610."""
     is_new = int(driver.partition(".")[0]) >= 610
     label, cuda_label = ("KMD", "CUDA UMD Version") if is_new else ("Driver", "CUDA Version")
     return HEADER.format(driver=driver, label=label, cuda_label=cuda_label, cuda=cuda)
@@ -37,7 +37,7 @@ def header(driver: str, cuda: str) -> str:
 
 @frozen
 class Machine:
-    """A checkout on a machine whose PATH and indexes the test decides about."""
+    """A checkout on a machine with the PATH and the indexes of the test."""
 
     checkout: Checkout
     programs: Path
@@ -98,7 +98,7 @@ def serving(folder: Path, port: int = 0) -> Iterator[int]:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    """PyTorch's index is there, the driver is not."""
+    """With PyTorch's index, without a driver."""
     programs, indexes = tmp_path / "programs", tmp_path / "indexes"
     programs.mkdir()
     for build in ("cpu", "cu126", "cu129", "cu130"):
@@ -110,7 +110,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 
 class TestChoice:
-    def test_no_driver(self, machine: Machine) -> None:
+    def test_cpu_build_without_driver(self, machine: Machine) -> None:
         build, index, reason = machine.chosen()
         assert build == "cpu"
         assert index.endswith("/whl/cpu")
@@ -133,7 +133,7 @@ class TestChoice:
         ],
     )
     @pytest.mark.parametrize("wanted", ["auto", "--cuda"])
-    def test_the_build_that_fits_driver_and_gpu(
+    def test_build_fits_driver_and_gpu(
         self, machine: Machine, wanted: str, driver: str, cuda: str, capabilities: list[str], build: str
     ) -> None:
         machine.has_gpu(driver, cuda, *capabilities)
@@ -141,11 +141,11 @@ class TestChoice:
         assert (chosen, index.rpartition("/")[2]) == (build, build)
         assert f"the NVIDIA driver supports {cuda}" in reason
 
-    def test_the_cpu_build_beside_a_gpu(self, machine: Machine) -> None:
+    def test_cpu_build_with_gpu(self, machine: Machine) -> None:
         machine.has_gpu("550.54.15", "12.4", "9.0")
         assert machine.chosen("--cpu")[0] == "cpu"
 
-    def test_a_driver_that_no_build_fits(self, machine: Machine) -> None:
+    def test_driver_too_old_for_all_builds(self, machine: Machine) -> None:
         machine.has_gpu("470.82.01", "11.4", "7.5")
         build, _, reason = machine.chosen()
         assert build == "cpu"
@@ -164,14 +164,14 @@ class TestChoice:
             (f"echo '{header('550.1', 'N/A')}'", "nvidia-smi names no CUDA version"),
         ],
     )
-    def test_a_driver_that_does_not_work(self, machine: Machine, script: str, reason: str) -> None:
+    def test_broken_driver(self, machine: Machine, script: str, reason: str) -> None:
         machine.set_constant("NVIDIA_SMI_TIMEOUT_S", 1)
         machine.has_nvidia_smi(script)
         assert machine.chosen() == ["cpu", machine.chosen("--cpu")[1], f"the CPU build ({reason})"]
-        # Where the machine that it is built on has none, as for a container.
+        # The machine that builds a container image may have no driver.
         assert machine.chosen("--cuda")[0] == "cu129"
 
-    def test_an_index_of_ones_own(self, machine: Machine) -> None:
+    def test_own_index(self, machine: Machine) -> None:
         assert machine.chosen("https://me:secret@example.org/whl") == [
             "https://example.org/whl",
             "https://me:secret@example.org/whl",
@@ -182,7 +182,7 @@ class TestChoice:
         ("script", "status"),
         [(f"echo '{header('550.1', '12.4')}'", 0), (f"echo '{header('470.1', '11.4')}'", 1), ("exit 9", 1)],
     )
-    def test_whether_a_driver_is_there(self, machine: Machine, script: str, status: int) -> None:
+    def test_driver_prints_its_cuda_version(self, machine: Machine, script: str, status: int) -> None:
         machine.has_nvidia_smi(script)
         outcome = machine.choose("driver")
         assert (outcome.returncode, outcome.stdout) == (status, "12.4\n" if status == 0 else "")
@@ -191,46 +191,46 @@ class TestChoice:
 class TestWithoutTheIndex:
     @pytest.fixture
     def machine(self, tmp_path: Path) -> Machine:
-        """Nothing listens where PyTorch's index should be."""
+        """PyTorch's index refuses connections."""
         (tmp_path / "programs").mkdir()
         machine = Machine(copy_of_repository(tmp_path), tmp_path / "programs", tmp_path)
         machine.set_constant("PYTORCH_INDEX", f"http://127.0.0.1:{free_port()}/whl")
         return machine
 
     @pytest.mark.parametrize("wanted", ["auto", "--cpu"])
-    def test_pip_finds_one(self, machine: Machine, wanted: str) -> None:
+    def test_pip_chooses_the_build(self, machine: Machine, wanted: str) -> None:
         build, index, reason = machine.chosen(wanted)
         assert (build, index) == ("pip", "-")
         assert "a CUDA build of several GB unless" in reason
         assert "cannot be reached" in reason
 
-    def test_what_would_fit_the_driver_is_named(self, machine: Machine) -> None:
+    def test_names_the_build_that_fits_the_driver(self, machine: Machine) -> None:
         machine.has_gpu("550.54.15", "12.4", "9.0")
         assert "cu126 fits this machine" in machine.chosen()[2]
 
-    def test_cuda_that_the_driver_does_not_run(self, machine: Machine) -> None:
+    def test_cuda_build_of_pip_does_not_fit_the_driver(self, machine: Machine) -> None:
         assert "but cu129 fits this machine" in error_line(machine.choose("--cuda"))
         machine.has_gpu("550.54.15", "12.4", "9.0")
         assert "TORCH_INDEX=URL" in error_line(machine.choose("--cuda"))
 
-    def test_cuda_that_the_driver_runs(self, machine: Machine) -> None:
+    def test_cuda_build_of_pip_fits_the_driver(self, machine: Machine) -> None:
         machine.has_gpu("580.65.06", "13.0", "9.0")
         assert machine.chosen("--cuda")[0] == "pip"
 
-    def test_a_page_that_is_not_there(self, machine: Machine, tmp_path: Path) -> None:
+    def test_index_answers_404(self, machine: Machine, tmp_path: Path) -> None:
         with serving(tmp_path) as port:
             machine.set_constant("PYTORCH_INDEX", f"http://127.0.0.1:{port}")
             assert "HTTP status 404" in machine.chosen()[2]
 
-    def test_an_index_that_hangs(self, machine: Machine) -> None:
+    def test_index_times_out(self, machine: Machine) -> None:
         machine.set_constant("PROBE_TIMEOUT_S", 1)
         with socket.create_server(("127.0.0.1", 0)) as silent:
             machine.set_constant("PYTORCH_INDEX", f"http://127.0.0.1:{silent.getsockname()[1]}")
             assert machine.chosen()[0] == "pip"
 
 
-# A package with the name of this one that needs torch alone, and what "builds" it from a wheel that is there:
-# pip then needs no other index.
+# A package named kokoro-trio that requires torch only, with a backend that copies a finished wheel: pip then
+# needs no other index.
 PROJECT = """
 [build-system]
 requires = []
@@ -250,7 +250,7 @@ def build_editable(folder, settings=None, metadata=None):
     return name
 """
 
-# Takes the pip that is there already into the environments that it makes: to unpack one takes seconds.
+# Links the installed pip into new environments, because unpacking it takes seconds.
 PYTHON = """#!/bin/sh
 [ "$1 $2" = "-m venv" ] || exec "{python}" "$@"
 "{python}" -m venv --without-pip "$3" || exit
@@ -259,7 +259,7 @@ ln -s "{packages}"/pip "{packages}"/pip-* "$3"/lib/python3*/site-packages
 
 
 def add_wheel(index: Path, name: str, version: str, requires: Sequence[str] = (), code: str = "") -> None:
-    """`code` is that of its module `version`."""
+    """`code` is the content of its module `version`."""
     distribution = name.replace("-", "_")
     info = f"{distribution}-{version}.dist-info"
     metadata = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
@@ -280,7 +280,7 @@ def add_torch(index: Path, local: str, cuda: str | None, *requires: str) -> None
 
 @pytest.fixture
 def setup_machine(machine: Machine) -> Iterator[Machine]:
-    """Whose setup installs stand-ins from two indexes, PyTorch's and the usual one."""
+    """Setup installs stand-ins from two indexes, PyTorch's and the usual one."""
     pytorch, usual = machine.indexes / "whl", machine.indexes / "simple"
     add_torch(pytorch / "cpu", "+cpu", None)
     add_torch(pytorch / "cu126", "+cu126", "12.6", "nvidia-cublas-cu12", "triton")
@@ -288,7 +288,7 @@ def setup_machine(machine: Machine) -> Iterator[Machine]:
     add_torch(usual, "", "13.0", "nvidia-cublas")
     for name in ("nvidia-cublas-cu12", "nvidia-cublas", "triton", "filelock"):
         add_wheel(usual, name, "1.0")
-        # Newer ones, which must not be taken from there.
+        # Newer versions that must not be installed from PyTorch's index.
         for build in pytorch.iterdir():
             add_wheel(build, name, "99.0")
     checkout = machine.checkout
@@ -310,7 +310,7 @@ def setup_machine(machine: Machine) -> Iterator[Machine]:
 
 
 def set_up(machine: Machine, *arguments: str, **environment: str) -> str:
-    """What setup says; without the steps that come after the packages."""
+    """Runs setup without the steps after the packages; returns its output."""
     outcome = try_to_set_up(machine, *arguments, **environment)
     assert outcome.returncode == 0, outcome
     return outcome.stdout
@@ -336,14 +336,14 @@ def try_to_set_up(machine: Machine, *arguments: str, **environment: str) -> subp
 
 
 def installed(machine: Machine) -> set[str]:
-    """Distributions with their versions, without those that every environment has."""
+    """Distributions with versions, except those that every environment has."""
     folders = machine.checkout.folder.glob(".venv/lib/python3*/site-packages/*.dist-info")
     names = {folder.name.removesuffix(".dist-info") for folder in folders}
     return {name for name in names if not name.startswith(("pip-", "setuptools-", "kokoro_trio-"))}
 
 
 class TestSetup:
-    def test_a_choice_is_kept_until_another_one_is_made(self, setup_machine: Machine) -> None:
+    def test_build_is_kept_until_another_is_chosen(self, setup_machine: Machine) -> None:
         machine = setup_machine
         says = set_up(machine)
         assert "torch: the CPU build (there is no NVIDIA driver: no nvidia-smi)." in says
@@ -372,7 +372,7 @@ class TestSetup:
         marker = (machine.checkout.folder / ".venv" / "installed-torch").read_text()
         assert marker == f"{index} cuda {index} {TORCH}\n"
 
-    def test_a_new_version_is_taken_as_the_old_one_was(self, setup_machine: Machine) -> None:
+    def test_new_version_of_torch_keeps_the_choice(self, setup_machine: Machine) -> None:
         machine = setup_machine
         machine.has_gpu("550.54.15", "12.4", "9.0")
         set_up(machine, "--cpu")
@@ -381,21 +381,21 @@ class TestSetup:
         set_up(machine)
         assert "torch-2.14.0+cpu" in installed(machine)
 
-    def test_without_the_index(self, setup_machine: Machine) -> None:
+    def test_unreachable_index_leaves_the_choice_to_pip(self, setup_machine: Machine) -> None:
         machine = setup_machine
         machine.set_constant("PYTORCH_INDEX", f"http://127.0.0.1:{free_port()}")
         assert "cannot be reached" in set_up(machine)
         assert installed(machine) == {f"torch-{TORCH}", "filelock-1.0", "nvidia_cublas-1.0"}
         assert set_up(machine) == "Packages: up to date.\n"
 
-    def test_only_a_cpu_build_where_cuda_was_asked_for(self, setup_machine: Machine) -> None:
+    def test_cuda_fails_if_pip_finds_the_cpu_build_only(self, setup_machine: Machine) -> None:
         machine = setup_machine
         index = machine.checkout.environment["PIP_INDEX_URL"].replace("/simple", "/whl/cpu")
         outcome = try_to_set_up(machine, "--cuda", TORCH_INDEX=index)
         assert "pip found the CPU build of torch only" in error_line(outcome)
         assert set_up(machine) == "Packages: up to date.\n"
 
-    def test_cuda_that_cannot_be_had_leaves_what_is_there(self, setup_machine: Machine) -> None:
+    def test_failed_change_to_cuda_keeps_the_installed_build(self, setup_machine: Machine) -> None:
         machine = setup_machine
         set_up(machine)
         machine.has_gpu("470.82.01", "11.4", "7.5")
@@ -405,7 +405,7 @@ class TestSetup:
     @pytest.mark.parametrize(
         ("flag", "needs"), [("--cpu", "about 3 GB"), ("--cuda", "about 12 GB"), ("--ja", "about 3 GB")]
     )
-    def test_too_little_disk(self, setup_machine: Machine, flag: str, needs: str) -> None:
+    def test_too_little_disk_space(self, setup_machine: Machine, flag: str, needs: str) -> None:
         machine = setup_machine
         df = machine.programs / "df"
         df.write_text("#!/bin/sh\necho Filesystem\necho /dev/sda 9 9 2000000 9 /\n")
@@ -419,27 +419,27 @@ class TestSetup:
 class TestPython:
     @pytest.fixture
     def checkout(self, tmp_path: Path) -> Checkout:
-        """All Pythons on its PATH are too new."""
+        """With too new Pythons only on its PATH."""
         checkout = copy_of_repository(tmp_path)
         for name in ("python3.12", "python3.11", "python3", "python"):
             checkout.write_program(f"programs/{name}", python_stand_in("3, 13"))
         path = f"{checkout.folder / 'programs'}:{os.environ['PATH']}"
         return evolve(checkout, environment=checkout.environment | {"PATH": path})
 
-    def test_a_way_out_is_named(self, checkout: Checkout) -> None:
+    def test_unsupported_python_names_uv(self, checkout: Checkout) -> None:
         line = error_line(checkout.run("scripts/setup.sh"))
         assert line.startswith("Python 3.11 or 3.12 is needed, and python3 is Python 3.13;")
         assert "uv python install 3.12, then PYTHON=$(uv python find 3.12) bash scripts/setup.sh" in line
 
-    def test_a_python_of_uv_is_taken(self, checkout: Checkout) -> None:
-        # It goes on to make an environment, which fails.
+    def test_python_of_uv_is_used(self, checkout: Checkout) -> None:
+        # Setup then fails to make an environment.
         of_uv = checkout.write_program("uv's python", python_stand_in("3, 12", "-m venv", "found"))
         checkout.write_program("programs/uv", f'#!/bin/sh\n[ "$1 $2" = "python find" ] && echo "{of_uv}"\n')
         outcome = checkout.run("scripts/setup.sh", "--cpu")
         assert "Making a Python environment in .venv (Python 3.12)." in outcome.stdout
         assert f"{of_uv} could not make a virtual environment" in outcome.stderr
 
-    def test_a_uv_without_one(self, checkout: Checkout) -> None:
+    def test_uv_without_a_supported_python(self, checkout: Checkout) -> None:
         checkout.write_program("programs/uv", "#!/bin/sh\necho error: no interpreter found >&2\nexit 2\n")
         assert "Python 3.11 or 3.12 is needed" in error_line(checkout.run("scripts/setup.sh"))
 
@@ -458,7 +458,7 @@ class TestEnvironment:
         return machine.checkout.folder / ".venv"
 
     @pytest.mark.parametrize("works", [True, False])
-    def test_what_others_made_is_left_alone(self, machine: Machine, venv: Path, works: bool) -> None:
+    def test_foreign_venv_is_not_touched(self, machine: Machine, venv: Path, works: bool) -> None:
         python = machine.checkout.environment["PYTHON"] if works else sys.executable
         options = [] if works else ["--without-pip"]
         subprocess.run([python, "-m", "venv", venv, *options], check=True)
@@ -468,7 +468,7 @@ class TestEnvironment:
         assert "mv .venv .venv.old" in line
         assert contents(venv) == before
 
-    def test_a_file_or_a_broken_link_in_its_place(self, machine: Machine, venv: Path) -> None:
+    def test_file_or_broken_link_named_venv_is_not_touched(self, machine: Machine, venv: Path) -> None:
         venv.symlink_to("nowhere")
         assert "was not made by" in error_line(try_to_set_up(machine))
         venv.unlink()
@@ -477,9 +477,7 @@ class TestEnvironment:
         assert venv.read_text() == "mine"
 
     @pytest.mark.parametrize("is_link", [True, False])
-    def test_an_empty_folder_is_used(
-        self, machine: Machine, venv: Path, tmp_path: Path, is_link: bool
-    ) -> None:
+    def test_empty_folder_is_used(self, machine: Machine, venv: Path, tmp_path: Path, is_link: bool) -> None:
         if is_link:
             (tmp_path / "volume").mkdir()
             venv.symlink_to(tmp_path / "volume")
@@ -506,7 +504,7 @@ class TestEnvironment:
         assert "damaged, moved or unfinished; making a new one" in set_up(there)
         assert f"torch-{TORCH}+cpu" in installed(there)
 
-    def test_an_interrupted_removal_is_taken_up_again(self, machine: Machine, venv: Path) -> None:
+    def test_interrupted_removal_is_completed(self, machine: Machine, venv: Path) -> None:
         set_up(machine)
         rm = machine.programs / "rm"
         rm.write_text("#!/bin/sh\nexit 1\n")

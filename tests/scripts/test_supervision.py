@@ -1,6 +1,6 @@
-"""What supervises the server: the Kubernetes manifests, the systemd unit and the container file.
+"""Unit and end to end: the Kubernetes manifests, the systemd unit and the container file.
 
-Pure, but for the last ones: a server that may write nowhere but where those files let it.
+Two tests run a server: one notifies systemd, one may write only to the folders that these files allow.
 """
 
 import os
@@ -40,10 +40,10 @@ def manifest(name: str) -> dict[str, Any]:
 class TestKubernetes:
     @pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
     @pytest.mark.parametrize("name", RESOURCES)
-    def test_keeps_to_the_schema(self, name: str, version: str) -> None:
+    def test_manifest_fits_the_schema(self, name: str, version: str) -> None:
         kubernetes_validate.validate(manifest(name), version, strict=True)
 
-    def test_the_schema_finds_a_mistake(self) -> None:
+    def test_schema_finds_a_mistake(self) -> None:
         deployment = manifest("deployment.yaml")
         deployment["spec"]["template"]["spec"]["containers"][0]["readinessprobe"] = {}
         with pytest.raises(kubernetes_validate.ValidationError):
@@ -53,7 +53,7 @@ class TestKubernetes:
         others = {"kustomization.yaml", "prometheus-adapter.yaml"}
         assert {path.name for path in KUBERNETES.iterdir()} - others == set(RESOURCES)
 
-    def test_all_mean_the_same_pods(self) -> None:
+    def test_all_manifests_select_the_same_pods(self) -> None:
         deployment, pods = manifest("deployment.yaml"), {"app.kubernetes.io/name": "kokoro-trio"}
         assert deployment["spec"]["selector"]["matchLabels"] == pods
         assert deployment["spec"]["template"]["metadata"]["labels"] == pods
@@ -76,7 +76,7 @@ class TestKubernetes:
         assert float(pre_stop_s) > probe["periodSeconds"] * probe["failureThreshold"]
         assert pod["terminationGracePeriodSeconds"] > float(pre_stop_s) + grace_s + HANG_UP_S
 
-    def test_metrics_are_scraped_at_a_port_that_the_service_does_not_have(self) -> None:
+    def test_metrics_port_is_not_in_the_service(self) -> None:
         template = manifest("deployment.yaml")["spec"]["template"]
         [server] = template["spec"]["containers"]
         settings = {each["name"]: each.get("value", "k") for each in server["env"]}
@@ -86,7 +86,7 @@ class TestKubernetes:
         [service] = manifest("service.yaml")["spec"]["ports"]
         assert service["targetPort"] == "speech"
 
-    def test_what_it_scales_by_is_made_of_what_the_server_tells(self) -> None:
+    def test_autoscaler_uses_metrics_that_the_server_exports(self) -> None:
         [metric] = manifest("autoscaler.yaml")["spec"]["metrics"]
         [rule] = manifest("prometheus-adapter.yaml")["rules"]["custom"]
         assert metric["pods"]["metric"]["name"] == rule["name"]["as"]
@@ -103,7 +103,7 @@ class TestUnit:
         assert int(stop_s[1]) > GRACE_S + HANG_UP_S
 
     @pytest.mark.needs("systemd-analyze")
-    def test_systemd_takes_it(self, tmp_path: Path) -> None:
+    def test_systemd_accepts_the_unit(self, tmp_path: Path) -> None:
         folder = tmp_path / "checkout"
         python = folder / ".venv" / "bin" / "python"
         python.parent.mkdir(parents=True)
@@ -119,8 +119,8 @@ class TestUnit:
 
 @pytest.mark.parametrize("is_abstract", [False, True])
 @pytest.mark.slow
-def test_systemd_is_told(tmp_path: Path, is_abstract: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With tones instead of the model, and the test in systemd's place."""
+def test_notifies_systemd(tmp_path: Path, is_abstract: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With tones instead of the model; the test stands in for systemd."""
     name = f"kokoro-{os.getpid()}" if is_abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(f"\0{name}" if is_abstract else name)
@@ -137,19 +137,19 @@ def test_systemd_is_told(tmp_path: Path, is_abstract: bool, monkeypatch: pytest.
 
 
 def instructions() -> list[list[str]]:
-    """Those of the container file, each in words."""
+    """The instructions of the container file, split into words."""
     joined = (SCRIPTS / "Containerfile").read_text().replace("\\\n", " ")
     return [shlex.split(line) for line in joined.splitlines() if line and not line.startswith("#")]
 
 
 class TestContainer:
-    def test_runs_as_a_user_that_can_be_seen_not_to_be_root(self) -> None:
+    def test_user_is_a_number_other_than_root(self) -> None:
         users = [words[1] for words in instructions() if words[0] == "USER"]
         assert users == ["10001:10001"]
         security = manifest("deployment.yaml")["spec"]["template"]["spec"]["securityContext"]
         assert (security["runAsUser"], security["runAsGroup"]) == (10001, 10001)
 
-    def test_the_volumes_are_what_the_manifest_mounts(self) -> None:
+    def test_volumes_are_mounted_by_the_manifest(self) -> None:
         [volumes] = [words[1:] for words in instructions() if words[0] == "VOLUME"]
         [server] = manifest("deployment.yaml")["spec"]["template"]["spec"]["containers"]
         mounted = {mount["mountPath"] for mount in server["volumeMounts"]}
@@ -160,14 +160,14 @@ class TestContainer:
         named = re.findall(r"kokoro-trio:(\S+)", (SCRIPTS / "Containerfile").read_text())
         assert {*named, server["image"].removeprefix("kokoro-trio:")} == {__version__}
 
-    def test_the_health_check_is_there(self) -> None:
+    def test_health_check_exists(self) -> None:
         [check] = [words for words in instructions() if words[0] == "HEALTHCHECK"]
         assert (REPOSITORY / check[-1].strip("]")).is_file()
 
 
-# As the unit and the container have it: everything is read-only but logs/, custom_voices/ and a temporary
-# folder in memory, and the user is nobody. All of it is in a mount namespace of its own. The one capability
-# lets nobody read the checkout and Python where only their owner may; access(2) heeds it by that securebit.
+# As with the unit and the container, the file system is read-only except for logs/, custom_voices/ and a
+# temporary folder in memory, and the user is `nobody`. It is a mount namespace of its own. The one capability
+# lets `nobody` read the checkout and Python even if only their owner may.
 CONFINED = """
 set -e
 mount --make-rprivate /
@@ -206,7 +206,7 @@ def confined(open_tmp_path: Path) -> Iterator[Server]:
 
 @pytest.mark.needs("unshare")
 @pytest.mark.model
-def test_it_speaks_where_hardly_anything_can_be_written(confined: Server) -> None:
+def test_speaks_with_a_read_only_file_system(confined: Server) -> None:
     confined.wait_until_ready()
     status = Path(f"/proc/{confined.process.pid}/status").read_text()
     assert re.search(r"^Uid:\t65534\t65534\t65534\t65534$", status, re.MULTILINE)

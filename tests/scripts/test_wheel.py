@@ -125,6 +125,13 @@ class TestClient:
         with wave.open(str(out)) as file:
             assert file.getnframes() > 2400
 
+    def test_opus_names_the_extra_that_it_needs(self, client: Installation, tones: Server) -> None:
+        options = ("--port", str(tones.port), "--api-key", KEY, "--text", "Hello there.", "--format", "opus")
+        spoken = client.run("kokoro-trio", "speak", *options)
+        assert spoken.returncode == 1
+        [line] = spoken.stderr.splitlines()
+        assert line.endswith('pip install "kokoro-trio[opus]"')
+
     def test_version(self, client: Installation) -> None:
         assert client.run("kokoro-trio", "--version").stdout == f"kokoro-trio {__version__}\n"
 
@@ -138,6 +145,12 @@ class TestClient:
         assert ended.returncode == 1
         [line] = ended.stderr.splitlines()
         assert line.endswith(f' is not installed; run: pip install "kokoro-trio[{extra}]"')
+
+
+def test_the_pipecat_service_needs_its_extra_only(wheel: Path, tmp_path: Path) -> None:
+    bot = install(wheel, tmp_path / "bot", "pipecat")
+    imported = bot.run("python", "-c", "from kokoro_trio.pipecat import KokoroTrioTTSService")
+    assert imported.returncode == 0, imported.stderr
 
 
 class TestServer:
