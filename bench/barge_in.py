@@ -1,5 +1,5 @@
-"""Listeners who interrupt: how soon it is silent, how soon the next request is heard, and whether every
-request ended as the protocol says, exactly once."""
+"""Clients that interrupt: how soon the audio stops, how soon the next request is heard, and whether every
+request ended exactly once, as the protocol says."""
 
 import argparse
 import random
@@ -15,20 +15,31 @@ from kokoro_trio.client import Session, Speech, connect_with
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 from kokoro_trio.wire.messages import Canceled, Done, Error
 
-from .load import CONNECTION_LOST, Failed, Run, Spread, connections, speak, warm_up
+from .load import (
+    CONNECTION_LOST,
+    Failed,
+    Run,
+    Spread,
+    cells_of,
+    connections,
+    listed,
+    speak,
+    warm_up,
+)
+from .report import Report
 from .server_state import ServerState, read_state, wait_until_idle
 
 MAX_DELAY_S = 1.5
 REPLY = "Of course, go ahead."
-"""What is spoken after each barge-in, and alone on the idle server."""
+"""The text of the request after each barge-in; first it is measured alone on the idle server."""
 IDLE_REPEATS = 10
 END_TIMEOUT_S = 30.0
-"""How long the first audio, the answer to the cancel, and the reply are each waited for."""
+"""The deadline of the first audio, of the answer to the cancel, and of the reply, each."""
 
 
 @frozen
 class Moment:
-    """When to interrupt: so long after `speak` was sent, or after the first audio came."""
+    """When to interrupt: `delay_s` after `speak` was sent, or after the first audio."""
 
     is_after_audio: bool
     delay_s: float
@@ -36,23 +47,23 @@ class Moment:
 
 @frozen
 class BargeIn:
-    """A long request that was cancelled, and the short one after it. Seconds since `cancel` was sent."""
+    """A long request that was cancelled, and the short one after it. Times are since `cancel` was sent."""
 
     delay_s: float
     """From `speak` to `cancel`."""
     was_heard: bool
-    """Whether audio had come before."""
+    """Whether audio had arrived before the cancel."""
     end: str
-    """`canceled`, or `done`: it ended before the cancel reached it."""
+    """`canceled`, or `done` if the request ended before the cancel arrived."""
     ack_s: float
     late_frames: int
     late_s: float
-    """Audio that came after `cancel` was sent; its seconds are those that it lasts."""
+    """The duration of the audio that arrived after `cancel` was sent."""
     next_audio_s: float | None
 
     @classmethod
     def of(cls, interrupted: Speech, canceled_at: float, reply: Speech) -> "BargeIn":
-        """From two speeches that have ended well; `canceled_at` on the clock of their arrivals."""
+        """From two speeches that succeeded; `canceled_at` on the clock of their arrivals."""
         late = [arrival for arrival in interrupted.arrivals if arrival.at > canceled_at]
         assert interrupted.end is not None
         assert interrupted.ended_at is not None
@@ -68,7 +79,7 @@ class BargeIn:
 
 
 class Request(Protocol):
-    """What is to be known of a speech that is over."""
+    """The part of an ended speech that `Ends` counts."""
 
     @property
     def request_id(self) -> str: ...
@@ -78,15 +89,15 @@ class Request(Protocol):
 
 @frozen
 class Ends:
-    """How many ends the requests had, and what a server says besides that keeps to no protocol."""
+    """How many ends the requests had, and the messages that break the protocol."""
 
     n_once: int = 0
     n_never: int = 0
     n_again: int = 0
     n_strays: int = 0
-    """Messages about requests that were over."""
+    """Messages about requests that had ended."""
     n_stray_frames: int = 0
-    """Audio outside of any request, but for one primer a connection."""
+    """Audio outside of any request, except for one primer per connection."""
 
     @classmethod
     def of(cls, speeches: Sequence[Request], sessions: Sequence[Session]) -> "Ends":
@@ -123,14 +134,16 @@ def _has_ended(speech: Request) -> bool:
 
 @frozen
 class BargeIns:
-    """A run. The spreads are of the `n_canceled`; see `BargeIn`. `n_crossed` had ended by themselves."""
+    """A run. The spreads are of the canceled requests; see `BargeIn`.
+
+    `n_crossed` counts requests that were done before the cancel arrived."""
 
     n: int
     concurrency: int
     seed: int
     n_canceled: int
     n_heard: int
-    """Those of the canceled that came after the first audio."""
+    """The canceled requests whose first audio had arrived."""
     n_crossed: int
     errors: dict[str, int]
     ack_s: Spread | None
@@ -138,51 +151,50 @@ class BargeIns:
     late_s: Spread | None
     next_audio_s: Spread | None
     idle_ttfb_s: Spread | None
-    """Of the same short sentence, alone."""
+    """Of the same short sentence, on an idle server."""
     ends: Ends
     state: ServerState
-    """When all had ended."""
+    """When all requests had ended."""
 
     @property
     def has_failed(self) -> bool:
         return bool(self.errors) or not self.ends.are_right or not self.state.is_idle
 
-    def report(self) -> Iterator[str]:
-        kinds = "".join(f", {count} {code}" for code, count in self.errors.items())
-        yield (
-            f"barge-ins {self.n}, connections {self.concurrency}, seed {self.seed}: {self.n_canceled} "
-            f"canceled ({self.n_heard} after the first audio), {self.n_crossed} done before the cancel "
-            f"reached them{kinds}"
+    def report(self) -> Report:
+        columns = ("p50", "p95", "maximum")
+        after_cancel = [
+            ["canceled, ms", *cells_of(self.ack_s, columns, 1000, ".1f")],
+            ["audio received, frames", *cells_of(self.late_frames, columns, 1, ".0f")],
+            ["audio received, ms of audio", *cells_of(self.late_s, columns, 1000, ".0f")],
+            ["first audio of the next request, ms", *cells_of(self.next_audio_s, columns, 1000, ".0f")],
+        ]
+        return Report(
+            f"Barge-ins {self.n}, connections {self.concurrency}, seed {self.seed}: "
+            f"{self.n_canceled} canceled ({self.n_heard} after the first audio), "
+            f"{self.n_crossed} done before the cancel arrived, errors {listed(self.errors) or '0'}",
+            [
+                ["after the cancel was sent", *columns],
+                *after_cancel,
+                ["the next request on an idle server, ms", *cells_of(self.idle_ttfb_s, columns, 1000, ".0f")],
+            ],
+            [
+                f"requests: {self.ends}",
+                f"server at the end: active {self.state.active}, waiting {self.state.waiting}",
+            ],
         )
-        yield _ROW.format("after the cancel was sent", "p50", "p95", "max")
-        yield _row("canceled, ms", self.ack_s, 1000, ".1f")
-        yield _row("audio received, frames", self.late_frames, 1, ".0f")
-        yield _row("audio received, ms of it", self.late_s, 1000, ".0f")
-        yield _row("first audio of the next, ms", self.next_audio_s, 1000, ".0f")
-        yield _row("the same alone, TTFB ms", self.idle_ttfb_s, 1000, ".0f")
-        yield f"requests: {self.ends}"
-        yield f"server, when all had ended: active {self.state.active}, waiting {self.state.waiting}"
-
-
-_ROW = "{:<28} {:>9} {:>9} {:>9}"
-
-
-def _row(name: str, spread: Spread | None, scale: float, form: str) -> str:
-    values = [spread.p50, spread.p95, spread.maximum] if spread else []
-    return _ROW.format(name, *([format(value * scale, form) for value in values] or ["-"] * 3))
 
 
 @define
 class Interrupter:
-    """Interrupts the long text, and then has the reply spoken to its end."""
+    """Interrupts the long text and then has the reply spoken to its end."""
 
     long_text: str
     voice: str | None
     speeches: list[Speech] = field(factory=list)
-    """Every request there was."""
+    """All requests."""
 
     async def interrupt(self, session: Session, moment: Moment) -> BargeIn:
-        """Raises `RequestFailed`, `ConnectionLost`, and `TooSlowError` where one of its waits is in vain."""
+        """Raises `RequestFailed`, `ConnectionLost`, and `TooSlowError` when a deadline passes."""
         async with session.speak(self.long_text, voice=self.voice) as interrupted:
             self.speeches.append(interrupted)
             if moment.is_after_audio:
@@ -201,8 +213,8 @@ class Interrupter:
 
 
 async def measure(options: argparse.Namespace, long_text: str) -> BargeIns:
-    """Raises `StateUnknown`, and `ClientError` where no connection can be made or the idle server fails."""
-    await read_state(options)  # Better now than after minutes.
+    """Raises `StateUnknown`, and `ClientError` if a connection cannot be made or the idle server fails."""
+    await read_state(options)  # Fails at once instead of after minutes.
     await warm_up(options, [REPLY, REPLY])
     idle_ttfbs_s = await _ttfbs_alone(options)
     interrupter = Interrupter(long_text, options.voice)
@@ -210,14 +222,14 @@ async def measure(options: argparse.Namespace, long_text: str) -> BargeIns:
         work = Run(random_moments(options.seed, options.n), interrupter.interrupt, progress.update)
         async with connections(options, options.concurrency) as sessions:
             await work.over(sessions)
-            # With the connections still open, so that what comes too late is heard.
+            # The connections are still open, so that late messages are counted.
             state = await wait_until_idle(options)
     ends = Ends.of(interrupter.speeches, sessions)
     return summed_up(work.outcomes, options, idle_ttfbs_s, ends, state)
 
 
 def random_moments(seed: int, n: int) -> Iterator[Moment]:
-    """The same ones for the same seed; every other one while something is heard, on slow machines too."""
+    """The same ones for the same seed. Every other one comes after the first audio."""
     generator = random.Random(seed)
     return (Moment(index % 2 == 1, generator.uniform(0, MAX_DELAY_S)) for index in range(n))
 

@@ -1,4 +1,4 @@
-"""Callers of every kind, good and bad: who talk, who interrupt, who die, and who hardly read."""
+"""The clients of the soak: some keep to the protocol, some disconnect, some read too slowly."""
 
 import argparse
 import random
@@ -39,35 +39,34 @@ from .load import CONNECTION_LOST, NEVER_ENDED
 NOT_CONNECTED = "not_connected"
 VOICES = ("female", "male")
 SELDOM = 3
-"""How many times as long it is between the turns of those who ask for a long text, or for several."""
+"""Clients with a long text or several requests have turns this many times as far apart."""
 MAX_DELAY_S = 1.5
-AT_ONCE = 3
-"""Requests that whoever takes them side by side has outstanding."""
+PARALLEL_REQUESTS = 3
 END_TIMEOUT_S = 180.0
-"""More than a saturated server takes: this finds who is stuck, TTFA finds who is slow."""
+"""Longer than a saturated server takes: finds requests that hang. TTFA shows the slow ones."""
 LISTEN_S = 0.5
-"""How long a connection is held after its last request, so that what comes too late is heard."""
-SHARE_UNHEARD = 0.25
-"""Of those who die: how many do before they were answered."""
-SHARE_LONG = 0.2
-"""Of what is talked: how much is any sentence, and not a short one."""
+"""A connection is held this long after its last request, so that late messages are counted."""
+SHARE_UNANSWERED = 0.25
+"""The share of disconnects that come before the server has answered."""
+SHARE_ANY_LENGTH = 0.2
+"""The share of requests for a sentence of any length; the others are short."""
 SLOW_READ_S = 2.0
 LATE_S = 2.0
-"""A turn whose time is longer ago than this is left out."""
+"""A turn that is late by more than this is skipped."""
 PATIENCE_S = 60.0
-"""How long a slow reader goes on before it counts as not dropped."""
+"""A slow reader that is still connected after this time counts as not dropped."""
 _SMALL_BUFFER_BYTES = 4096
 _SMALL_SEGMENT_BYTES = 1400
-"""As over a network: on the loopback interface the kernel would buffer half a minute for the server."""
+"""As over a network: on the loopback interface the kernel would buffer half a minute of audio."""
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-# When each does what.
+# The plan: when each client has its turns.
 
 
 @frozen
 class Turn:
-    """`at_s`: since the start. `chance` is the turn's own, so nothing that was slow changes the next."""
+    """`at_s`: since the start. `chance` belongs to this turn, so a slow turn does not change the next one."""
 
     at_s: float
     chance: random.Random
@@ -75,12 +74,11 @@ class Turn:
 
 @frozen
 class Plan:
-    """Rounds of the same length, and in each of them the same turns: so the load at the end is that of the
-    start."""
+    """Rounds of equal length with the same turns, so the load at the end is the load at the start."""
 
     seed: int
     pace_s: float
-    """Between the turns of one who talks, in the mean."""
+    """The mean time between two turns of a client with short requests."""
     round_s: float
     n_rounds: int
 
@@ -100,12 +98,12 @@ class Plan:
             at_s += chance.uniform(0.5, 1.5) * pace_s
 
 
-# What they saw.
+# What the clients saw.
 
 
 @frozen
 class Heard:
-    """A request that was alone on its connection. `at_s`: when it was made, since the start."""
+    """A request that was alone on its connection. `at_s`: when it was sent, since the start."""
 
     at_s: float
     ttfa_s: float
@@ -113,7 +111,7 @@ class Heard:
 
 @frozen
 class Ended:
-    """Of a speech that is over, as audio of hours would fill the memory."""
+    """What is kept of an ended speech: audio of hours would fill the memory."""
 
     request_id: str
     end: str | None
@@ -121,34 +119,34 @@ class Ended:
 
 @define
 class Seen:
-    """By all callers together."""
+    """Counted over all clients."""
 
     heard: list[Heard] = field(factory=list)
     ends: Ends = field(factory=Ends)
-    """Of those whose connection lived."""
+    """Of requests whose client stayed connected."""
     ends_by_kind: Counter[str] = field(factory=Counter)
     errors: Counter[str] = field(factory=Counter)
-    n_died: int = 0
-    """In the middle of a request that the server had answered."""
-    n_died_early: int = 0
-    """Before the server had answered, so it may never have known of the request."""
+    n_disconnected: int = 0
+    """Clients that disconnected during a request that the server had answered."""
+    n_disconnected_early: int = 0
+    """Clients that disconnected before the server had answered; it may not have seen the request."""
     n_dropped: int = 0
-    """Slow readers whose connection the server ended."""
+    """Slow readers whose connection the server closed."""
     n_not_dropped: int = 0
     n_skipped: int = 0
-    """Turns that came while their caller was still at the one before."""
+    """Turns that were due while their client was still busy with the one before."""
 
     @property
     def n_sure(self) -> int:
-        """Requests that the server must have taken."""
+        """Requests that the server must have seen."""
         ends = self.ends
         ended = ends.n_once + ends.n_never + ends.n_again
-        return ended + self.n_died + self.n_dropped + self.n_not_dropped
+        return ended + self.n_disconnected + self.n_dropped + self.n_not_dropped
 
 
 @define
 class Line:
-    """One connection of somebody who keeps to the protocol."""
+    """One connection of a client that keeps to the protocol."""
 
     session: Session
     requests: list[Request] = field(factory=list)
@@ -163,11 +161,11 @@ class Line:
                 self.requests.append(Ended(speech.request_id, speech.end) if is_over else speech)
 
 
-# What they do.
+# What the clients do.
 
 
 Call = Callable[[str], Awaitable[None]]
-"""All the turns of one caller, who has this name."""
+"""Runs all turns of the client with this name."""
 
 
 @define
@@ -185,24 +183,24 @@ class Callers:
     @property
     def kinds(self) -> dict[str, Call]:
         often, seldom = self.plan.pace_s, SELDOM * self.plan.pace_s
-        mulaw = {"format": "mulaw", "sample_rate": 8000}
+        mulaw, tagged = {"format": "mulaw", "sample_rate": 8000}, {"framing": "tagged"}
         return {
             "talks": partial(self._on_one_line, often, self._talk, {}),
             "interrupts": partial(self._on_one_line, seldom, self._interrupt, {}),
-            "dies": partial(self._once_each, seldom, self._die),
-            "calls for each sentence": partial(self._once_each, often, self._call_once),
+            "disconnects": partial(self._once_each, seldom, self._disconnect),
+            "connects for each sentence": partial(self._once_each, often, self._talk_on_own_line),
             "talks in Opus": partial(self._on_one_line, often, self._talk, {"format": "opus"}),
             "reads slowly": partial(self._once_each, seldom, self._read_slowly),
-            "talks at once": partial(self._on_one_line, seldom, self._talk_at_once, {"framing": "tagged"}),
+            "talks in parallel": partial(self._on_one_line, seldom, self._talk_in_parallel, tagged),
             "talks in mu-law": partial(self._on_one_line, often, self._talk, mulaw),
         }
 
     def mix(self, n: int) -> Iterator[Callable[[], Awaitable[None]]]:
-        """`n` of them, to be run: of each kind one, and from the first kind on again."""
+        """`n` clients to be run: one of each kind, then from the first kind on again."""
         for number, (kind, call) in enumerate(islice(cycle(self.kinds.items()), n)):
             yield partial(call, f"{number} {kind}")
 
-    # How long a connection is held.
+    # Connections and turns.
 
     async def _on_one_line(
         self,
@@ -211,7 +209,7 @@ class Callers:
         start: dict[str, Any],
         caller: str,
     ) -> None:
-        """Connects again where the connection was lost."""
+        """Connects again after the connection was lost."""
         turns = self.plan.turns(caller, pace_s)
         turn = await self._next(turns)
         while turn is not None:
@@ -231,7 +229,7 @@ class Callers:
                 await do(turn)
 
     async def _next(self, turns: Iterator[Turn]) -> Turn | None:
-        """When its time has come; None after the last one."""
+        """Waits until the next turn is due. Returns None after the last one."""
         for turn in turns:
             due_at = self.began_at + turn.at_s
             if trio.current_time() <= due_at + LATE_S:
@@ -242,7 +240,7 @@ class Callers:
 
     @contextmanager
     def _noting(self) -> Iterator[None]:
-        """What goes wrong is counted, and its caller goes on with the next turn."""
+        """Counts an error; the client goes on with its next turn."""
         try:
             yield
         except RequestFailed as error:
@@ -267,14 +265,14 @@ class Callers:
                 self.seen.ends += Ends.of(line.requests, [session])
                 self.seen.ends_by_kind.update(request.end or NEVER_ENDED for request in line.requests)
 
-    # Those who keep to the protocol.
+    # Clients that keep to the protocol.
 
     async def _talk(self, line: Line, turn: Turn) -> None:
-        is_short = turn.chance.random() >= SHARE_LONG
+        is_short = turn.chance.random() >= SHARE_ANY_LENGTH
         text = turn.chance.choice(self.short if is_short else self.sentences)
         await self._hear_out(line, text, turn)
 
-    async def _call_once(self, turn: Turn) -> None:
+    async def _talk_on_own_line(self, turn: Turn) -> None:
         async with self._line({}) as line:
             await self._talk(line, turn)
 
@@ -289,10 +287,10 @@ class Callers:
                 await speech.wait_until_over()
         await self._hear_out(line, turn.chance.choice(self.short), turn)
 
-    async def _talk_at_once(self, line: Line, turn: Turn) -> None:
+    async def _talk_in_parallel(self, line: Line, turn: Turn) -> None:
         with trio.fail_after(END_TIMEOUT_S):
             async with AsyncExitStack() as stack:
-                for text in turn.chance.choices(self.short, k=AT_ONCE):
+                for text in turn.chance.choices(self.short, k=PARALLEL_REQUESTS):
                     speech = await stack.enter_async_context(line.speak(text, turn.chance.choice(VOICES)))
                     stack.push_async_callback(speech.wait_until_over)
 
@@ -303,19 +301,19 @@ class Callers:
         if (ttfa_s := speech.timing.ttfa_s) is not None:
             self.seen.heard.append(Heard(speech.requested_at - self.began_at, ttfa_s))
 
-    # Those who do not.
+    # Clients that do not.
 
-    async def _die(self, turn: Turn) -> None:
-        is_answered = turn.chance.random() >= SHARE_UNHEARD
+    async def _disconnect(self, turn: Turn) -> None:
+        is_answered = turn.chance.random() >= SHARE_UNANSWERED
         async with raw_websocket(self.options) as websocket:
             await websocket.send_message(encode(Speak(self.long_text)))
             if is_answered:
                 await _until_answered(websocket)
             await trio.sleep(turn.chance.uniform(0, MAX_DELAY_S))
         if is_answered:
-            self.seen.n_died += 1
+            self.seen.n_disconnected += 1
         else:
-            self.seen.n_died_early += 1
+            self.seen.n_disconnected_early += 1
 
     async def _read_slowly(self, turn: Turn) -> None:
         async with raw_websocket(self.options, has_small_buffers=True) as websocket:
@@ -329,7 +327,7 @@ class Callers:
 
 
 async def _until_answered(websocket: trio_websocket.WebSocketConnection) -> None:
-    """Until the server has said something of the request."""
+    """Returns when the server has sent a message about the request."""
     with trio.fail_after(END_TIMEOUT_S):
         while isinstance(frame := await websocket.get_message(), bytes) or "request_id" not in frame:
             pass
@@ -350,8 +348,9 @@ async def _was_dropped(websocket: trio_websocket.WebSocketConnection) -> bool:
 async def raw_websocket(
     options: argparse.Namespace, *, has_small_buffers: bool = False
 ) -> AsyncIterator[trio_websocket.WebSocketConnection]:
-    """A connection that is reset at the end of the block, and that is read no faster than its messages are
-    taken. Raises `ConnectFailed`, `HandshakeRejected`, and `ConnectionLost` as the block finds out."""
+    """A connection that is reset at the end of the block and read only as fast as its messages are taken.
+
+    Raises `ConnectFailed`, `HandshakeRejected`, and, inside the block, `ConnectionLost`."""
     try:
         stream = await _open_stream(options, has_small_buffers)
     except OSError as error:
@@ -373,7 +372,7 @@ async def raw_websocket(
 
 
 async def _open_stream(options: argparse.Namespace, has_small_buffers: bool) -> Stream:
-    """Closing it is a reset. Raises OSError."""
+    """Closing the stream resets the connection. Raises OSError."""
     [(family, kind, protocol, _, address), *_] = await trio.socket.getaddrinfo(
         options.host, options.port, type=socket.SOCK_STREAM
     )

@@ -1,8 +1,8 @@
-"""Whether long texts make others wait: short sentences alone, and beside listeners of long ones."""
+"""Short sentences alone, and beside clients that listen to long texts."""
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import trio
 from attrs import define, field, frozen
@@ -10,15 +10,17 @@ from attrs import define, field, frozen
 from kokoro_trio.client import Arrival, ConnectionLost, RequestFailed, Session, Speech
 
 from .load import (
+    COLUMNS,
     CONNECTION_LOST,
     Ratio,
     Summary,
     connections,
+    listed,
     longest_gap_s,
-    percentiles_ms,
     run_over,
     warm_up,
 )
+from .report import Report
 
 BEGIN_TIMEOUT_S = 20.0
 """How long the short sentences wait for the first audio of each long text."""
@@ -26,7 +28,7 @@ BEGIN_TIMEOUT_S = 20.0
 
 @frozen
 class LongSummary:
-    """The long texts; the last one of each listener was cut short."""
+    """The long texts. The last one of each client was cancelled."""
 
     n_listeners: int
     n_begun: int
@@ -37,7 +39,7 @@ class LongSummary:
 
 @frozen
 class Fairness:
-    """`ttfa_ratio`: of the short sentences, beside the long ones to alone."""
+    """`ttfa_ratio`: of the short sentences beside the long texts to the short sentences alone."""
 
     alone: Summary
     beside: Summary
@@ -48,53 +50,35 @@ class Fairness:
     def has_failed(self) -> bool:
         return self.alone.has_failed or self.beside.has_failed or bool(self.long.errors)
 
-    def report(self) -> Iterator[str]:
-        yield _ROW.format("short sentences", "n", "TTFA p50/p95 ms", "underruns", "longest gap ms", "errors")
-        yield _row("alone", self.alone)
-        yield _row(f"beside {self.long.n_listeners} long", self.beside)
-        yield f"TTFA beside to alone: {self._comparison()}"
-        kinds = "".join(f", {count} {code}" for code, count in self.long.errors.items())
-        yield (
-            f"long texts: begun {self.long.n_begun}, underruns {self.long.n_underruns}, "
-            f"longest gap {self.long.longest_gap_s * 1000:.0f} ms{kinds}"
+    def report(self) -> Report:
+        long = self.long
+        return Report(
+            f"Short sentences alone, and beside {long.n_listeners} long texts",
+            [
+                ["short sentences", *COLUMNS],
+                ["alone", *self.alone.cells()],
+                [f"beside {long.n_listeners} long", *self.beside.cells()],
+            ],
+            [
+                f"TTFA beside to alone, ratio of p50/p95: {self.ttfa_ratio or '-'}",
+                f"long texts: begun {long.n_begun}, underruns {long.n_underruns}, "
+                f"longest gap {long.longest_gap_s * 1000:.0f} ms, errors {listed(long.errors) or '0'}",
+            ],
         )
-
-    def _comparison(self) -> str:
-        one, other = self.beside.ttfa_s, self.alone.ttfa_s
-        if one is None or other is None or self.ttfa_ratio is None:
-            return "-"
-        return (
-            f"ratio p50 {self.ttfa_ratio.p50:.2f}, p95 {self.ttfa_ratio.p95:.2f}; difference "
-            f"p50 {(one.p50 - other.p50) * 1000:+.0f} ms, p95 {(one.p95 - other.p95) * 1000:+.0f} ms"
-        )
-
-
-_ROW = "{:<15} {:>5} {:>15} {:>11} {:>14} {:>6}"
-
-
-def _row(name: str, summary: Summary) -> str:
-    return _ROW.format(
-        name,
-        summary.n,
-        percentiles_ms(summary.ttfa_s),
-        f"{summary.n_underruns} of {summary.n_spoken}",
-        f"{summary.longest_gap_s * 1000:.0f}",
-        summary.n_errors,
-    )
 
 
 @define
 class LongListeners:
-    """Each has the text spoken over and over. What they heard is there when they were cancelled."""
+    """Each client has the text spoken over and over until it is cancelled."""
 
     text: str
     voice: str | None
     gaps_s: list[float] = field(factory=list)
-    """The longest one of each time that the text was begun."""
+    """The longest gap of each time that the text was begun."""
     failures: list[str] = field(factory=list)
 
     async def listen(self, session: Session, begun: trio.Event) -> None:
-        """Until cancelled, or a request fails. `begun` is set with the first audio, or when none comes."""
+        """Returns when a request fails. Sets `begun` with the first audio, and at the latest on return."""
         try:
             while True:
                 await self._listen_once(session, begun)
@@ -124,14 +108,14 @@ class LongListeners:
 
 
 def _longest_gap_so_far_s(speech: Speech) -> float:
-    """Of a speech that was cut short while its listener waited, that silence counts."""
+    """If the speech was cancelled during an underrun, that silence counts."""
     if speech.end is not None:
         return longest_gap_s(speech.arrivals)
     return longest_gap_s([*speech.arrivals, Arrival(trio.current_time(), 0)])
 
 
 async def measure(options: argparse.Namespace, short: Sequence[str], long_text: str) -> Fairness:
-    """Raises `ClientError` where a connection cannot be made, or the warm-up fails."""
+    """Raises `ClientError` if a connection cannot be made or the warm-up fails."""
     await warm_up(options, short)
     long = LongListeners(long_text, options.voice)
     async with connections(options, 1 + options.long) as (session, *others):

@@ -1,11 +1,12 @@
-"""Several concurrencies one after the other, and what their listeners saw at each."""
+"""One run for each of several numbers of clients."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from attrs import frozen
 
-from .load import Summary, percentiles_ms, run, warm_up
+from .load import COLUMNS, Summary, run, warm_up
+from .report import Report
 
 
 @frozen
@@ -16,49 +17,20 @@ class Ladder:
     def has_failed(self) -> bool:
         return any(rung.has_failed for rung in self.rungs)
 
-    def report(self) -> Iterator[str]:
-        return table(self.rungs)
+    def report(self) -> Report:
+        return Report("Clients that each ask for one sentence after the other", rows_of(self.rungs))
 
 
 async def climb(options: argparse.Namespace, sentences: Sequence[str]) -> Ladder:
-    """Raises `ClientError` where a connection cannot be made, or the warm-up fails."""
+    """Raises `ClientError` if a connection cannot be made or the warm-up fails."""
     await warm_up(options, sentences)
     return Ladder([await rung(options, sentences, concurrency) for concurrency in options.ladder])
 
 
 async def rung(options: argparse.Namespace, sentences: Sequence[str], concurrency: int) -> Summary:
-    """At least one request for each connection. Raises `ClientError` where one cannot be made."""
+    """At least one request for each connection. Raises `ClientError` if a connection cannot be made."""
     return await run(options, sentences, max(options.n, concurrency), concurrency)
 
 
-def table(rungs: Sequence[Summary]) -> Iterator[str]:
-    yield _HEAD
-    yield from map(_row, rungs)
-
-
-_ROW = "{:>7} {:>5} {:>15} {:>15} {:>7} {:>7} {:>11} {:>14} {:>6}"
-_HEAD = _ROW.format(
-    "clients",
-    "n",
-    "TTFB p50/p95 ms",
-    "TTFA p50/p95 ms",
-    "xRT",
-    "RTF p50",
-    "underruns",
-    "longest gap ms",
-    "errors",
-)
-
-
-def _row(summary: Summary) -> str:
-    return _ROW.format(
-        summary.concurrency,
-        summary.n,
-        percentiles_ms(summary.ttfb_s),
-        percentiles_ms(summary.ttfa_s),
-        f"{summary.xrt:.2f}",
-        "-" if summary.rtf is None else f"{summary.rtf.p50:.3f}",
-        f"{summary.n_underruns} of {summary.n_spoken}",
-        f"{summary.longest_gap_s * 1000:.0f}",
-        summary.n_errors,
-    )
+def rows_of(rungs: Sequence[Summary]) -> list[list[str]]:
+    return [["clients", *COLUMNS], *([str(rung.concurrency), *rung.cells()] for rung in rungs)]

@@ -1,8 +1,8 @@
-"""Requests over several connections: what their listeners saw, one by one and all together."""
+"""Requests over several connections: what each client saw, and the summary of all of them."""
 
 import argparse
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Generic, TypeVar
@@ -16,15 +16,17 @@ from kokoro_trio.client import Arrival, ConnectionLost, RequestFailed, Session, 
 from kokoro_trio.config import BYTES_PER_SAMPLE
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 
+from .report import Report
 from .sentences import in_turn
 
 CONNECTION_LOST = "connection_lost"
 NOT_SENT = "not_sent"
-"""What a request counts as that no connection was left for."""
+"""The code of a request for which no connection was left."""
 NEVER_ENDED = "never_ended"
-"""What one counts as whose end was waited for, and did not come."""
+"""The code of a request that had not ended when its deadline passed."""
 WARM_UP_SENTENCES = 3
 
+Connection = TypeVar("Connection")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -34,23 +36,27 @@ Result = TypeVar("Result")
 
 @frozen
 class Spoken:
-    """A request that ended well. `longest_gap_s`: see `longest_gap_s` below."""
+    """A request that succeeded. `longest_gap_s`: see `longest_gap_s` below."""
 
     timing: Timing
     longest_gap_s: float
 
+    @classmethod
+    def of(cls, timing: Timing, arrivals: Sequence[Arrival]) -> "Spoken":
+        return cls(timing, longest_gap_s(arrivals))
+
 
 @frozen
 class Failed:
-    """A request that did not; `code` is that of the protocol or one of those above."""
+    """A request that failed. `code`: one of the protocol's, or one of the constants above."""
 
     code: str
 
 
 def longest_gap_s(arrivals: Sequence[Arrival]) -> float:
-    """The longest silence in between for who plays the audio as it comes; 0.0 where all came in time.
+    """The longest silence for a client that plays the audio as it arrives; 0.0 without an underrun.
 
-    Playback starts with the first frame, in real time; where it runs dry it waits for the next frame.
+    Playback starts with the first frame, in real time. After an underrun it waits for the next frame.
     """
     longest_s = 0.0
     played_until = arrivals[0].at if arrivals else 0.0
@@ -69,7 +75,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float | None]) -> "Spread | None":
-        """Of what is not None; None where nothing is."""
+        """Ignores None among the values. Returns None if no value is left."""
         present = [value for value in values if value is not None]
         if not present:
             return None
@@ -82,9 +88,18 @@ def percentiles_ms(spread_s: Spread | None) -> str:
     return "-" if spread_s is None else f"{spread_s.p50 * 1000:.0f}/{spread_s.p95 * 1000:.0f}"
 
 
+def cells_of(spread: Spread | None, names: Sequence[str], scale: float, form: str) -> list[str]:
+    """The named attributes of the spread, multiplied by `scale`."""
+    return ["-" if spread is None else format(getattr(spread, name) * scale, form) for name in names]
+
+
+def listed(errors: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {code}" for code, count in errors.items())
+
+
 @frozen
 class Ratio:
-    """Of one spread to another."""
+    """The ratio of one spread to another."""
 
     p50: float
     p95: float
@@ -95,10 +110,17 @@ class Ratio:
             return None
         return cls(one.p50 / other.p50, one.p95 / other.p95)
 
+    def __str__(self) -> str:
+        return f"{self.p50:.2f}/{self.p95:.2f}"
+
+
+COLUMNS = ("n", "TTFB p50/p95 ms", "TTFA p50/p95 ms", "xRT", "underruns", "longest gap ms", "errors")
+"""The titles of `Summary.cells`."""
+
 
 @frozen
 class Summary:
-    """All requests of a run. `xrt` and `kb_per_s` (1000 bytes) are those of all connections together."""
+    """All requests of a run. `xrt` and `kb_per_s` (1000 bytes) are totals over all connections."""
 
     n: int
     concurrency: int
@@ -145,59 +167,65 @@ class Summary:
     def has_failed(self) -> bool:
         return self.n_errors > 0
 
-    def report(self) -> Iterator[str]:
-        kinds = ", ".join(f"{count} {code}" for code, count in self.errors.items())
-        yield f"n {self.n}, concurrency {self.concurrency}, errors {self.n_errors}" + (
-            kinds and f" ({kinds})"
+    def cells(self) -> list[str]:
+        """One row of a table that compares several runs."""
+        return [
+            str(self.n),
+            percentiles_ms(self.ttfb_s),
+            percentiles_ms(self.ttfa_s),
+            f"{self.xrt:.2f}",
+            f"{self.n_underruns} of {self.n_spoken}",
+            f"{self.longest_gap_s * 1000:.0f}",
+            listed(self.errors) or "0",
+        ]
+
+    def report(self) -> Report:
+        kinds = f" ({listed(self.errors)})" if self.errors else ""
+        columns = ("average", "p50", "p95")
+        return Report(
+            f"n {self.n}, concurrency {self.concurrency}, errors {self.n_errors}{kinds}",
+            [
+                ["", *columns],
+                ["TTFB ms", *cells_of(self.ttfb_s, columns, 1000, ".0f")],
+                ["TTFA ms", *cells_of(self.ttfa_s, columns, 1000, ".0f")],
+                ["RTF", *cells_of(self.rtf, columns, 1, ".3f")],
+            ],
+            [
+                f"wall {self.wall_s:.2f} s, audio {self.audio_s:.2f} s, "
+                f"xRT {self.xrt:.2f}, {self.kb_per_s:.1f} KB/s",
+                f"underruns {self.n_underruns}, longest gap {self.longest_gap_s * 1000:.0f} ms",
+            ],
         )
-        yield _ROW.format("", "avg", "p50", "p95")
-        yield _row("TTFB ms", self.ttfb_s, 1000, ".0f")
-        yield _row("TTFA ms", self.ttfa_s, 1000, ".0f")
-        yield _row("RTF", self.rtf, 1, ".3f")
-        yield (
-            f"wall {self.wall_s:.2f} s, audio {self.audio_s:.2f} s, "
-            f"xRT {self.xrt:.2f}, {self.kb_per_s:.1f} KB/s"
-        )
-        yield f"underruns {self.n_underruns}, longest gap {self.longest_gap_s * 1000:.0f} ms"
-
-
-_ROW = "{:<8} {:>9} {:>9} {:>9}"
-
-
-def _row(name: str, spread: Spread | None, scale: float, form: str) -> str:
-    values = [spread.average, spread.p50, spread.p95] if spread else []
-    shown = [format(value * scale, form) for value in values] or ["-"] * 3
-    return _ROW.format(name, *shown)
 
 
 # How it is measured.
 
 
 @define
-class Run(Generic[Task, Result]):
-    """`tasks` are those still to be done, each with `do`; whatever connection is free takes the next one.
+class Run(Generic[Connection, Task, Result]):
+    """The `tasks` that are left, and how to `do` one; each free connection takes the next task.
 
-    `do` may raise `RequestFailed`, `ConnectionLost`, and `TooSlowError` where it waited long enough.
+    `do` may raise `RequestFailed`, `ConnectionLost`, and `TooSlowError` when a deadline passes.
     """
 
     tasks: Iterator[Task]
-    do: Callable[[Session, Task], Awaitable[Result]]
+    do: Callable[[Connection, Task], Awaitable[Result]]
     on_outcome: Callable[[], object]
     outcomes: list[Result | Failed] = field(factory=list)
 
-    async def over(self, sessions: Iterable[Session]) -> None:
-        """Returns when there is an outcome of every task."""
+    async def over(self, connections: Iterable[Connection]) -> None:
+        """Returns when every task has an outcome."""
         async with trio.open_nursery() as nursery:
-            for session in sessions:
-                nursery.start_soon(self._work_on, session)
+            for connection in connections:
+                nursery.start_soon(self._work_on, connection)
         for _ in self.tasks:
             self._note(Failed(NOT_SENT))
 
-    async def _work_on(self, session: Session) -> None:
-        """Until there is nothing left to do, or the connection is lost: the others then go on."""
+    async def _work_on(self, connection: Connection) -> None:
+        """Returns when no task is left or the connection is lost; the other connections go on."""
         for task in self.tasks:
             try:
-                self._note(await self.do(session, task))
+                self._note(await self.do(connection, task))
             except RequestFailed as error:
                 self._note(Failed(error.code))
             except trio.TooSlowError:
@@ -213,13 +241,13 @@ class Run(Generic[Task, Result]):
 
 @asynccontextmanager
 async def connections(options: argparse.Namespace, n: int) -> AsyncIterator[list[Session]]:
-    """So many connections for as long as the block runs. Raises `ClientError` where one cannot be made."""
+    """Holds `n` connections while the block runs. Raises `ClientError` if one cannot be made."""
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(connect_with(options)) for _ in range(n)]
 
 
 async def warm_up(options: argparse.Namespace, sentences: Sequence[str]) -> None:
-    """Has a few sentences spoken that nobody counts. Raises `ClientError` where that fails."""
+    """Speaks a few sentences that are not counted. Raises `ClientError` if that fails."""
     async with connect_with(options) as session:
         for sentence in sentences[:WARM_UP_SENTENCES]:
             await speak(session, sentence, options.voice)
@@ -228,7 +256,7 @@ async def warm_up(options: argparse.Namespace, sentences: Sequence[str]) -> None
 async def run(options: argparse.Namespace, sentences: Sequence[str], n: int, concurrency: int) -> Summary:
     """Each connection has one request outstanding at a time and takes the next one when that has ended.
 
-    The clock runs from when all connections stand. Raises `ClientError` where one cannot be made.
+    The clock starts when all connections are open. Raises `ClientError` if one cannot be made.
     """
     async with connections(options, concurrency) as sessions:
         return await run_over(sessions, sentences, n, options.voice)
@@ -248,4 +276,4 @@ async def speak(session: Session, sentence: str, voice: str | None) -> Spoken:
     """Raises `RequestFailed` and `ConnectionLost`."""
     async with session.speak(sentence, voice=voice) as speech:
         await speech.wait_until_over()
-    return Spoken(speech.timing, longest_gap_s(speech.arrivals))
+    return Spoken.of(speech.timing, speech.arrivals)

@@ -1,4 +1,4 @@
-"""What a server says of itself at /readyz, or at another address."""
+"""Reads the server's state at /readyz, and other pages."""
 
 import argparse
 import http.client
@@ -22,14 +22,15 @@ class StateUnknown(KokoroTrioError):
     path: str = "/readyz"
 
     def __str__(self) -> str:
-        return f"{self.host} port {self.port} does not tell its state at {self.path}: {self.reason}"
+        return f"cannot read the state of {self.host} port {self.port} at {self.path}: {self.reason}"
 
 
 @frozen
 class ServerState:
-    """`active` and `waiting` count utterances; at most `max_concurrent_jobs` are synthesised at once."""
+    """`active` and `waiting` count utterances; at most `max_concurrent_jobs` are active at once."""
 
     device: str
+    early_audio: bool
     active: int
     waiting: int
     max_concurrent_jobs: int
@@ -45,7 +46,7 @@ async def read_state(options: argparse.Namespace) -> ServerState:
 
 
 async def wait_until_idle(options: argparse.Namespace) -> ServerState:
-    """The state when nothing is active or waiting any more, or after `IDLE_TIMEOUT_S` the last one.
+    """The state when no utterance is active or waiting, or the last state after `IDLE_TIMEOUT_S`.
 
     Raises `StateUnknown`.
     """
@@ -62,6 +63,7 @@ def _read_state(options: argparse.Namespace) -> ServerState:
         answer = json.loads(fetch(options, "/readyz"))
         return ServerState(
             device=str(answer["device"]),
+            early_audio=bool(answer["early_audio"]),
             active=int(answer["active"]),
             waiting=int(answer["waiting"]),
             max_concurrent_jobs=int(answer["max_concurrent_jobs"]),
@@ -69,11 +71,11 @@ def _read_state(options: argparse.Namespace) -> ServerState:
     except (ValueError, TypeError) as error:
         raise StateUnknown(options.host, options.port, str(error) or type(error).__name__) from error
     except KeyError as error:
-        raise StateUnknown(options.host, options.port, f"it says nothing of {error.args[0]}") from error
+        raise StateUnknown(options.host, options.port, f"{error.args[0]} is missing") from error
 
 
 def fetch(options: argparse.Namespace, path: str) -> bytes:
-    """What the server answers to a GET, whatever the status. Waits for it; raises `StateUnknown`."""
+    """The body of the answer to a GET, at any status. Blocks. Raises `StateUnknown`."""
     kind = http.client.HTTPSConnection if options.tls else http.client.HTTPConnection
     connection = kind(options.host, options.port, timeout=ANSWER_TIMEOUT_S)
     try:

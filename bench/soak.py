@@ -1,31 +1,30 @@
-"""Hours of bad and good callers, or ten minutes: whether a server stays as it was.
+"""Checks that a running server stays healthy for minutes or hours, with good and bad clients.
 
     python bench/soak.py --minutes 10
 
-Callers of eight kinds come to a running server, in turn as many as --clients says: three who talk on one
-connection (in PCM, Opus and mu-law), one who interrupts, one who dies in the middle (a reset), one with a
-connection for each sentence, one who reads so slowly that the server must drop it, and one with three
-requests side by side (tagged). Their turns are those of --seed, the same ones in each quarter of the time,
-so the first and the last quarter can be compared. Nobody else should use the server meanwhile.
+There are eight kinds of clients: three keep one connection (in PCM, Opus and mu-law), one interrupts, one
+disconnects during a request (a reset), one connects for each sentence, one reads so slowly that the server
+must drop it, and one has three requests in parallel (tagged). --clients takes them in this order, again
+and again. --seed determines their turns. Each quarter of the time has the same turns, so the first and the
+last quarter can be compared. No other client should use the server meanwhile.
 
-The load is to be the same all the time and far from what saturates the server, else the times to the first
-audio are those of a queue. The defaults are for two cores; with a GPU start at --clients 64 --pace 5. It is
-right where `waiting` is 0.0 and no turn was skipped: more clients or a shorter pace until that is not so,
-then half of it.
+The load must be constant and far below saturation, or TTFA measures a queue. The defaults are for two
+cores; with a GPU start at --clients 64 --pace 5. The load is right if `waiting` is 0.0 and no turn was
+skipped: raise it until that fails, then halve it.
 
-Exits with 1 where one of the answers is no.
+The exit status is 1 if one of the answers is no.
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
 import trio
-from attrs import asdict, evolve, frozen
+from attrs import evolve, field, frozen
 from tqdm import tqdm
 
 if __name__ == "__main__" and not __package__:
@@ -35,27 +34,30 @@ if __name__ == "__main__" and not __package__:
 
 from kokoro_trio.client import connect_with, connection_options
 from kokoro_trio.config import ClientConfig
-from kokoro_trio.errors import KokoroTrioError
 
 from .barge_in import Ends
-from .bench import _count, _positive
 from .callers import Callers, Heard, Plan, Seen
-from .load import Spread, percentiles_ms, speak
+from .command_line import BULKY, count, exit_on_error, output_options, positive, run
+from .load import WARM_UP_SENTENCES, Spread, listed, percentiles_ms, speak
+from .report import Report
 from .sentences import SENTENCES, read_long_text, read_sentences, read_short_sentences
 from .vitals import Slope, Vitals, Watch, has_settled, read_vitals, settled
 
 N_QUARTERS = 4
 N_ROWS = 10
 MINUTE_S = 60.0
-WARM_UP_SENTENCES = 3
 SETTLE_TIMEOUT_S = 30.0
+TITLES = [
+    *("minutes", "heard", "TTFA p50/p95 ms", "active", "waiting", "cores", "connections"),
+    *("MB", "descriptors", "threads"),
+]
 MAX_TTFA_RATIO = 1.2
 MAX_MEMORY_RISE = 0.01
-"""Of the memory, from the second quarter to the last, at its lowest in each: the C library keeps what was
-freed and gives it back now and then, so what is needed shows where it is lowest. The limit per hour is the
-closer the longer it runs."""
+"""As a share of the lowest memory of each quarter, from the second quarter to the last: the C library keeps
+freed memory and returns it now and then, so the lowest value shows what is needed. A longer run makes the
+limit per hour smaller."""
 MAX_COUNT_RISE = 1.0
-"""Of descriptors and of threads over that time: a leak with every death would be dozens."""
+"""The limit for descriptors and threads over the same time: a leak per disconnect would be dozens."""
 
 
 @frozen
@@ -64,10 +66,13 @@ class Answer:
     is_yes: bool
     found: str
 
+    def shown(self, width: int) -> str:
+        return f"{'yes' if self.is_yes else 'NO':<4} {self.question:<{width}}  {self.found}".rstrip()
+
 
 @frozen
 class Row:
-    """A tenth of the time."""
+    """One tenth of the time. The values from `active` on are means over its samples."""
 
     from_min: float
     to_min: float
@@ -75,31 +80,39 @@ class Row:
     n_heard: int
     active: float
     waiting: float
-    """In the mean of the samples, as all below."""
     cores: float
-    """Seconds of CPU a second: where it falls while more is active, others have taken the machine."""
+    """CPU seconds per second. If it falls while more is active, other programs use the machine."""
     connections: float
     memory_mb: float
     descriptors: float
     threads: float
 
+    def cells(self) -> list[str]:
+        means = [self.active, self.waiting, self.cores, self.connections]
+        return [
+            f"{self.from_min:g}-{self.to_min:g}",
+            str(self.n_heard),
+            percentiles_ms(self.ttfa_s),
+            *(f"{mean:.2f}" for mean in means),
+            *(f"{mean:.1f}" for mean in (self.memory_mb, self.descriptors, self.threads)),
+        ]
+
 
 @frozen
 class Soak:
-    """A run. `vitals` are those of every second; slopes are of those after the first quarter, that of the
-    memory through the lowest of each quarter."""
+    """A run. The slopes exclude the first quarter; that of the memory uses the lowest of each quarter."""
 
     minutes: float
     clients: int
     pace_s: float
     seed: int
     load_averages: tuple[float, float]
-    """Of the machine that ran the bench, of a minute, before and after."""
+    """Of the machine of the bench, over one minute, before and after."""
     ends: Ends
     ends_by_kind: dict[str, int]
     errors: dict[str, int]
-    n_died: int
-    n_died_early: int
+    n_disconnected: int
+    n_disconnected_early: int
     n_dropped: int
     n_skipped: int
     first_ttfa_s: Spread | None
@@ -110,48 +123,28 @@ class Soak:
     threads: Slope
     rows: list[Row]
     answers: list[Answer]
-    vitals: list[Vitals]
+    vitals: list[Vitals] = field(metadata=BULKY)
+    """A sample every second."""
 
     @property
     def has_failed(self) -> bool:
         return not all(answer.is_yes for answer in self.answers)
 
-    def report(self) -> Iterator[str]:
+    def report(self) -> Report:
         before, after = self.load_averages
-        yield (
-            f"{self.minutes:g} min, clients {self.clients}, pace {self.pace_s:g} s, seed {self.seed}; "
-            f"load average here {before:.1f} before, {after:.1f} after"
-        )
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self.ends_by_kind.items()))
-        yield (
-            f"requests: {kinds}; died {self.n_died + self.n_died_early}, "
-            f"slow readers dropped {self.n_dropped}; turns skipped {self.n_skipped}"
-        )
-        yield _ROW.format(
-            "minutes", "heard", "TTFA p50/p95", "active", "waiting", "cores", "open", "MB", "files", "threads"
-        )
-        yield from (_shown(row) for row in self.rows)
+        n_disconnected = self.n_disconnected + self.n_disconnected_early
         width = max(len(answer.question) for answer in self.answers)
-        for answer in self.answers:
-            yield f"{'yes' if answer.is_yes else 'NO':<4} {answer.question:<{width}}  {answer.found}".rstrip()
-
-
-_ROW = "{:>11} {:>6} {:>13} {:>7} {:>8} {:>6} {:>6} {:>8} {:>6} {:>8}"
-
-
-def _shown(row: Row) -> str:
-    return _ROW.format(
-        f"{row.from_min:g}-{row.to_min:g}",
-        row.n_heard,
-        percentiles_ms(row.ttfa_s),
-        f"{row.active:.1f}",
-        f"{row.waiting:.1f}",
-        f"{row.cores:.2f}",
-        f"{row.connections:.1f}",
-        f"{row.memory_mb:.1f}",
-        f"{row.descriptors:.1f}",
-        f"{row.threads:.1f}",
-    )
+        return Report(
+            f"{self.minutes:g} min, clients {self.clients}, pace {self.pace_s:g} s, seed {self.seed}; "
+            f"load average of this machine {before:.1f} before, {after:.1f} after",
+            [TITLES, *(row.cells() for row in self.rows)],
+            [
+                f"requests: {kinds}; disconnected {n_disconnected}, "
+                f"slow readers dropped {self.n_dropped}; turns skipped {self.n_skipped}",
+                *(answer.shown(width) for answer in self.answers),
+            ],
+        )
 
 
 # How it is measured.
@@ -160,7 +153,7 @@ def _shown(row: Row) -> str:
 async def measure(
     options: argparse.Namespace, sentences: Sequence[str], short: Sequence[str], long_text: str
 ) -> Soak:
-    """Raises `StateUnknown`, and `ClientError` where the warm-up fails."""
+    """Raises `StateUnknown`, and `ClientError` if the warm-up fails."""
     load_before = os.getloadavg()[0]
     metrics = at_metrics(options)
     await _warm_up(options, metrics, sentences)
@@ -183,14 +176,14 @@ async def measure(
 
 
 def at_metrics(options: argparse.Namespace) -> argparse.Namespace:
-    """The options with the port at which the server serves `/metrics`."""
+    """The options with the port of `/metrics`."""
     return argparse.Namespace(**vars(options) | {"port": options.metrics_port or options.port})
 
 
 async def _warm_up(
     options: argparse.Namespace, metrics: argparse.Namespace, sentences: Sequence[str]
 ) -> None:
-    """And waits until the server has closed what that needed."""
+    """Waits until the server has closed the connection."""
     before = await read_vitals(metrics)
     async with connect_with(options) as session:
         for sentence in sentences[:WARM_UP_SENTENCES]:
@@ -198,7 +191,7 @@ async def _warm_up(
     await settled(metrics, before, timeout_s=2.0)
 
 
-# What it comes to.
+# The result.
 
 
 def summed_up(
@@ -209,7 +202,7 @@ def summed_up(
     after: Vitals,
     load_averages: tuple[float, float],
 ) -> Soak:
-    """`vitals` with their times since the start, `idle` before and `after` it."""
+    """`vitals` have their times since the start. `idle` was read before, `after` at the end."""
     length_s = options.minutes * MINUTE_S
     quarter_s = length_s / N_QUARTERS
     first, last = (_ttfa_of(seen.heard, at_s, at_s + quarter_s) for at_s in (0.0, length_s - quarter_s))
@@ -227,8 +220,8 @@ def summed_up(
         ends=seen.ends,
         ends_by_kind=dict(seen.ends_by_kind),
         errors=dict(seen.errors),
-        n_died=seen.n_died,
-        n_died_early=seen.n_died_early,
+        n_disconnected=seen.n_disconnected,
+        n_disconnected_early=seen.n_disconnected_early,
         n_dropped=seen.n_dropped,
         n_skipped=seen.n_skipped,
         first_ttfa_s=first,
@@ -238,9 +231,9 @@ def summed_up(
         threads=threads,
         rows=list(_rows(length_s, seen.heard, vitals)),
         answers=[
-            Answer("every request ended once, and nothing followed", seen.ends.are_right, str(seen.ends)),
+            Answer("every request ended once, and no message followed", seen.ends.are_right, str(seen.ends)),
             _counted_the_same(seen, after.n_ended - idle.n_ended),
-            Answer("no errors", not seen.errors, _listed(seen.errors)),
+            Answer("no errors", not seen.errors, listed(seen.errors) or "none"),
             Answer(
                 "every slow reader was dropped",
                 seen.n_not_dropped == 0,
@@ -250,7 +243,7 @@ def summed_up(
             _flat("descriptors are flat", descriptors, ""),
             _flat("threads are flat", threads, ""),
             _not_slower(first, last),
-            Answer("all was given back at the end", has_settled(after, idle), _compared(after, idle)),
+            Answer("the server holds nothing at the end", has_settled(after, idle), _compared(after, idle)),
             _the_same_process(after, idle),
         ],
         vitals=list(vitals),
@@ -271,7 +264,7 @@ def _lowest_memory(vitals: Sequence[Vitals], quarter_s: float) -> Iterator[Vital
 
 
 def _rows(length_s: float, heard: Sequence[Heard], vitals: Sequence[Vitals]) -> Iterator[Row]:
-    """Without those tenths of a very short run that have no two samples."""
+    """Skips tenths with fewer than two samples, which a very short run has."""
     for number in range(N_ROWS):
         from_s, to_s = length_s * number / N_ROWS, length_s * (number + 1) / N_ROWS
         within = [each for each in vitals if from_s <= each.at_s < to_s]
@@ -297,21 +290,17 @@ def _rows(length_s: float, heard: Sequence[Heard], vitals: Sequence[Vitals]) -> 
 
 
 def _counted_the_same(seen: Seen, n_ended: int) -> Answer:
-    """Those who died took with them whether they were heard; the server still ends each request once."""
-    at_most = seen.n_sure + seen.n_died_early
+    """A client that disconnected early cannot know whether the server has seen its request."""
+    at_most = seen.n_sure + seen.n_disconnected_early
     return Answer(
-        "the server counts as many ends",
+        "the server counts the same number of ends",
         seen.n_sure <= n_ended <= at_most,
         f"{n_ended}, of {seen.n_sure} to {at_most} requests",
     )
 
 
-def _listed(errors: dict[str, int]) -> str:
-    return ", ".join(f"{count} {code}" for code, count in errors.items()) or "none"
-
-
 def _flat(question: str, slope: Slope, unit: str) -> Answer:
-    """Unit as in "MB", or none."""
+    """`unit`: such as "MB", or empty."""
     unit = unit and f" {unit}"
     return Answer(
         question,
@@ -334,7 +323,7 @@ def _not_slower(first: Spread | None, last: Spread | None) -> Answer:
 def _the_same_process(after: Vitals, idle: Vitals) -> Answer:
     is_the_same = after.process_started_at == idle.process_started_at
     return Answer(
-        "it was one process all the time", is_the_same, "" if is_the_same else "it was started again"
+        "the server did not restart", is_the_same, "" if is_the_same else "its process has another start time"
     )
 
 
@@ -348,17 +337,11 @@ def _compared(after: Vitals, idle: Vitals) -> str:
 # The command line.
 
 
-def main() -> None:
-    try:
-        options = command_line().parse_args()
-        sentences = read_sentences(SENTENCES), read_short_sentences(SENTENCES), read_long_text()
-        result = trio.run(measure, options, *sentences)
-        print("\n".join(result.report()))
-        if options.json is not None:
-            options.json.write_text(json.dumps(asdict(result), indent=2) + "\n")
-    except (KokoroTrioError, OSError) as error:
-        sys.exit(f"error: {error}")
-    sys.exit(1 if result.has_failed else 0)
+def main(arguments: Sequence[str] | None = None) -> None:
+    with exit_on_error():
+        options = command_line().parse_args(arguments)
+        texts = read_sentences(SENTENCES), read_short_sentences(SENTENCES), read_long_text()
+    run(options, "soak", partial(measure, options, *texts))
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -366,7 +349,9 @@ def command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[connection_options()],
+        parents=[connection_options(), output_options()],
+        # --save hides the value of the key by the full name of its option.
+        allow_abbrev=False,
     )
     parser.add_argument(
         "--metrics-port",
@@ -374,17 +359,17 @@ def command_line() -> argparse.ArgumentParser:
         default=ClientConfig.load().metrics_port,
         help="where the server serves /metrics (default: METRICS_PORT, or else --port)",
     )
-    parser.add_argument("--minutes", type=_positive, default=10.0, help="default: 10")
-    parser.add_argument("--clients", type=_count, default=8, help="default: %(default)s, one of each kind")
+    parser.add_argument("--minutes", type=positive, default=10.0, help="default: 10")
+    parser.add_argument("--clients", type=count, default=8, help="default: %(default)s, one of each kind")
     parser.add_argument(
         "--pace",
-        type=_positive,
+        type=positive,
         default=20.0,
         metavar="SECONDS",
-        help="between two sentences of one who talks; long texts come a third as often (default: 20)",
+        help="the mean time between two short requests of a client; long texts come a third as often "
+        "(default: 20)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of all that is left to chance (default: 0)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the result there")
+    parser.add_argument("--seed", type=int, default=0, help="of all random choices (default: 0)")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""How much a server's process holds and how busy it is, over time, as it tells at /metrics."""
+"""Memory, descriptors, threads and load of the server's process over time, read at /metrics."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -17,13 +17,13 @@ HOUR_S = 3600.0
 
 @frozen
 class Vitals:
-    """At one moment. `n_ended` counts the requests that ended or were refused since the server started."""
+    """One sample. `n_ended` counts the requests that ended or were refused since the server started."""
 
     at_s: float
-    """On the clock of whoever asked."""
+    """On the clock of the bench."""
     process_started_at: float
     cpu_s: float
-    """Of all its threads, since it started."""
+    """The CPU time of all threads since the process started."""
     memory_mb: float
     """Resident, in 10⁶ bytes."""
     n_descriptors: int
@@ -39,23 +39,22 @@ class Vitals:
 
 
 async def read_vitals(options: argparse.Namespace) -> Vitals:
-    """Raises `StateUnknown`; also where the server runs on a system that does not tell of its processes."""
+    """Raises `StateUnknown`, also if the server's system has no process metrics."""
     text = await trio.to_thread.run_sync(fetch, options, PATH)
     try:
         return vitals_in(text.decode(), trio.current_time())
     except (ValueError, TypeError) as error:
         raise StateUnknown(options.host, options.port, str(error), PATH) from error
     except KeyError as error:
-        reason = f"it says nothing of {error.args[0]}"
-        raise StateUnknown(options.host, options.port, reason, PATH) from error
+        raise StateUnknown(options.host, options.port, f"{error.args[0]} is missing", PATH) from error
 
 
 def vitals_in(prometheus: str, at_s: float) -> Vitals:
-    """Raises ValueError for what is no prometheus, KeyError with what is missing in it."""
+    """Raises ValueError for text in another format, KeyError for a missing metric."""
     values: dict[str, float] = {}
     for family in text_string_to_metric_families(prometheus):
         for sample in family.samples:
-            values[sample.name] = values.get(sample.name, 0.0) + sample.value  # All labels together.
+            values[sample.name] = values.get(sample.name, 0.0) + sample.value  # The sum over all labels.
     return Vitals(
         at_s=at_s,
         process_started_at=values["process_start_time_seconds"],
@@ -72,13 +71,13 @@ def vitals_in(prometheus: str, at_s: float) -> Vitals:
 
 @define
 class Watch:
-    """Asks for the vitals every second."""
+    """Takes a sample every second."""
 
     options: argparse.Namespace
     seen: list[Vitals] = field(factory=list)
 
     async def until(self, at_s: float, on_sample: Callable[[], object]) -> StateUnknown | None:
-        """What made it impossible to go on, if anything did."""
+        """Returns the error that ended the watch early, or None."""
         next_at_s = trio.current_time()
         while next_at_s < at_s:
             await trio.sleep_until(next_at_s)
@@ -92,7 +91,7 @@ class Watch:
 
 
 async def settled(options: argparse.Namespace, before: Vitals, timeout_s: float) -> Vitals:
-    """The vitals when the server holds no more than `before`, or after `timeout_s` the last ones.
+    """The first sample in which the server holds no more than `before`, or the last one after `timeout_s`.
 
     Raises `StateUnknown`.
     """
@@ -114,7 +113,7 @@ def has_settled(vitals: Vitals, before: Vitals) -> bool:
 
 @frozen
 class Slope:
-    """Of the straight line that fits best: least squares. It may rise by `max_rise` over its length."""
+    """The slope of a line fitted by least squares. It may rise by `max_rise` over its length."""
 
     level: float
     """In the middle of the line."""
@@ -127,7 +126,7 @@ class Slope:
         """`points`: times in seconds, and values; at least two."""
         times_s, values = np.array(points).T
         length_s = float(times_s[-1] - times_s[0])
-        # Centred, as the clock may have run for long, and squares of its times would swallow the digits.
+        # Centred: the squares of large clock times would lose digits.
         middle_s = times_s - times_s.mean()
         per_s = float(middle_s @ values / (middle_s @ middle_s))
         return cls(float(values.mean()), per_s * length_s, max_rise, length_s)

@@ -1,27 +1,22 @@
-"""The bench's command line, run as its users run it."""
+"""End to end: the bench's command line against our own server with tones and a scripted one."""
 
 import json
 from pathlib import Path
 
 import pytest
 
+from bench.sentences import NoSentence, read_short_sentences
 from tests.support.benches import bench, options
-from tests.support.peers import Peer, serving, speak_always
+from tests.support.peers import Peer, serving
 from tests.support.processes import free_port
 from tests.support.servers import running
 
 
 class TestCommand:
-    async def test_writes_the_result(self, tmp_path: Path) -> None:
-        async with serving(speak_always) as port:
-            ran = await bench(port, "--n", "3", "--json", str(tmp_path / "result.json"))
-        assert ran.stdout.decode().startswith("n 3, concurrency 4, errors 0\n")
-        assert ran.returncode == 0
-        assert json.loads((tmp_path / "result.json").read_text())["n"] == 3
-
     @pytest.mark.parametrize(
         ("mode", "holds"),
         [
+            (["--concurrency", "2"], "n_underruns"),
             (["--ladder", "1,2"], "rungs"),
             (["--target-p95-ms", "60000"], "max_concurrent_jobs"),
             (["--cancel"], "ack_s"),
@@ -37,7 +32,7 @@ class TestCommand:
         assert ran.stdout
         assert holds in json.loads(result.read_text())
 
-    async def test_a_failed_request_shows_in_the_exit_status(self) -> None:
+    async def test_failed_request_makes_exit_status_1(self) -> None:
         async def script(peer: Peer) -> None:
             speak = await peer.hear("speak")
             await peer.say("error", request_id=speak["request_id"], code="too_long", message="")
@@ -47,19 +42,36 @@ class TestCommand:
         assert ran.stdout.decode().startswith("n 1, concurrency 1, errors 1 (1 too_long)\n")
         assert ran.returncode == 1
 
-    async def test_no_server(self) -> None:
-        ran = await bench(free_port())
+    @pytest.mark.parametrize("program", ["bench.py", "soak.py"])
+    async def test_missing_server_makes_exit_status_1_and_one_line(self, program: str) -> None:
+        ran = await bench(free_port(), program=program)
         assert (ran.returncode, ran.stdout) == (1, b"")
-        assert ran.stderr.startswith(b"error: cannot connect to 127.0.0.1")
+        assert ran.stderr.startswith(b"error: cannot ")
         assert ran.stderr.count(b"\n") == 1
 
-    def test_one_mode_at_a_time(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with pytest.raises(SystemExit):
-            options(1, "--cancel", "--fairness")
-        assert "not allowed with argument --cancel" in capsys.readouterr().err
 
-    @pytest.mark.parametrize("n", ["0", "-1", "many"])
-    def test_a_count_that_is_none(self, n: str, capsys: pytest.CaptureFixture[str]) -> None:
-        with pytest.raises(SystemExit):
-            options(1, "--n", n)
-        assert "is not a number from 1 upwards" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--cancel", "--fairness"], "not allowed with argument --cancel"),
+        (["--cancel", "--peer", "kpipeline"], "--openai and --peer are a mode of their own"),
+        (["--openai", "localhost:8880"], "is not an HTTP URL"),
+        (["--n", "0"], "is not a number from 1 upwards"),
+        (["--ladder", "1,0"], "is not a number from 1 upwards"),
+        (["--target-p95-ms", "inf"], "is not a number above 0"),
+    ],
+    ids=str,
+)
+def test_invalid_arguments(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        options(1, *arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_short_sentences_have_at_most_12_words(tmp_path: Path) -> None:
+    twelve = "It has been raining here since the first Monday of the year."
+    (tmp_path / "mixed.txt").write_text(f"Yes.\n\n{twelve}\nI say, {twelve}\n")
+    assert read_short_sentences(tmp_path / "mixed.txt") == ["Yes.", twelve]
+    (tmp_path / "long.txt").write_text("word " * 13)
+    with pytest.raises(NoSentence, match=r"long\.txt holds no sentence of at most 12 words"):
+        read_short_sentences(tmp_path / "long.txt")

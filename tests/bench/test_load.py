@@ -1,10 +1,10 @@
-"""Pure statistics of the bench, and its plain run against a server that plays a script."""
+"""Unit and session: the statistics of the bench, and a run against a server that plays a script."""
 
 import pytest
 
 from bench.load import NOT_SENT, Failed, Spoken, Spread, Summary, longest_gap_s, run, warm_up
-from kokoro_trio.client import Arrival, ConnectFailed, RequestFailed, Timing
-from tests.support.benches import options
+from kokoro_trio.client import Arrival, ConnectFailed, RequestFailed
+from tests.support.benches import options, spoken
 from tests.support.peers import Peer, serving, speak_always
 from tests.support.processes import free_port
 
@@ -12,60 +12,54 @@ SECOND = 24_000
 
 
 class TestLongestGap:
-    def test_none_where_each_frame_comes_before_the_one_ahead_is_played(self) -> None:
+    def test_no_gap_if_each_frame_arrives_before_the_last_one_is_played(self) -> None:
         assert longest_gap_s([Arrival(5.0, SECOND), Arrival(5.5, SECOND), Arrival(7.0, SECOND)]) == 0.0
 
-    def test_playback_waits_where_it_runs_dry(self) -> None:
-        # Dry at 6.0 for 0.25 s, then at 7.25 for 0.5 s; without the first wait it would be 0.75 s.
+    def test_playback_waits_during_an_underrun(self) -> None:
+        # Underruns at 6.0 for 0.25 s and at 7.25 for 0.5 s; without the first wait it would be 0.75 s.
         late = [Arrival(5.0, SECOND), Arrival(6.25, SECOND), Arrival(7.75, SECOND)]
         assert longest_gap_s(late) == 0.5
 
-    def test_of_no_audio(self) -> None:
+    def test_no_gap_without_audio(self) -> None:
         assert longest_gap_s([]) == 0.0
 
 
-class TestSpread:
-    def test_leaves_out_what_was_not_measured(self) -> None:
-        values = [float(value) for value in range(101)]
-        assert Spread.of([*values, None]) == Spread(average=50.0, p50=50.0, p95=95.0, maximum=100.0)
-
-    def test_of_nothing(self) -> None:
-        assert Spread.of([None]) is None
+def test_spread_ignores_missing_values() -> None:
+    values = [float(value) for value in range(101)]
+    assert Spread.of([*values, None]) == Spread(average=50.0, p50=50.0, p95=95.0, maximum=100.0)
+    assert Spread.of([None]) is None
 
 
 class TestSummary:
-    def test_adds_up_all_connections(self) -> None:
+    def test_totals_of_all_connections(self) -> None:
         outcomes: list[Spoken | Failed] = [
-            Spoken(Timing(ttfb_s=0.1, ttfa_s=0.3, wall_s=0.5, audio_s=1.0), 0.0),
-            Spoken(Timing(ttfb_s=0.3, ttfa_s=None, wall_s=1.5, audio_s=3.0), 0.25),
+            spoken(ttfa_s=0.2),
+            spoken(ttfa_s=0.4, audio_s=3.0, gap_s=0.25),
             Failed("too_long"),
             Failed("too_long"),
             Failed("connection_lost"),
         ]
         summary = Summary.of(outcomes, concurrency=2, wall_s=2.0)
-        assert (summary.n, summary.n_errors, summary.has_failed) == (5, 3, True)
+        assert (summary.n, summary.n_spoken, summary.n_errors, summary.has_failed) == (5, 2, 3, True)
         assert summary.errors == {"too_long": 2, "connection_lost": 1}
-        assert summary.ttfb_s is not None
-        assert summary.ttfb_s.average == pytest.approx(0.2)
+        assert summary.ttfa_s is not None
+        assert (summary.ttfa_s.p50, summary.ttfa_s.p95) == pytest.approx((0.3, 0.39))
         assert (summary.audio_s, summary.xrt, summary.kb_per_s) == (4.0, 2.0, 96.0)
         assert (summary.n_underruns, summary.longest_gap_s) == (1, 0.25)
-        assert list(summary.report()) == [
-            "n 5, concurrency 2, errors 3 (2 too_long, 1 connection_lost)",
-            "               avg       p50       p95",
-            "TTFB ms        200       200       290",
-            "TTFA ms        300       300       300",
-            "RTF          0.500     0.500     0.500",
-            "wall 2.00 s, audio 4.00 s, xRT 2.00, 96.0 KB/s",
-            "underruns 1, longest gap 250 ms",
-        ]
+        text = summary.report().text()
+        assert text.startswith("n 5, concurrency 2, errors 3 (2 too_long, 1 connection_lost)\n")
+        assert "xRT 2.00" in text
+        assert "underruns 1, longest gap 250 ms" in text
 
-    def test_of_failures_alone(self) -> None:
-        report = list(Summary.of([Failed("overloaded")], concurrency=1, wall_s=1.0).report())
-        assert report[2].split() == ["TTFB", "ms", "-", "-", "-"]
+    def test_report_without_any_audio(self) -> None:
+        summary = Summary.of([Failed("overloaded")], concurrency=1, wall_s=1.0)
+        assert summary.xrt == 0.0
+        assert summary.report().rows[2] == ["TTFA ms", "-", "-", "-"]
+        assert summary.cells() == ["1", "-", "-", "0.00", "0 of 0", "0", "1 overloaded"]
 
 
 class TestRun:
-    async def test_every_sentence_is_spoken_once(self) -> None:
+    async def test_speaks_every_sentence_once(self) -> None:
         asked = []
 
         async def script(peer: Peer) -> None:
@@ -80,7 +74,7 @@ class TestRun:
         assert (summary.n, summary.n_errors) == (5, 0)
         assert summary.audio_s == pytest.approx(5 * 0.04)
 
-    async def test_a_request_that_fails_does_not_end_the_run(self) -> None:
+    async def test_error_of_one_request_does_not_end_the_run(self) -> None:
         async def script(peer: Peer) -> None:
             speak = await peer.hear("speak")
             await peer.say("error", request_id=speak["request_id"], code="too_long", message="")
@@ -90,7 +84,7 @@ class TestRun:
             summary = await run(options(port), ["One."], n=3, concurrency=1)
         assert (summary.n, summary.errors) == (3, {"too_long": 1})
 
-    async def test_what_lost_connections_leave_behind_counts_as_failed(self) -> None:
+    async def test_requests_left_after_lost_connections_count_as_errors(self) -> None:
         async def script(peer: Peer) -> None:
             await peer.hear("speak")
             await peer.websocket.aclose()
@@ -104,24 +98,11 @@ class TestRun:
             await run(options(free_port()), ["One."], n=1, concurrency=1)
 
 
-class TestWarmUp:
-    async def test_a_few_sentences_on_one_connection(self) -> None:
-        peers = []
+async def test_error_in_the_warm_up_is_raised() -> None:
+    async def script(peer: Peer) -> None:
+        speak = await peer.hear("speak")
+        await peer.say("error", request_id=speak["request_id"], code="unknown_voice", message="")
 
-        async def script(peer: Peer) -> None:
-            peers.append(peer)
-            await speak_always(peer)
-
-        async with serving(script) as port:
-            await warm_up(options(port, "--voice", "male"), ["One.", "Two.", "Three.", "Four."])
-        assert [[speak["text"] for speak in peer.heard] for peer in peers] == [["One.", "Two.", "Three."]]
-        assert peers[0].heard[0]["voice"] == "male"
-
-    async def test_what_cannot_be_spoken_ends_the_bench_at_once(self) -> None:
-        async def script(peer: Peer) -> None:
-            speak = await peer.hear("speak")
-            await peer.say("error", request_id=speak["request_id"], code="unknown_voice", message="")
-
-        async with serving(script) as port:
-            with pytest.raises(RequestFailed, match="unknown_voice"):
-                await warm_up(options(port), ["One."])
+    async with serving(script) as port:
+        with pytest.raises(RequestFailed, match="unknown_voice"):
+            await warm_up(options(port), ["One."])

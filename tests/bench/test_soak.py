@@ -1,11 +1,9 @@
-"""The soak: our own server with tones, and the answers to what is made up."""
+"""Unit and end to end: the answers of the soak to invented samples, and to our own server with tones."""
 
 import argparse
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -20,8 +18,7 @@ from bench.soak import N_ROWS, Soak, command_line, measure, summed_up
 from bench.vitals import Vitals
 from kokoro_trio.model.synthesizer import Synthesizer, ToneSynthesizer
 from kokoro_trio.speech import Samples, Window
-from tests.support.benches import IDLE, bench
-from tests.support.processes import free_port
+from tests.support.benches import IDLE
 from tests.support.servers import CONFIG, running
 
 
@@ -30,7 +27,7 @@ def options(port: int, *more: str) -> argparse.Namespace:
 
 
 def sample(second: int) -> Vitals:
-    """Of ten minutes: two connections more or less, and a megabyte."""
+    """Connections, descriptors and memory vary a little."""
     return evolve(
         IDLE,
         at_s=float(second),
@@ -47,12 +44,12 @@ SEEN = Seen(
     heard=[Heard(float(second), 0.2 + 0.01 * (second % 10)) for second in range(600)],
     ends=Ends(n_once=700),
     ends_by_kind=Counter(done=650, canceled=50),
-    n_died=10,
-    n_died_early=5,
+    n_disconnected=10,
+    n_disconnected_early=5,
     n_dropped=20,
 )
 AFTER = evolve(IDLE, at_s=605.0, n_ended=IDLE.n_ended + 733)
-"""All but two of those who died before they were answered were known to the server."""
+"""The server saw all requests but two of those that were disconnected early."""
 
 
 def sums(seen: Seen = SEEN, samples: list[Vitals] = STEADY, after: Vitals = AFTER) -> Soak:
@@ -64,40 +61,31 @@ def refused(soak: Soak) -> list[str]:
 
 
 class TestAnswers:
-    def test_all_is_well(self) -> None:
+    def test_healthy_server(self) -> None:
         soak = sums()
         assert refused(soak) == []
         assert not soak.has_failed
-        report = list(soak.report())
-        assert report[:4] == [
-            "10 min, clients 8, pace 20 s, seed 0; load average here 0.5 before, 1.5 after",
-            "requests: canceled 50, done 650; died 15, slow readers dropped 20; turns skipped 0",
-            "    minutes  heard  TTFA p50/p95  active  waiting  cores   open       MB  files  threads",
-            "        0-1     60       245/290     1.0      0.0   1.50    3.0   1000.5   19.0      7.0",
-        ]
-        assert len(report) == 3 + N_ROWS + len(soak.answers)
+        report = soak.report()
+        assert report.rows[1][:3] == ["0-1", "60", "245/290"]
+        assert len(report.rows) == 1 + N_ROWS
+        assert len(report.remarks) == 1 + len(soak.answers)
 
     @pytest.mark.parametrize(
         ("seen", "question"),
         [
-            ({"ends": Ends(n_once=699, n_again=1)}, "every request ended once, and nothing followed"),
-            ({"ends": Ends(n_once=690)}, "the server counts as many ends"),
-            ({"n_died_early": 2}, "the server counts as many ends"),
+            ({"ends": Ends(n_once=699, n_again=1)}, "every request ended once, and no message followed"),
+            ({"ends": Ends(n_once=690)}, "the server counts the same number of ends"),
+            ({"n_disconnected_early": 2}, "the server counts the same number of ends"),
             ({"errors": Counter(overloaded=1)}, "no errors"),
             ({"n_dropped": 19, "n_not_dropped": 1}, "every slow reader was dropped"),
             ({"heard": []}, "TTFA p95 of the last quarter is within 20% of the first"),
         ],
         ids=str,
     )
-    def test_what_the_callers_saw(self, seen: dict[str, Any], question: str) -> None:
+    def test_what_the_clients_saw(self, seen: dict[str, Any], question: str) -> None:
         soak = sums(evolve(SEEN, **seen))
         assert refused(soak) == [question]
         assert soak.has_failed
-
-    def test_more_ends_than_the_callers_know_of(self) -> None:
-        assert refused(sums(after=evolve(AFTER, n_ended=AFTER.n_ended + 3))) == [
-            "the server counts as many ends"
-        ]
 
     @pytest.mark.parametrize(
         ("name", "per_s", "question"),
@@ -107,32 +95,25 @@ class TestAnswers:
             ("n_threads", 1 / 60, "threads are flat"),
         ],
     )
-    def test_a_slope(self, name: str, per_s: float, question: str) -> None:
+    def test_leak(self, name: str, per_s: float, question: str) -> None:
         leaking = [evolve(each, **{name: getattr(each, name) + per_s * each.at_s}) for each in STEADY]
         assert refused(sums(samples=leaking)) == [question]
 
-    def test_what_rises_in_the_first_quarter_only_is_no_slope(self) -> None:
+    def test_rise_in_the_first_quarter_is_no_leak(self) -> None:
         grown = [evolve(each, memory_mb=each.memory_mb - 500 * (each.at_s < 150)) for each in STEADY]
         assert refused(sums(samples=grown)) == []
 
-    @pytest.mark.parametrize(("per_s", "answers"), [(0.0, []), (0.04, ["memory is flat"])])
-    def test_memory_that_is_given_back_now_and_then(self, per_s: float, answers: list[str]) -> None:
-        sawtooth = [
-            evolve(each, memory_mb=1000 + per_s * each.at_s + 3 * ((each.at_s + 30) % 90)) for each in STEADY
-        ]
-        assert refused(sums(samples=sawtooth)) == answers
-
     @pytest.mark.parametrize(("factor", "is_slower"), [(1.1, False), (1.3, True), (0.5, False)])
-    def test_times_to_the_first_audio(self, factor: float, is_slower: bool) -> None:
+    def test_slower_first_audio(self, factor: float, is_slower: bool) -> None:
         heard = [evolve(each, ttfa_s=each.ttfa_s * (factor if each.at_s > 450 else 1)) for each in SEEN.heard]
         assert sums(evolve(SEEN, heard=heard)).has_failed == is_slower
 
     @pytest.mark.parametrize(
         ("after", "question"),
         [
-            ({"n_descriptors": 17}, "all was given back at the end"),
-            ({"n_waiting": 1}, "all was given back at the end"),
-            ({"process_started_at": 1300.0}, "it was one process all the time"),
+            ({"n_descriptors": 17}, "the server holds nothing at the end"),
+            ({"n_waiting": 1}, "the server holds nothing at the end"),
+            ({"process_started_at": 1300.0}, "the server did not restart"),
         ],
         ids=str,
     )
@@ -167,35 +148,17 @@ class TestMeasure:
 
     async def test_our_own_server(self) -> None:
         soak = await soak_tones(ToneSynthesizer, "--minutes", "0.1", "--pace", "0.6")
-        # Slopes and times are those of the process that runs all the tests, and of few seconds.
+        # Slopes and times are of a few seconds, and of the process that runs all the tests.
         of_the_machine = ("flat", "TTFA")
         refusals = [answer for answer in soak.answers if not answer.is_yes]
         assert [each for each in refusals if not any(word in each.question for word in of_the_machine)] == []
-        assert min(soak.n_died, soak.n_dropped, soak.ends.n_once, len(soak.rows)) > 0
+        assert soak.n_disconnected + soak.n_disconnected_early > 0
+        assert min(soak.n_dropped, soak.ends.n_once, len(soak.rows)) > 0
         assert soak.ends_by_kind.keys() == {"done", "canceled"}
 
-    async def test_one_that_leaks(self) -> None:
+    async def test_server_that_leaks(self) -> None:
         leaky = LeakyTones()
         soak = await soak_tones(lambda: leaky, "--minutes", "0.05", "--pace", "0.3", "--clients", "1")
         for file in leaky.opened:
             os.close(file)
-        assert {"descriptors are flat", "all was given back at the end"} <= set(refused(soak))
-
-
-class TestCommand:
-    async def test_writes_the_result(self, tmp_path: Path) -> None:
-        result = tmp_path / "result.json"
-        short = ["--minutes", "0.1", "--pace", "1", "--clients", "2", "--json", str(result)]
-        async with running() as server:
-            ran = await bench(server.port, "--api-key", "first", *short, program="soak.py")
-        assert ran.stderr == b""
-        written = json.loads(result.read_text())
-        assert ran.returncode == (0 if all(answer["is_yes"] for answer in written["answers"]) else 1)
-        assert written["ends"]["n_once"] > 0
-        assert ran.stdout.startswith(b"0.1 min, clients 2, pace 1 s, seed 0;")
-
-    async def test_no_server(self) -> None:
-        ran = await bench(free_port(), program="soak.py")
-        assert (ran.returncode, ran.stdout) == (1, b"")
-        assert ran.stderr.startswith(b"error: 127.0.0.1 port")
-        assert ran.stderr.count(b"\n") == 1
+        assert {"descriptors are flat", "the server holds nothing at the end"} <= set(refused(soak))

@@ -12,7 +12,7 @@ import torch
 from attrs import define, evolve, field
 from kokoro.istftnet import Generator  # type: ignore[import-untyped]
 
-from bench.pipeline import kmodel_of
+from bench.peers.whole_sentences import kmodel_of
 from kokoro_trio.config import ModelConfig, WindowConfig
 from kokoro_trio.model.batching import BatchShape
 from kokoro_trio.model.calibration import Calibration, load_predictor
