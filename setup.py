@@ -3,6 +3,6 @@
 from setuptools import find_packages, setup
 
 setup(
-    packages=[*find_packages(include=["kokoro_trio*"]), "kokoro_trio.bench"],
+    packages=[*find_packages(include=["kokoro_trio*"]), "kokoro_trio.bench", "kokoro_trio.bench.peers"],
     package_dir={"kokoro_trio.bench": "bench"},
 )

@@ -5,6 +5,7 @@
 #   bash scripts/setup.sh          the server
 #   bash scripts/setup.sh --test   the tests too, with their own weights in weights-test
 #   bash scripts/setup.sh --bench  the plots and the speech rating of bench/ too
+#   bash scripts/setup.sh --peers  the libraries that bench/bench.py --peer compares with too
 #   bash scripts/setup.sh --ja     Japanese too
 #   bash scripts/setup.sh --zh     Mandarin too
 #   bash scripts/setup.sh --cpu    torch's CPU build: about 1 GB to download, 3 GB of disk
@@ -36,7 +37,7 @@ main() {
     local extras=registry argument python torch=auto
     for argument in "$@"; do
         case "$argument" in
-        --test | --bench | --ja | --zh) extras+=,${argument#--} ;;
+        --test | --bench | --peers | --ja | --zh) extras+=,${argument#--} ;;
         --cpu | --cuda) torch=$argument ;;
         -h | --help) usage && return ;;
         *) fail "unknown argument: $argument; see bash scripts/setup.sh --help" ;;

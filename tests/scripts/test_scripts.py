@@ -221,7 +221,7 @@ class TestSetup:
         [
             ("", "registry"),
             ("--test", "registry,test"),
-            ("--bench", "registry,bench"),
+            ("--bench --peers", "registry,bench,peers"),
             ("--ja --zh", "registry,ja,zh"),
         ],
     )
