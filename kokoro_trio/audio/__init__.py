@@ -1,1 +1,1 @@
-"""From samples to what goes over the wire."""
+"""Encodes samples into the audio formats of the wire and of files, and decodes them."""

@@ -12,7 +12,7 @@ from kokoro_trio.speech import Samples
 
 
 def encoder_for(audio_format: str, sample_rate_hz: int, config: StreamConfig) -> Encoder:
-    """For one request. The rate must be one of the format's."""
+    """The encoder for one request. The format must offer the rate."""
     match audio_format:
         case "pcm":
             return SampleEncoder(_pcm_bytes, BYTES_PER_SAMPLE, sample_rate_hz, config)
@@ -24,7 +24,7 @@ def encoder_for(audio_format: str, sample_rate_hz: int, config: StreamConfig) ->
 
 
 class SampleEncoder:
-    """Formats in which each sample has its own bytes."""
+    """The formats in which every sample has a fixed number of bytes."""
 
     blocks = False
 

@@ -1,7 +1,7 @@
-"""Whole sounds, as a stream of bytes that is a file when it has ended: what HTTP clients ask for.
+"""Encoders for HTTP: the bytes of a response are an audio file.
 
-Nobody knows how long a sound will be when its head goes out, so no head says it: players read on to the
-end. Made by PyAV where a format needs an encoder, each packet going out as soon as it is there.
+The server sends a file's header before it knows the duration, so the header leaves the duration open and
+players read to the end. PyAV encodes the compressed formats; each packet is sent as soon as it is encoded.
 """
 
 import struct
@@ -28,15 +28,15 @@ CONTENT_TYPES = {
     "wav": "audio/wav",
     "pcm": "audio/pcm",
 }
-"""By format. All are at 24 kHz, in mono; `pcm` is signed 16-bit little-endian without any head."""
+"""By format. All are at 24 kHz, in mono; `pcm` is signed 16-bit little-endian without a header."""
 
 UNKNOWN_BYTES = 0xFFFFFFFF
-"""As the length in a WAVE head: what streaming servers write, and players take for "to the end"."""
+"""The length in the WAVE header of a stream: players read to the end."""
 
 
 @frozen
 class _Container:
-    """What PyAV is asked for. `bit_rate` None: the format is lossless."""
+    """PyAV's container and codec. A lossless format has no `bit_rate`."""
 
     format: str
     codec: str
@@ -45,7 +45,7 @@ class _Container:
 
 
 _CONTAINERS = {
-    # Both heads of MP3 would come before the first audio, and the second is filled in at the end.
+    # Without the ID3 and Xing headers: both precede the audio, and Xing is filled in at the end.
     "mp3": _Container("mp3", "libmp3lame", 64_000, {"write_xing": "0", "id3v2_version": "0"}),
     "aac": _Container("adts", "aac", 64_000),
     "flac": _Container("flac", "flac"),
@@ -53,7 +53,7 @@ _CONTAINERS = {
 
 
 def file_encoder_for(audio_format: str, config: StreamConfig) -> Encoder:
-    """For one request; the format is one of `CONTENT_TYPES`."""
+    """The encoder for one request; the format is one of `CONTENT_TYPES`."""
     if audio_format in _CONTAINERS:
         return ContainerEncoder(_CONTAINERS[audio_format])
     if audio_format == "wav":
@@ -62,14 +62,16 @@ def file_encoder_for(audio_format: str, config: StreamConfig) -> Encoder:
 
 
 class ContainerEncoder:
-    """A frame of audio is what the encoder had to say to one `push`, and counts the samples of those pushes
-    that it had nothing to say to besides: what an encoder looks ahead is not known here.
+    """Compressed audio. A frame holds the bytes that one `push` produced.
+
+    Its `n_samples` also counts earlier pushes that produced no bytes, because PyAV does not tell the
+    encoder's look-ahead.
     """
 
     blocks = True
 
     def __init__(self, container: _Container) -> None:
-        self._asked_for = container
+        self._settings = container
         self._sink = Sink()
         self._container: OutputContainer | None = None
         self._stream: AudioStream | None = None
@@ -98,13 +100,13 @@ class ContainerEncoder:
 
     def _open(self) -> tuple[OutputContainer, AudioStream]:
         if self._container is None or self._stream is None:
-            asked_for = self._asked_for
-            options = {"flush_packets": "1", **asked_for.options}
-            self._container = av.open(self._sink, "w", format=asked_for.format, options=options)
-            stream = self._container.add_stream(asked_for.codec, rate=SAMPLE_RATE_HZ, layout="mono")
+            settings = self._settings
+            options = {"flush_packets": "1", **settings.options}
+            self._container = av.open(self._sink, "w", format=settings.format, options=options)
+            stream = self._container.add_stream(settings.codec, rate=SAMPLE_RATE_HZ, layout="mono")
             assert isinstance(stream, AudioStream)
-            if asked_for.bit_rate is not None:
-                stream.bit_rate = asked_for.bit_rate
+            if settings.bit_rate is not None:
+                stream.bit_rate = settings.bit_rate
             self._stream = stream
         return self._container, self._stream
 
@@ -118,7 +120,7 @@ class ContainerEncoder:
 
 
 class WavEncoder:
-    """PCM with a head before the first frame."""
+    """PCM with a WAVE header before the first frame."""
 
     blocks = False
 
@@ -143,7 +145,7 @@ class WavEncoder:
 
 
 def wav_head(sample_rate_hz: int = SAMPLE_RATE_HZ) -> bytes:
-    """Of 16-bit mono PCM, of a length that is not known: RIFF, `fmt `, and the head of `data`."""
+    """The header of 16-bit mono PCM of unknown length: RIFF, `fmt `, and the start of `data`."""
     is_pcm, channels = 1, 1
     sound = struct.pack(
         "<HHIIHH",

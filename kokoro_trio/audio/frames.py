@@ -1,4 +1,4 @@
-"""What is sent at a time, and what makes it."""
+"""The unit of encoded audio, and the interface of the encoders."""
 
 from typing import Protocol
 
@@ -16,18 +16,16 @@ class AudioFrame:
 
 
 class Encoder(Protocol):
-    """The audio of one request, from the model's samples to frames. May be called from any thread, one
-    call at a time.
-    """
+    """Encodes the samples of one request into frames. Any thread may call it, one call at a time."""
 
     blocks: bool
-    """Whether `push` and `flush` take milliseconds, and so have to run beside the event loop."""
+    """Whether `push` and `flush` take milliseconds and must therefore run in a thread."""
 
     def push(self, samples: Samples) -> list[AudioFrame]:
         """The frames that are complete with these samples."""
 
     def flush(self) -> list[AudioFrame]:
-        """What is left at the end of the request. Nothing may be pushed after it."""
+        """The rest of the audio, at the end of the request. Nothing may be pushed afterwards."""
 
     def close(self) -> None:
-        """Gives back what the encoder holds, at whatever point the request ended."""
+        """Frees the encoder's resources. May be called at any time, also twice."""

@@ -1,8 +1,8 @@
 """μ-law, the companded 8-bit samples of telephony: ITU-T Recommendation G.711 (11/88), table 2.
 
-The standard counts in 14 bits; here all is in 16, so its bias of 33 is 132 and its largest magnitude,
-8159, 32636. A code holds, all bits inverted, the sign, which of eight segments the biased magnitude
-lies in (each twice as long as the one before), and which sixteenth of the segment.
+The standard uses 14-bit samples and this module 16-bit ones, so the bias of 33 becomes 132 and the largest
+magnitude, 8159, becomes 32636. A code holds the sign, one of eight segments (each twice as long as the
+one before), and one of sixteen steps in the segment. All its bits are inverted.
 """
 
 import numpy as np
@@ -14,11 +14,11 @@ from kokoro_trio.speech import Samples
 BIAS = 33 << 2
 LARGEST = (8159 << 2) - 1
 _SHORTEST_SEGMENT_BITS = 8
-"""The first segment ends at 255, biased."""
+"""The first segment ends at a biased magnitude of 255."""
 
 
 def to_mulaw(samples: Samples) -> NDArray[np.uint8]:
-    """float32 at full scale ±1 → one code a sample."""
+    """Encodes float32 samples of full scale ±1, one code per sample."""
     pcm = to_pcm16(samples).astype(np.int32)
     biased = np.minimum(np.abs(pcm), LARGEST) + BIAS
     _, n_bits = np.frexp(biased)
@@ -30,12 +30,12 @@ def to_mulaw(samples: Samples) -> NDArray[np.uint8]:
 
 
 def from_mulaw(codes: bytes) -> NDArray[np.int16]:
-    """Each code as the middle of the interval that it stands for."""
+    """Decodes each code to the middle of its interval."""
     return _MEANINGS[np.frombuffer(codes, np.uint8)]
 
 
 def _meanings() -> NDArray[np.int16]:
-    """Of all 256 codes."""
+    """The samples of all 256 codes."""
     inverted = ~np.arange(256, dtype=np.uint8)
     segment, sixteenth = (inverted >> 4 & 0x07).astype(np.int32), (inverted & 0x0F).astype(np.int32)
     magnitude = (((sixteenth << 3) + BIAS) << segment) - BIAS

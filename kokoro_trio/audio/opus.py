@@ -1,4 +1,4 @@
-"""Samples to Opus in Ogg, by the libopus inside of PyAV; each request is an Ogg stream of its own."""
+"""Encodes samples to Opus in Ogg with PyAV's libopus. Each request is an Ogg stream of its own."""
 
 import av
 import numpy as np
@@ -14,13 +14,13 @@ from kokoro_trio.wire.formats import OPUS_RATE_HZ
 
 PAGE_US = 20_000
 BIT_RATE = 48_000
-"""About what libopus makes in the mean; it varies with the sound."""
+"""The target of libopus, whose bit rate is variable."""
 APPLICATION = "lowdelay"
-"""CELT alone: half the work of the other modes, and the waveform is kept, which the speech mode does not."""
+"""CELT only: half the work of the other modes, and unlike the speech mode it keeps the waveform."""
 
 
 class Sink:
-    """What the muxer takes for a file."""
+    """The file that a muxer writes to; `take` empties it."""
 
     def __init__(self) -> None:
         self._written = bytearray()
@@ -36,10 +36,10 @@ class Sink:
 
 
 class OpusEncoder:
-    """A frame of audio is a page of 20 ms; the first one has the two header pages before it.
+    """A frame holds a page of 20 ms. The two header pages precede the audio of the first frame.
 
-    `sample_rate_hz` is what libopus is given, and so how much of the treble is kept. libopus and PyAV
-    start with the first samples: a request that waits costs nothing.
+    libopus gets samples at `sample_rate_hz`, which limits the treble. The codec is opened at the first
+    samples, so a waiting request costs nothing.
     """
 
     blocks = True
@@ -83,7 +83,7 @@ class OpusEncoder:
 
     def _open(self) -> tuple[OutputContainer, AudioStream]:
         if self._container is None or self._stream is None:
-            # Each page goes into the sink at once, else the muxer would gather a second.
+            # By default the muxer collects a second of audio before it writes a page.
             options = {"page_duration": str(PAGE_US), "flush_packets": "1"}
             self._container = av.open(self._sink, "w", format="ogg", options=options)
             self._stream = self._container.add_stream(

@@ -1,7 +1,7 @@
-"""Opus in Ogg to samples, by the libopus inside of PyAV.
+"""Decodes Opus in Ogg to samples with PyAV's libopus.
 
-Ogg pages are laid out as in RFC 3533 section 6, and hold Opus as in RFC 7845: a page with the head, one with
-tags, then audio. Granule positions count samples at 48 kHz, the pre-skip included.
+RFC 3533 section 6 defines the layout of Ogg pages, RFC 7845 their content: one page with the OpusHead, one
+with tags, then audio. Granule positions count samples at 48 kHz, including the pre-skip.
 """
 
 import struct
@@ -28,7 +28,7 @@ class OggPage:
 
 
 def pages(data: bytes) -> Iterator[OggPage]:
-    """The pages that `data` is made of. Raises `BadMessage` where it is anything else."""
+    """The Ogg pages in `data`. Raises `BadMessage` for malformed pages."""
     start = 0
     while start < len(data):
         page = _page_at(data, start)
@@ -49,7 +49,7 @@ def _page_at(data: bytes, start: int) -> OggPage:
 
 
 class OpusDecoder:
-    """Decodes one stream whose pages hold a packet each, as `OpusEncoder` makes them, to 48 kHz."""
+    """Decodes one stream to 48 kHz. Each page must hold one packet, as those of `OpusEncoder` do."""
 
     def __init__(self) -> None:
         self._context: AudioCodecContext | None = None
@@ -57,7 +57,7 @@ class OpusDecoder:
         self._n_decoded = 0
 
     def decode(self, data: bytes) -> NDArray[np.int16]:
-        """Of one or more pages; shape (n,), for the headers alone n is 0. Raises `BadMessage`."""
+        """Decodes whole pages to shape (n,). Headers decode to no samples. Raises `BadMessage`."""
         pieces = [self._decode_page(page) for page in pages(data)]
         return np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
 
@@ -70,13 +70,13 @@ class OpusDecoder:
             return np.zeros(0, np.int16)
         samples = self._decode_packet(page.body)
         if page.is_last:
-            # The last packet is filled up with silence, which its granule position leaves out.
+            # libopus pads the last packet; the granule position excludes the padding.
             samples = samples[: page.granule - self._pre_skip - self._n_decoded]
         self._n_decoded += len(samples)
         return samples
 
     def _decode_packet(self, packet: bytes) -> NDArray[np.int16]:
-        """The decoder leaves out the pre-skip by itself."""
+        """libopus drops the pre-skip itself."""
         if self._context is None:
             raise BadMessage(field="audio", expected="an OpusHead first", got="audio")
         try:
@@ -87,6 +87,6 @@ class OpusDecoder:
 
 
 def pre_skip_of(head: bytes) -> int:
-    """How many samples at 48 kHz a decoder is to drop at the start: RFC 7845 section 5.1."""
+    """The samples at 48 kHz that a decoder drops at the start: RFC 7845 section 5.1."""
     (pre_skip,) = struct.unpack_from("<H", head, 10)
     return int(pre_skip)

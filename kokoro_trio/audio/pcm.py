@@ -1,4 +1,4 @@
-"""Samples to signed 16-bit PCM, and PCM to the frames that go over the wire."""
+"""Converts samples to signed 16-bit PCM, and divides PCM into frames and messages."""
 
 import numpy as np
 from attrs import define, field
@@ -12,7 +12,7 @@ FULL_SCALE = 32767
 
 
 def to_pcm16(samples: Samples) -> NDArray[np.int16]:
-    """float32 at full scale ±1 → int16, shape unchanged; what lies outside is clipped, not wrapped."""
+    """Converts float32 of full scale ±1 to int16 of the same shape, and clips values beyond ±1."""
     return np.rint(np.clip(samples, -1.0, 1.0) * FULL_SCALE).astype("<i2")
 
 
@@ -25,11 +25,11 @@ def from_pcm16(pcm: bytes) -> NDArray[np.int16]:
 
 @define
 class PcmFramer:
-    """Gathers one request's samples into frames of `chunk_samples`, and frames into messages.
+    """Collects one request's samples into frames of `chunk_samples`, and frames into messages.
 
-    A message goes out when `buffer_bytes` or `flush_every` frames are gathered, whichever is first;
-    with `first_immediate` the first frame goes out alone, for the sake of the first audio. Frames run
-    on across segments, so only the last frame of a request may be short.
+    A message is complete at `buffer_bytes` or `flush_every` frames, whichever comes first. With
+    `first_immediate` the first frame is a message of its own, so that the first audio leaves early. Frames
+    continue across segments, so only the last frame of a request may be short.
     """
 
     chunk_samples: int
@@ -65,7 +65,7 @@ class PcmFramer:
         return messages
 
     def flush(self) -> list[bytes]:
-        """What is left at the end of the request: the last frames, the very last maybe short."""
+        """The remaining frames at the end of the request; the last one may be short."""
         rest, self._rest = self._rest, b""
         return [rest] if rest else []
 

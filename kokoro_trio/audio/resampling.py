@@ -1,4 +1,4 @@
-"""From the model's sample rate to that of a request."""
+"""Resamples from the model's sample rate to the rate of a request."""
 
 import numpy as np
 import soxr
@@ -9,10 +9,10 @@ from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
 
 @define
 class Resampler:
-    """One stream of samples. What comes out is `sample_rate_hz` / 24000 times what went in, rounded.
+    """One stream of samples, `sample_rate_hz` / 24000 times as many as were pushed, rounded.
 
-    The filter looks ahead, and works in blocks: of what was pushed, up to 50 ms (at 8 kHz; a quarter of
-    that at 48 kHz) come out with the next push, or with `flush`.
+    The filter looks ahead and works in blocks: it holds back up to 50 ms at 8 kHz, and a quarter of that
+    at 48 kHz, until the next push or `flush`.
     """
 
     _stream: soxr.ResampleStream | None

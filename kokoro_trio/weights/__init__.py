@@ -1,1 +1,1 @@
-"""The weights: where they come from, how they are prepared, and how they are checked."""
+"""Downloads, converts, prepares and checks the weights."""

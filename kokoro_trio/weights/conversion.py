@@ -1,8 +1,8 @@
-"""Kokoro's ONNX export, dynamically quantised to int8, turned back into a float state dict.
+"""Converts Kokoro's ONNX export, dynamically quantised to int8, back to a float state dict.
 
-The graph's nodes are named after the modules that they came from, so the names lead home:
-`/encoder/F0.0/conv1/Conv_quant` is `predictor.F0.0.conv1`. Only the preparation uses this module,
-and nothing else needs `onnx`.
+The names of the graph's nodes contain the names of the original modules:
+`/encoder/F0.0/conv1/Conv_quant` is `predictor.F0.0.conv1`. Only the preparation imports this module, the
+only one that needs `onnx`.
 """
 
 import re
@@ -23,15 +23,15 @@ from kokoro_trio.weights.parameters import Shapes, complete_parameters
 Array = NDArray[np.float32]
 
 OF_THE_PREDICTOR = re.compile(r"(F0|N)\.\d+|shared|F0_proj|N_proj")
-"""The export calls these parts of the predictor directly, so their paths lack its name."""
+"""The paths of these parts of the predictor lack its name, because the export calls them directly."""
 TORCH_GATES = (0, 2, 3, 1)
-"""ONNX stacks an LSTM's gates as i, o, f, c; torch as i, f, g (ONNX's c), o."""
+"""ONNX stacks an LSTM's gates as i, o, f, c, and torch as i, f, g (ONNX's c), o."""
 DIRECTIONS = ("", "_reverse")
 
 
 @frozen
 class Graph:
-    """An ONNX graph with its weights by name, and who makes and who reads each value."""
+    """An ONNX graph: its weights by name, and the nodes that write and read each value."""
 
     nodes: tuple[onnx.NodeProto, ...]
     weights: Mapping[str, onnx.TensorProto]
@@ -56,27 +56,24 @@ class Graph:
 
 
 def load_onnx_parameters(path: Path, shapes: Shapes) -> dict[str, torch.Tensor]:
-    """The parameters in `shapes` that the export at `path` was made from, as far as int8 kept them.
-
-    Raises `ParametersUnusable` where the graph lacks one.
-    """
+    """The parameters in `shapes`, as exact as int8 is. Raises `ParametersUnusable` for a missing one."""
     graph = Graph.of(onnx.load(path).graph)
     found = dict(named_parameters(graph)) | dict(node_parameters(graph))
-    # The rest belongs to no parameter: constants of the graph, and the second to twelfth round through
-    # BERT's one layer, whose nodes have numbers of their own (`query_1`).
+    # The graph also has constants, and eleven more copies of BERT's one layer, with numbered names
+    # (`query_1`).
     known = {name: array for name, array in split_weight_norms(found, shapes) if name in shapes}
     return complete_parameters({name: torch.tensor(array) for name, array in known.items()}, shapes)
 
 
 def named_parameters(graph: Graph) -> Iterator[tuple[str, Array]]:
-    """The float weights that kept their names: biases, norms, the alphas of the snake activations."""
+    """The float weights with names of their own: biases, norms, the alphas of the snake activations."""
     for name, weight in graph.weights.items():
         if name.startswith(("encoder.", "decoder.")) and weight.data_type == onnx.TensorProto.FLOAT:
             yield name.partition(".")[2], np.asarray(graph.weight(name), np.float32)
 
 
 def node_parameters(graph: Graph) -> Iterator[tuple[str, Array]]:
-    """The weights that are named only by the node that uses them."""
+    """The weights without names of their own, named after the nodes that use them."""
     for node in graph.nodes:
         if read := READERS.get(node.op_type):
             module = module_path(node.name)
@@ -85,15 +82,15 @@ def node_parameters(graph: Graph) -> Iterator[tuple[str, Array]]:
 
 
 def module_path(node_name: str) -> str:
-    """Which of KModel's modules a node came from: `/encoder/F0.0/conv1/Conv` is `predictor.F0.0.conv1`."""
+    """KModel's module of a node: `/encoder/F0.0/conv1/Conv` belongs to `predictor.F0.0.conv1`."""
     stage, *parts = node_name.strip("/").split("/")[:-1]
     if stage == "encoder" and parts and OF_THE_PREDICTOR.fullmatch(parts[0]):
         parts.insert(0, "predictor")
-    # A module inside a ModuleList carries the list's path once more: `cnn.0/cnn.0.0`.
+    # The path of a module in a ModuleList repeats the list's path: `cnn.0/cnn.0.0`.
     return ".".join(part for part, after in pairwise([*parts, ""]) if not after.startswith(f"{part}."))
 
 
-# One reader for every kind of node that holds weights; each gives names within the module.
+# One reader per kind of node with weights; it yields names relative to the module.
 
 
 def _read_integer_matmul(graph: Graph, node: onnx.NodeProto) -> Iterator[tuple[str, Array]]:
@@ -121,7 +118,7 @@ def _read_embedding(graph: Graph, node: onnx.NodeProto) -> Iterator[tuple[str, A
 
 
 def _read_lstm(graph: Graph, node: onnx.NodeProto) -> Iterator[tuple[str, Array]]:
-    """Both directions. The weights have shape (2, inputs, 4 x hidden) and a scale a direction."""
+    """Both directions. The weights have shape (2, inputs, 4 x hidden) and one scale per direction."""
     _, w, r, biases, *_, w_scale, w_zero, r_scale, r_zero = node.input
     weights = {"weight_ih_l0": (w, w_scale, w_zero), "weight_hh_l0": (r, r_scale, r_zero)}
     for direction, suffix in enumerate(DIRECTIONS):
@@ -146,13 +143,13 @@ READERS: Mapping[str, Reader] = {
 
 
 def integer_weight(graph: Graph, node: onnx.NodeProto) -> Array:
-    """The weight of a MatMulInteger (a scale a column) or a ConvInteger (one scale)."""
+    """The weight of a MatMulInteger (one scale per column) or a ConvInteger (one scale)."""
     _, weight, _, zero_point = node.input
     return dequantize(graph.weight(weight), _weight_scale(graph, node), graph.weight(zero_point))
 
 
 def _weight_scale(graph: Graph, node: onnx.NodeProto) -> NDArray[Any]:
-    """The other factor of `rescaling` is the input's scale, known only at run time, times the weight's."""
+    """`rescaling` multiplies by the input's scale, known only at run time, times the weight's scale."""
     makers = (graph.makers[name] for name in rescaling(graph, node).input)
     (scales,) = (maker for maker in makers if maker.op_type == "Mul")
     (scale,) = (name for name in scales.input if name in graph.weights)
@@ -160,25 +157,25 @@ def _weight_scale(graph: Graph, node: onnx.NodeProto) -> NDArray[Any]:
 
 
 def rescaling(graph: Graph, node: onnx.NodeProto) -> onnx.NodeProto:
-    """The Mul that turns a node's int32 result into float, after a cast and perhaps a bias."""
+    """The Mul that rescales a node's int32 result, after a cast and sometimes a bias."""
     while node.op_type != "Mul":
         (node,) = graph.readers[node.output[0]]
     return node
 
 
 def dequantize(quantized: NDArray[Any], scale: NDArray[Any], zero_point: NDArray[Any]) -> Array:
-    # int8 minus its zero point does not fit int8.
+    # The difference of two int8 values overflows int8.
     return np.asarray((quantized.astype(np.int32) - zero_point.astype(np.int32)) * scale, np.float32)
 
 
 def torch_gates(stacked: Array) -> Array:
-    """Rows of an LSTM weight or bias, from ONNX's order of gates to torch's."""
+    """Reorders the rows of an LSTM weight or bias from ONNX's order of gates to torch's."""
     gates = np.split(stacked, len(TORCH_GATES))
     return np.concatenate([gates[gate] for gate in TORCH_GATES])
 
 
 def split_weight_norms(found: Mapping[str, Array], shapes: Shapes) -> Iterator[tuple[str, Array]]:
-    """Where the parameters have weight norm, `weight` becomes `weight_g` and `weight_v`."""
+    """Splits each `weight` of a module with weight norm into `weight_g` and `weight_v`."""
     for name, array in found.items():
         if f"{name}_g" in shapes:
             yield from zip((f"{name}_g", f"{name}_v"), weight_norm(array), strict=True)
@@ -187,10 +184,10 @@ def split_weight_norms(found: Mapping[str, Array], shapes: Shapes) -> Iterator[t
 
 
 def weight_norm(weight: Array) -> tuple[Array, Array]:
-    """(g, v) such that g * v / |v| is the weight; the norm runs over all dimensions but the first.
+    """(g, v) with weight = g * v / |v|. The norm is over all dimensions except the first.
 
-    94 of Kokoro's rows are all zero after quantisation. v must not be zero there: 0 / 0 would make the
-    whole output NaN. g is zero there, so any other v does.
+    Quantisation turned 94 of Kokoro's rows into zeros, and 0 / 0 would make the whole output NaN. For
+    those rows g is 0, so v may have any other value.
     """
     g = np.sqrt(np.square(weight).sum(axis=tuple(range(1, weight.ndim)), keepdims=True))
     return g, np.where(g == 0, np.float32(1), weight)

@@ -1,4 +1,4 @@
-"""Kokoro-82M from its home on the Hugging Face hub: from the cache, over the network, or from a folder."""
+"""Reads Kokoro-82M as published on the Hugging Face hub: from the cache, the network, or a folder."""
 
 import ssl
 from collections.abc import Callable, Mapping
@@ -33,41 +33,38 @@ CACHE = "the Hugging Face cache"
 HUB = "the Hugging Face hub"
 ANSWER_TIMEOUT_S = 3.0
 TRAINED_IN_PARALLEL = "module."
-"""torch's DataParallel puts this before the names of what it trains."""
+"""torch's DataParallel prefixes parameter names with this."""
 DOWNLOAD_ERRORS: tuple[type[BaseException], ...] = (OSError, HfHubHTTPError.__bases__[0])
-"""The second is the root of the HTTP library's errors: which library differs between huggingface_hub's
-versions, and an error in the middle of a file comes through as it is."""
+"""An error in the middle of a download is an HTTP library's own. The second type is the root of its errors,
+because huggingface_hub's versions use different libraries."""
 
 Locate = Callable[[str], Path]
-"""Where a file of the repository lies on this machine, by its name there. Raises `SourceUnusable`."""
+"""The local path of a file of the repository, by its name there. Raises `SourceUnusable`."""
 
 
 @frozen
 class Hub:
-    """A hub and the cache of what came from there.
-
-    None leaves it to huggingface_hub, which reads HF_ENDPOINT, HF_HOME and their kin.
-    """
+    """A hub and its cache. None means huggingface_hub's default, set by HF_ENDPOINT, HF_HOME and others."""
 
     endpoint: str | None = None
     cache: Path | None = None
 
     def read_cache(self, release: Release) -> SourceWeights:
-        """Raises `SourceUnusable` where not all of it is there."""
+        """Raises `SourceUnusable` unless all files are cached."""
 
         def locate(name: str) -> Path:
             try:
                 return self._download(release.hub, name, local_files_only=True)
             except LocalEntryNotFoundError:
-                raise SourceUnusable(CACHE, f"{name} is not in it") from None
+                raise SourceUnusable(CACHE, f"{name} is missing") from None
 
         return _read("hub", CACHE, release, _locate_all(CACHE, release.hub, locate))
 
     def read(self, release: Release, progress: Progress) -> SourceWeights:
-        """What the cache lacks is downloaded into it. Raises `SourceUnusable`."""
+        """Downloads the files that are not cached. Raises `SourceUnusable`."""
         pins = release.hub
         if constants.HF_HUB_OFFLINE:
-            raise SourceUnusable(HUB, "HF_HUB_OFFLINE forbids to ask it")
+            raise SourceUnusable(HUB, "HF_HUB_OFFLINE is set")
         require_answer(
             huggingface_hub.hf_hub_url(
                 pins.repository, CONFIG, revision=pins.revision, endpoint=self.endpoint
@@ -85,14 +82,14 @@ class Hub:
         return _read("hub", HUB, release, paths)
 
     def _fetch(self, pins: HubPins, name: str) -> Path:
-        # One file is most of it and gets a bar of its own.
+        # The largest file has its own progress bar.
         enable_progress_bars() if name == MODEL else disable_progress_bars()
         try:
             path = self._download(pins, name)
             if file_sha256(path) != pins.files[name]:
-                path = self._download(pins, name, force_download=True)  # a damaged one in the cache
+                path = self._download(pins, name, force_download=True)  # The cached file is damaged.
         except DOWNLOAD_ERRORS as error:
-            raise SourceUnusable(HUB, f"{name} cannot be had ({_first_line(error)})") from error
+            raise SourceUnusable(HUB, f"cannot download {name} ({_first_line(error)})") from error
         return path
 
     def _download(
@@ -111,23 +108,22 @@ class Hub:
 
 
 def read_folder(folder: Path, release: Release) -> SourceWeights:
-    """`folder` holds the hub's files, under the names that they have there. Raises `SourceUnusable`."""
+    """Reads the hub's files from `folder`, where they have the same names. Raises `SourceUnusable`."""
 
     def locate(name: str) -> Path:
         if not (folder / name).is_file():
-            raise SourceUnusable(str(folder), f"{name} is not in it")
+            raise SourceUnusable(str(folder), f"{name} is missing")
         return folder / name
 
     return _read("folder", str(folder), release, _locate_all(str(folder), release.hub, locate))
 
 
 def require_answer(url: str) -> None:
-    """Raises `SourceUnusable` within seconds where nobody answers.
+    """Raises `SourceUnusable` within seconds if the hub is unreachable.
 
-    huggingface_hub 2.4 tries six times, and cannot be told otherwise: 23 s where connections are refused
-    or the name is unknown, and six timeouts on top of that where they hang. Any answer at all will do
-    here, even a refusal: what it means is for huggingface_hub to say, which may have other certificates
-    or a token.
+    huggingface_hub 2.4 always tries six times: for 23 s if the connection is refused or the name is unknown,
+    and for six timeouts more if it hangs. Any HTTP or TLS answer passes here, even an error, because
+    huggingface_hub may have a token or other certificates.
     """
     try:
         with urlopen(Request(url, method="HEAD"), timeout=ANSWER_TIMEOUT_S):
@@ -137,11 +133,11 @@ def require_answer(url: str) -> None:
     except OSError as error:
         reason = error.reason if isinstance(error, URLError) else error
         if not isinstance(reason, ssl.SSLError):
-            raise SourceUnusable(HUB, f"it cannot be reached ({reason})") from error
+            raise SourceUnusable(HUB, f"unreachable ({reason})") from error
 
 
 def _locate_all(where: str, hub: HubPins, locate: Locate) -> dict[str, Path]:
-    """Where each file lies; raises `SourceUnusable` for the first that is not the published one."""
+    """The path of each file. Raises `SourceUnusable` for the first that differs from the published one."""
     paths = {}
     for name, expected in hub.files.items():
         paths[name] = locate(name)
@@ -154,7 +150,7 @@ def _read(source: str, where: str, release: Release, paths: Mapping[str, Path]) 
     try:
         model = complete_parameters(_load_model(paths[MODEL]), release.shapes)
     except ParametersUnusable as error:
-        raise SourceUnusable(where, f"{MODEL} is of another model: {error}") from error
+        raise SourceUnusable(where, f"{MODEL} belongs to another model: {error}") from error
     return SourceWeights(
         source=source,
         model=model,
@@ -165,7 +161,7 @@ def _read(source: str, where: str, release: Release, paths: Mapping[str, Path]) 
 
 
 def _load_model(path: Path) -> dict[str, Tensor]:
-    """The file holds a state dict for each of KModel's five parts."""
+    """Joins the state dicts of KModel's five parts, which the file holds apart."""
     parts = torch.load(path, map_location="cpu", weights_only=True)
     return {
         f"{part}.{name.removeprefix(TRAINED_IN_PARALLEL)}": tensor

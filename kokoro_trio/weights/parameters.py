@@ -1,4 +1,4 @@
-"""Kokoro's state dict: which parameters it must have, and what to put where no source has any."""
+"""Checks Kokoro's state dict and adds the untrained parameters that no source has."""
 
 from collections.abc import Mapping
 
@@ -6,21 +6,21 @@ import torch
 from torch import Tensor
 
 NEVER_USED = "bert.pooler."
-"""KModel has BERT's pooler but reads the hidden states before it; the ONNX export left it out."""
+"""KModel reads the hidden states before BERT's pooler, so the ONNX export omits the pooler."""
 IDENTITY_NORM = ".norm."
-"""The instance norm inside AdaIN: its own scale and shift were never trained, no source holds them."""
+"""The instance norm inside AdaIN. Its own scale and shift were never trained, so no source has them."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 class ParametersUnusable(ValueError):
-    """A state dict is not that of Kokoro-82M v1.0."""
+    """A state dict does not belong to Kokoro-82M v1.0."""
 
 
 def complete_parameters(state: Mapping[str, Tensor], shapes: Shapes) -> dict[str, Tensor]:
-    """Exactly the parameters in `shapes`, as float32 and in that order.
+    """Exactly the parameters in `shapes`, in that order, as float32.
 
-    Raises `ParametersUnusable` where one that was trained is missing or has another shape.
+    Raises `ParametersUnusable` for a trained parameter that is missing or has another shape.
     """
     return {name: _complete_parameter(name, shape, state.get(name)) for name, shape in shapes.items()}
 

@@ -1,6 +1,6 @@
-"""Makes the folder of prepared weights, from the first source that has Kokoro-82M v1.0.
+"""Prepares the folder of weights from the first source that has Kokoro-82M v1.0.
 
-The folder is replaced as a whole or not at all: everything is written to `<folder>.partial` first.
+Everything is written to `<folder>.partial`, which then replaces the folder atomically.
 """
 
 import fcntl
@@ -29,11 +29,11 @@ from kokoro_trio.weights.progress import Progress
 from kokoro_trio.weights.release import Origin, Release, SourceUnusable, SourceWeights, file_sha256
 
 ONNX_FILE = Path("source", "model.onnx")
-"""Where `--keep-source` leaves what the model was converted from; not needed to serve."""
+"""The ONNX export that the model was converted from. `--keep-source` keeps it for the tests."""
 SOURCES = ("auto", "hub", "registry")
-"""Everything else is the name of a folder."""
+"""Any other source is the path of a folder."""
 HUB_FILES = frozenset({"hub", "folder"})
-"""Sources that hold the same files, so that weights from one do for the other."""
+"""Sources with identical files: weights prepared from one satisfy a request for the other."""
 
 Reader = Callable[[], SourceWeights]
 
@@ -48,7 +48,7 @@ class PreparationRunning(StartError):
 
 @frozen
 class Preparation:
-    """How the weights are prepared: which release, from which hub, and who is told."""
+    """The settings of a preparation: the release, the hub and the progress display."""
 
     release: Release = field(factory=Release.load)
     progress: Progress = field(factory=Progress)
@@ -58,18 +58,18 @@ class Preparation:
     def ensure(
         self, source: str, folder: Path, *, keep_source: bool = False, reuse: Path | None = None
     ) -> Manifest:
-        """Prepares `folder` unless it already holds what is asked for.
+        """Prepares `folder` unless it already holds weights from `source`.
 
-        `source` is `auto`, `hub`, `registry`, or a folder with the hub's files; a folder that is itself
-        prepared is only checked. Nothing is fetched where the prepared folder `reuse` holds what is asked
-        for. Raises `StartError`, and `OSError` where `folder` cannot be written.
+        `source` is `auto`, `hub`, `registry`, or a folder with the hub's files. If it is a folder of prepared
+        weights, they are only checked. If the prepared folder `reuse` holds weights from `source`, they are
+        linked instead of downloaded. Raises `StartError`, and `OSError` if `folder` is not writable.
         """
         if source not in SOURCES:
             named = Path(source).expanduser()
             if is_prepared(named):
                 return _check_foreign(named)
             if not named.is_dir():
-                reason = f"there is no such folder, and it is none of {', '.join(SOURCES)}"
+                reason = f"no such folder, and not one of {', '.join(SOURCES)}"
                 raise SourceUnusable(source, reason)
         try:
             manifest = check_weights(folder)
@@ -78,7 +78,7 @@ class Preparation:
         else:
             if _is_enough(manifest, folder, source, keep_source):
                 return manifest
-            self.progress.say(f"{folder}: these weights are from {manifest.source}; preparing them anew.")
+            self.progress.say(f"{folder}: the weights are from {manifest.source}; preparing others.")
         if reuse is not None and _holds(reuse, source, keep_source):
             self.progress.say(f"{folder}: linking the weights in {reuse}.")
             return _link(reuse, folder)
@@ -95,7 +95,7 @@ class Preparation:
         return manifest
 
     def _readers(self, source: str, scratch: Path) -> tuple[Reader, ...]:
-        # They import torch and huggingface_hub, which takes seconds; most runs find nothing to do.
+        # Importing torch and huggingface_hub takes seconds, and most runs find prepared weights.
         from kokoro_trio.weights.hub import Hub, read_folder
         from kokoro_trio.weights.registry import read_registry
 
@@ -115,18 +115,18 @@ class Preparation:
 
 
 def first_of(readers: Sequence[Reader], progress: Progress) -> SourceWeights:
-    """What the first source gives that has it. Raises the last one's `SourceUnusable`."""
+    """The weights from the first usable source. Raises the `SourceUnusable` of the last one."""
     *others, last = readers
     for read in others:
         try:
             return read()
         except SourceUnusable as unusable:
-            progress.say(f"{unusable}; going on to the next source.")
+            progress.say(f"{unusable}; trying the next source.")
     return last()
 
 
 def _check_foreign(folder: Path) -> Manifest:
-    """Weights that somebody prepared elsewhere are theirs to mend; there are always our own."""
+    """Checks prepared weights that KOKORO_WEIGHTS names. They are never changed, so the advice is `auto`."""
     try:
         return check_weights(folder)
     except WeightsUnusable as unusable:
@@ -134,7 +134,7 @@ def _check_foreign(folder: Path) -> Manifest:
 
 
 def _is_enough(manifest: Manifest, folder: Path, source: str, keep_source: bool) -> bool:
-    """Whether weights that are good are also those that were asked for."""
+    """Whether intact weights also come from the requested source."""
     if keep_source and manifest.source == "registry" and not (folder / ONNX_FILE).is_file():
         return False
     return source == "auto" or (manifest.source in HUB_FILES) == (source != "registry")
@@ -148,8 +148,8 @@ def _holds(folder: Path, source: str, keep_source: bool) -> bool:
 
 
 def _link(prepared: Path, folder: Path) -> Manifest:
-    """Hard links take no room. Prepared files are replaced and never changed, so neither folder can
-    damage the other."""
+    """Links prepared weights into `folder`. Both folders may share files, because prepared files are
+    replaced and never changed."""
     with replacement(folder) as made:
         for name in (MODEL_FILE, VOICES_FILE, CONFIG_FILE, MANIFEST_FILE, ONNX_FILE):
             if (prepared / name).exists():
@@ -161,7 +161,7 @@ def _link(prepared: Path, folder: Path) -> Manifest:
 def _link_or_copy(file: Path, new: Path) -> None:
     try:
         new.hardlink_to(file)
-    except OSError:  # On another disk, or on one that has no hard links.
+    except OSError:  # Another disk, or a file system without hard links.
         shutil.copyfile(file, new)
 
 
@@ -191,11 +191,11 @@ def _record(path: Path, origin: Origin) -> FileRecord:
 
 @contextmanager
 def replacement(folder: Path) -> Iterator[Path]:
-    """A new folder that takes the place of `folder` at the end, or leaves no trace where that fails.
+    """A new folder that replaces `folder` after the block, or is removed if the block raises.
 
     Raises `PreparationRunning`.
     """
-    folder = folder.resolve()  # a link to another disk stays a link
+    folder = folder.resolve()  # Keeps a symbolic link to another disk.
     made = folder.with_name(f"{folder.name}.partial")
     made.mkdir(parents=True, exist_ok=True)
     with _lock(made):
@@ -209,7 +209,7 @@ def replacement(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    """Tells work in progress from what a killed process left behind: the kernel drops its lock."""
+    """The kernel releases the lock of a killed process, so a leftover folder is not taken for one in use."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,13 +1,12 @@
-"""The prepared weights: a folder with a manifest that vouches for every file in it.
+"""Reads and checks the prepared weights: a folder whose manifest has the checksum of every file.
 
-    model.safetensors    the network, float32, named as `kokoro.KModel` names it, with weight norm
-    voices.safetensors   a voice pack for each voice, float32, shape (510, 256)
-    config.json          the model's configuration as the hub has it
-    manifest.json        for each of them checksum, size, license and origin
+    model.safetensors    the network in float32, with the names of `kokoro.KModel` and with weight norm
+    voices.safetensors   a voice pack per voice, float32, shape (510, 256)
+    config.json          the model's configuration, identical to the hub's
+    manifest.json        checksum, size, license and origin of each file
 
-Beside them may lie `statistics.safetensors`, see `calibration.py`.
-
-Reading it is all that the server does; `python -m kokoro_trio.model.weights` makes it.
+The calibration may add `statistics.safetensors`, see `calibration.py`. The server only reads the folder;
+`python -m kokoro_trio.model.weights` prepares it.
 """
 
 import json
@@ -51,7 +50,7 @@ class Manifest:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["format"] != FORMAT:
-                raise WeightsUnusable(path, f"it has format {content['format']}, this is for {FORMAT}")
+                raise WeightsUnusable(path, f"its format is {content['format']}, expected {FORMAT}")
             records = {
                 name: _record(content["files"][name]) for name in (MODEL_FILE, VOICES_FILE, CONFIG_FILE)
             }
@@ -82,20 +81,20 @@ class Weights:
 
 
 def prepared_folder(kokoro_weights: str, default: Path) -> Path:
-    """Where the prepared weights are or will be: in the folder that KOKORO_WEIGHTS names if it is such a
-    one, else in `default`."""
+    """The folder of the prepared weights: the one that KOKORO_WEIGHTS names if it is prepared, else
+    `default`."""
     named = Path(kokoro_weights).expanduser()
     return named if is_prepared(named) else default
 
 
 def is_prepared(folder: Path) -> bool:
-    """Whether it claims to hold prepared weights; `check_weights` tells whether it does."""
+    """Whether the folder has a manifest. `check_weights` checks its files."""
     return (folder / MANIFEST_FILE).is_file()
 
 
 def open_weights(folder: Path) -> Weights:
-    """Reads the prepared weights after checking them. Raises `WeightsUnusable`."""
-    # Here, because the check alone is done in a tenth of the time that torch takes to import.
+    """Checks and reads the prepared weights. Raises `WeightsUnusable`."""
+    # Imported here, because importing torch takes ten times as long as the check.
     from safetensors.torch import load_file
 
     manifest = check_weights(folder)
@@ -110,7 +109,7 @@ def open_weights(folder: Path) -> Weights:
 
 
 def check_weights(folder: Path) -> Manifest:
-    """Raises `WeightsUnusable` for the first file that is missing or not what the manifest says."""
+    """Raises `WeightsUnusable` for the first file that is missing or differs from the manifest."""
     manifest = Manifest.read(folder)
     for name, record in manifest.files.items():
         _check_file(folder / name, record)

