@@ -89,7 +89,7 @@ class _Measures:
         }
 
     def _name(self, unit: str, value: float) -> str:
-        if unit in ENGLISH_UNITS:
+        if unit in ENGLISH_UNITS and self._vocabulary.is_english:
             return ENGLISH_UNITS[unit][value != 1]
         sign = self._vocabulary.unit_spellings.get(unit) or OTHER_SPELLINGS.get(unit, unit)
         if sign not in UNITS:

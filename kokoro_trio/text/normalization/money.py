@@ -66,7 +66,7 @@ class _Money:
         return f"{spoken} {self._vocabulary.per} {_PERIODS.get(period, period)}" if period else spoken
 
     def range(self, match: re.Match[str]) -> str:
-        start = self._numbers.number(("-" if match["minus"] else "") + match["first_number"])
+        start = self._numbers.number(match["minus"] + match["first_number"])
         if scale := match["first_scale"]:
             start += f" {_SCALES.get(scale.lower(), scale)}"
         end = self._amount("", match["number"], match["scale"], _code(match["sign"]), match["sign"])
@@ -91,8 +91,7 @@ class _Money:
             return f"{self._agreed(minus, number, noun)} {noun}"
         if scale:
             counted = self._vocabulary.of_amount(name(code, 1_000_000))
-            spoken_number = self._numbers.number(("-" if minus == "-" else "") + number)
-            return f"{spoken_number} {_SCALES.get(scale.lower(), scale)} {counted}"
+            return f"{self._numbers.number(minus + number)} {_SCALES.get(scale.lower(), scale)} {counted}"
         if hundredths := self._hundredths(number, code):
             return self._with_hundredths(minus, *hundredths, name(code, int(value)), code)
         noun = name(code, value)
@@ -114,8 +113,7 @@ class _Money:
         return self._numbers.hundredths(number) if code in self._vocabulary.cents else None
 
     def _agreed(self, minus: str, number: str, noun: str) -> str:
-        sign = "-" if minus in ("-", "−") else ""
-        return self._vocabulary.agree(self._numbers.number(sign + number), noun)
+        return self._vocabulary.agree(self._numbers.number(minus + number), noun)
 
 
 def _code(sign: str) -> str:

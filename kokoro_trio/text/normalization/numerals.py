@@ -131,7 +131,7 @@ class _Numerals:
 
     def number(self, match: re.Match[str]) -> str:
         sign = match[0][0]
-        spoken = self._numbers.number(("-" if sign in "-−" else "") + match[0].lstrip("+-−±"))
+        spoken = self._numbers.number(match[0].lstrip("±"))
         if noun := _NOUN.match(match.string, match.end()):
             spoken = self._vocabulary.agree(spoken, noun[1])
         return f"{self._vocabulary.symbols[sign]} {spoken}" if sign in "+±" else spoken
