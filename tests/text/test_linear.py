@@ -41,7 +41,8 @@ PACKAGES = ("server", "wire", "text", "audio", "clients.session", "model.recipes
 WINDOWED = {"text.normalization.english_words._CAPITALISED_BEFORE"}
 """Patterns that search 40 characters only."""
 
-SUSPECT_CHARS, SIZES = 4_000, (9_000, 18_000)  # The buffer for open text holds each size at once.
+SUSPECT_CHARS, SIZES = 4_000, (10_000, 19_998)
+"""The two sizes are more than an utterance may have, and no more than the buffer for open text holds."""
 UNITS = (
     *(".", "!", "?", ",", ":", "-", "—", "…", "。", " ", "\n", "\n ", "\r\n", " \u3000", "\x00", "\ud800"),
     *("(", ")", "[", "]", "![", "[a](/", "[a](/b/)", "[pause:", "<", "<?", "<!--", "&", "*", "`", "~", "|"),
