@@ -33,7 +33,8 @@ from tests.support.sessions import make_opening
 Pattern = re.Pattern[str] | re.Pattern[bytes] | regex.Pattern[str]
 Work = Callable[[str], object]
 
-LIMITS = Config.of({"API_KEY": "k"}).requests
+LIMITS = evolve(Config.of({"API_KEY": "k"}).requests, max_utterance_characters=1_000)
+"""So small that each text is cut into utterances."""
 VOICES = VoiceCatalogue.of(("af_heart", "am_michael"), female="af_heart", male="am_michael")
 
 PACKAGES = ("server", "wire", "text", "audio", "clients.session", "model.recipes", "model.voices")
@@ -42,7 +43,7 @@ WINDOWED = {"text.normalization.english_words._CAPITALISED_BEFORE"}
 """Patterns that search 40 characters only."""
 
 SUSPECT_CHARS, SIZES = 4_000, (10_000, 19_998)
-"""The two sizes are more than an utterance may have, and no more than the buffer for open text holds."""
+"""The buffer for open text holds each of the two sizes at once."""
 UNITS = (
     *(".", "!", "?", ",", ":", "-", "—", "…", "。", " ", "\n", "\n ", "\r\n", " \u3000", "\x00", "\ud800"),
     *("(", ")", "[", "]", "![", "[a](/", "[a](/b/)", "[pause:", "<", "<?", "<!--", "&", "*", "`", "~", "|"),
