@@ -1,4 +1,4 @@
-"""Pure: knobs to configuration, and what is refused."""
+"""Pure: from knobs to the configuration, and which values are rejected."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from kokoro_trio.errors import BadKnob, SettingsUnreadable
 KEY = {"API_KEY": "k"}
 
 
-def test_defaults_are_those_of_the_protocol() -> None:
+def test_defaults() -> None:
     config = Config.of(KEY)
     assert (config.listen.host, config.listen.port) == ("0.0.0.0", 8000)
     assert (config.engine.max_concurrent_jobs, config.engine.queue_maxsize) == (4, 128)
@@ -32,23 +32,23 @@ def test_defaults_are_those_of_the_protocol() -> None:
     assert config.voices.custom_folder == REPOSITORY / "custom_voices"
 
 
-def test_keys_are_a_list() -> None:
+def test_api_key_is_a_comma_separated_list() -> None:
     assert Config.of({"API_KEY": " one, two ,"}).listen.api_keys == ("one", "two")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
-def test_no_key_is_needed_where_nobody_else_can_come(host: str) -> None:
+def test_loopback_host_needs_no_key(host: str) -> None:
     assert Config.of({"HOST": host}).listen.api_keys == ()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.1", "example.org", ""])
-def test_no_key_is_refused_elsewhere(host: str) -> None:
+def test_other_hosts_need_a_key(host: str) -> None:
     with pytest.raises(BadKnob, match="API_KEY"):
         Config.of({"HOST": host})
 
 
 @pytest.mark.parametrize(
-    ("host", "key", "is_warned_of"),
+    ("host", "key", "is_detected"),
     [
         ("0.0.0.0", "dev-key", True),
         ("10.0.0.1", "mine,dev-key", True),
@@ -56,20 +56,20 @@ def test_no_key_is_refused_elsewhere(host: str) -> None:
         ("0.0.0.0", "mine", False),
     ],
 )
-def test_key_that_everybody_knows(host: str, key: str, is_warned_of: bool) -> None:
-    assert Config.of({"HOST": host, "API_KEY": key}).listen.has_known_key == is_warned_of
+def test_known_key_is_detected_on_reachable_hosts(host: str, key: str, is_detected: bool) -> None:
+    assert Config.of({"HOST": host, "API_KEY": key}).listen.has_known_key == is_detected
 
 
-def test_the_primer_can_be_turned_off() -> None:
+def test_prime_stream_0_disables_the_primer() -> None:
     assert Config.of(KEY | {"PRIME_STREAM": "0"}).stream.prime_bytes == 0
 
 
 @pytest.mark.parametrize(("value", "n_processes"), [("", None), ("auto", None), ("0", 0), ("3", 3)])
-def test_how_many_processes_read_texts(value: str, n_processes: int | None) -> None:
+def test_g2p_processes_is_auto_or_a_number(value: str, n_processes: int | None) -> None:
     assert Config.of(KEY | {"G2P_PROCESSES": value}).engine.g2p_processes == n_processes
 
 
-def test_an_empty_value_counts_as_not_set() -> None:
+def test_empty_value_counts_as_not_set() -> None:
     assert Config.of(KEY | {"PORT": " "}).listen.port == 8000
 
 
@@ -96,7 +96,7 @@ def test_an_empty_value_counts_as_not_set() -> None:
         ("METRICS_PORT", "65536"),
     ],
 )
-def test_a_bad_value_names_its_knob_and_what_is_allowed(knob: str, value: str) -> None:
+def test_bad_value_names_the_knob_and_its_range(knob: str, value: str) -> None:
     with pytest.raises(BadKnob) as caught:
         Config.of(KEY | {knob: value})
     assert caught.value.knob == knob
@@ -104,7 +104,7 @@ def test_a_bad_value_names_its_knob_and_what_is_allowed(knob: str, value: str) -
     assert caught.value.allowed in str(caught.value)
 
 
-def test_the_environment_wins_over_the_file_and_the_command_line_over_both(
+def test_precedence_of_command_line_environment_and_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     env_file = tmp_path / ".env"
@@ -124,7 +124,7 @@ def test_the_environment_wins_over_the_file_and_the_command_line_over_both(
         ("LOG_LEVEL", "debug", lambda config: config.log.level),
     ],
 )
-def test_a_prefixed_knob_in_the_file_wins_over_another_programs_variable(
+def test_prefixed_knob_in_the_file_precedes_an_unprefixed_variable(
     knob: str,
     value: str,
     read: Callable[[Config], str],
@@ -137,24 +137,24 @@ def test_a_prefixed_knob_in_the_file_wins_over_another_programs_variable(
     assert read(Config.load(env_file=env_file)) == value
 
 
-def test_the_command_line_wins_over_a_prefixed_knob(tmp_path: Path) -> None:
+def test_command_line_precedes_a_prefixed_knob(tmp_path: Path) -> None:
     env_file = tmp_path / ".env"
     env_file.write_text("API_KEY=k\nKOKORO_HOST=127.0.0.2\nKOKORO_PORT=4444\n")
     listen = Config.load(host="127.0.0.3", port=5555, env_file=env_file).listen
     assert (listen.host, listen.port) == ("127.0.0.3", 5555)
 
 
-def test_an_empty_prefixed_knob_counts_as_not_set() -> None:
+def test_empty_prefixed_knob_counts_as_not_set() -> None:
     assert Config.of(KEY | {"KOKORO_PORT": "", "PORT": "4444"}).listen.port == 4444
 
 
-def test_a_bad_value_is_reported_under_the_name_it_was_given() -> None:
+def test_bad_value_is_reported_with_the_prefixed_name() -> None:
     with pytest.raises(BadKnob) as caught:
         Config.of(KEY | {"KOKORO_PORT": "tcp://10.0.0.1:8000"})
     assert caught.value.knob == "KOKORO_PORT"
 
 
-def test_another_file_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kokoro_env_file_names_the_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     named = tmp_path / "settings"
     named.write_text("API_KEY=of-file\n")
     monkeypatch.setenv("KOKORO_ENV_FILE", str(named))
@@ -162,20 +162,20 @@ def test_another_file_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert ClientConfig.load().api_key == "of-file"
 
 
-def test_a_file_that_is_named_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_kokoro_env_file_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KOKORO_ENV_FILE", str(tmp_path / "none"))
     with pytest.raises(SettingsUnreadable, match="none cannot be read: No such file"):
         Config.load()
 
 
-def test_a_file_in_another_encoding(tmp_path: Path) -> None:
+def test_settings_file_must_be_utf8(tmp_path: Path) -> None:
     env_file = tmp_path / ".env"
     env_file.write_bytes(b"API_KEY=caf\xe9\n")
     with pytest.raises(SettingsUnreadable, match=r"\.env cannot be read: it is not UTF-8, at byte 11"):
         Config.load(env_file=env_file)
 
 
-def test_a_file_that_may_not_be_read(open_tmp_path: Path) -> None:
+def test_unreadable_settings_file_is_an_error(open_tmp_path: Path) -> None:
     env_file = open_tmp_path / ".env"
     env_file.write_text("API_KEY=k\n")
     env_file.chmod(0)
@@ -185,7 +185,7 @@ def test_a_file_that_may_not_be_read(open_tmp_path: Path) -> None:
 
 @contextmanager
 def _as_nobody() -> Iterator[None]:
-    """Root may read everything."""
+    """Without root's permission to read every file."""
     if os.geteuid() != 0:
         yield
         return
@@ -203,7 +203,7 @@ def test_the_operations_page_names_every_knob() -> None:
     assert {knob for knob in knobs if f"`{knob}`" not in page} == set()
 
 
-def test_where_clients_connect(tmp_path: Path) -> None:
+def test_client_config_prefers_the_public_address(tmp_path: Path) -> None:
     env_file = tmp_path / ".env"
     env_file.write_text("API_KEY=one,two\nPORT=1111\n")
     assert ClientConfig.load(env_file) == ClientConfig("127.0.0.1", 1111, "one")

@@ -15,8 +15,8 @@ def imported_by(path: Path) -> Iterator[str]:
             yield from (prefix + alias.name for alias in node.names)
 
 
-def test_nothing_imports_a_test_module() -> None:
-    """What more than one of them uses lies in `tests/support`."""
+def test_no_module_imports_a_test_module() -> None:
+    """Shared helpers lie in `tests/support`."""
     imports = {
         (path.name, name) for path in (REPOSITORY / "tests").rglob("*.py") for name in imported_by(path)
     }

@@ -51,21 +51,21 @@ class TestCommandLine:
             ({"PORT": "http"}, "PORT"),
         ],
     )
-    def test_a_bad_knob_stops_the_start_with_one_line(self, settings: dict[str, str], says: str) -> None:
+    def test_bad_knob_stops_the_start_with_one_line(self, settings: dict[str, str], says: str) -> None:
         ended = run("--host", "0.0.0.0", **settings)
         assert ended.returncode == 1
         (line,) = ended.stderr.splitlines()
         assert line.startswith("error: ")
         assert says in line
 
-    def test_a_port_in_use(self) -> None:
+    def test_port_in_use_stops_the_start(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             ended = run("--host", "127.0.0.1", "--port", str(port))
         assert ended.returncode == 1
         assert ended.stderr.splitlines()[-1].startswith(f"error: cannot listen on 127.0.0.1 port {port}")
 
-    def test_a_device_that_is_not_there(self) -> None:
+    def test_missing_device_stops_the_start(self) -> None:
         ended = run("--host", "127.0.0.1", "--port", "0", KOKORO_DEVICE="cuda:77")
         assert ended.returncode == 1
         assert ended.stderr.splitlines()[-1].startswith("error: KOKORO_DEVICE=cuda:77: ")
@@ -85,16 +85,16 @@ def assert_no_error_in_log(server: Server) -> None:
 
 @pytest.mark.model
 class TestServing:
-    def test_each_sentence_is_spoken(self, server: Server) -> None:
+    def test_every_sentence_is_spoken_audibly(self, server: Server) -> None:
         for sentence in SENTENCES:
             audio, end = server.speak(sentence)
             assert end["type"] == "done"
             assert end["duration_s"] == pytest.approx(len(audio) / 24_000, abs=1e-3)
-            # English is spoken at 10 to 20 characters a second, and not in whispers.
+            # English has 10 to 20 characters a second. The level excludes silence and noise.
             assert len(sentence) / 25 < len(audio) / 24_000 < 1.5 + len(sentence) / 8
             assert 0.01 < np.sqrt(np.mean(audio**2)) < 0.5
 
-    def test_three_clients_at_once(self, server: Server) -> None:
+    def test_three_clients_are_served_at_once(self, server: Server) -> None:
         ends: list[object] = []
 
         def talk() -> None:
@@ -107,7 +107,7 @@ class TestServing:
             client.join()
         assert ends == ["done"] * 12
 
-    def test_the_client_of_the_readme(self, server: Server, tmp_path: Path) -> None:
+    def test_example_client_of_the_readme_speaks(self, server: Server, tmp_path: Path) -> None:
         example = snippet("# hello.py")
         assert "8000, api_key" in example
         script = example.replace("8000, api_key", f"{server.port}, api_key")
@@ -120,7 +120,7 @@ class TestServing:
         assert "TTFA" in spoken.stdout
         assert (tmp_path / "hello.wav").stat().st_size > 24_000
 
-    def test_a_voice_that_is_named_while_it_runs(self, server: Server) -> None:
+    def test_voice_added_while_the_server_runs_is_available(self, server: Server) -> None:
         arguments = ["add", "--name", "my_blend", "--recipe", "af_aoede+bm_george", "--validate"]
         subprocess.run(
             [sys.executable, REPOSITORY / "voices" / "custom_voices.py", *arguments],
@@ -157,7 +157,7 @@ def test_sigterm_finishes_the_sentence_then_closes(tmp_path: Path) -> None:
 
 
 @pytest.mark.model
-def test_a_damaged_weight_file_stops_the_start_with_the_mending_command(tmp_path: Path) -> None:
+def test_damaged_weight_file_stops_the_start_and_names_the_fix(tmp_path: Path) -> None:
     damaged = tmp_path / "weights"
     shutil.copytree(TEST_WEIGHTS, damaged, ignore=shutil.ignore_patterns("source"))
     with (damaged / "voices.safetensors").open("r+b") as file:

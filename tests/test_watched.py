@@ -1,4 +1,4 @@
-"""Files: one that is read again when it changed, and that is changed as a whole."""
+"""Contract: JSON files that are read again after a change, and replaced atomically."""
 
 import json
 import os
@@ -38,12 +38,12 @@ def events(logged: list[structlog.typing.EventDict]) -> list[str]:
 
 
 class TestWatching:
-    def test_no_file_is_an_empty_object(self, path: Path) -> None:
+    def test_missing_file_is_an_empty_object(self, path: Path) -> None:
         with structlog.testing.capture_logs() as logged:
             assert WatchedJson(path, numbers).current() == []
         assert logged == []
 
-    def test_it_follows_the_file(self, path: Path) -> None:
+    def test_change_and_removal_are_noticed(self, path: Path) -> None:
         watched = WatchedJson(path, numbers)
         path.write_text('{"a": 1}')
         assert watched.current() == [1]
@@ -52,13 +52,13 @@ class TestWatching:
         path.unlink()
         assert watched.current() == []
 
-    def test_an_unchanged_file_is_not_read_again(self, path: Path) -> None:
+    def test_unchanged_file_is_not_read_again(self, path: Path) -> None:
         path.write_text('{"a": 1}')
         watched = WatchedJson(path, numbers)
         first = watched.current()
         assert watched.current() is first
 
-    def test_a_new_file_of_the_same_size_and_time_is_seen(self, path: Path) -> None:
+    def test_new_file_of_equal_size_and_time_is_noticed(self, path: Path) -> None:
         path.write_text('{"a": 1}')
         watched = WatchedJson(path, numbers)
         watched.current()
@@ -69,7 +69,7 @@ class TestWatching:
         assert watched.current() == [2]
 
     @pytest.mark.parametrize("damaged", DAMAGED)
-    def test_a_damaged_file_is_told_of_once_and_changes_nothing(self, path: Path, damaged: bytes) -> None:
+    def test_damaged_file_is_logged_once_and_ignored(self, path: Path, damaged: bytes) -> None:
         path.write_text('{"a": 1}')
         watched = WatchedJson(path, numbers)
         watched.current()
@@ -80,19 +80,19 @@ class TestWatching:
         path.write_text('{"a": 3}')
         assert watched.current() == [3]
 
-    def test_damaged_from_the_start(self, path: Path) -> None:
+    def test_file_damaged_from_the_start_is_empty(self, path: Path) -> None:
         path.write_bytes(b"{")
         with structlog.testing.capture_logs() as logged:
             assert WatchedJson(path, numbers).current() == []
         assert events(logged) == ["file_damaged"]
 
-    def test_what_is_refused_counts_as_damaged(self, path: Path) -> None:
+    def test_value_error_of_parse_counts_as_damage(self, path: Path) -> None:
         path.write_text('{"a": "one"}')
         with structlog.testing.capture_logs() as logged:
             assert WatchedJson(path, numbers).current() == []
         assert events(logged) == ["file_damaged"]
 
-    def test_a_folder_in_its_place(self, path: Path) -> None:
+    def test_folder_in_place_of_the_file_is_logged(self, path: Path) -> None:
         path.mkdir()
         with structlog.testing.capture_logs() as logged:
             assert WatchedJson(path, numbers).current() == []
@@ -100,26 +100,26 @@ class TestWatching:
 
 
 class TestChanging:
-    def test_the_folder_is_made(self, tmp_path: Path) -> None:
+    def test_folder_is_created(self, tmp_path: Path) -> None:
         path = tmp_path / "new" / "folder" / "file.json"
         change_json_object(path, lambda content: content.update(a="ä"))
         assert read_json_object(path) == {"a": "ä"}
 
     @pytest.mark.parametrize("damaged", DAMAGED)
-    def test_a_damaged_file_is_never_overwritten(self, path: Path, damaged: bytes) -> None:
+    def test_damaged_file_is_never_overwritten(self, path: Path, damaged: bytes) -> None:
         path.write_bytes(damaged)
         with pytest.raises(DamagedFile):
             change_json_object(path, lambda content: content.update(a=1))
         assert path.read_bytes() == damaged
 
-    def test_a_change_that_is_refused_leaves_the_file_as_it_was(self, path: Path) -> None:
+    def test_failed_change_leaves_the_file_unchanged(self, path: Path) -> None:
         path.write_text('{"a": 1}')
         before = path.stat()
         with pytest.raises(KeyError):
             change_json_object(path, lambda content: content.pop("b"))
         assert path.stat() == before
 
-    def test_a_write_that_fails_leaves_the_file_as_it_was(
+    def test_failed_write_leaves_the_file_unchanged(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def fail(descriptor: int) -> None:
@@ -134,25 +134,25 @@ class TestChanging:
         change_json_object(path, lambda content: content.update(c=3))
         assert read_json_object(path) == {"a": 1, "c": 3}
 
-    def test_a_link_stays_a_link(self, path: Path) -> None:
+    def test_symbolic_link_is_kept(self, path: Path) -> None:
         real = path.with_name("real.json")
         path.symlink_to(real)
         change_json_object(path, lambda content: content.update(a=1))
         assert path.is_symlink()
         assert json.loads(real.read_text()) == {"a": 1}
 
-    def test_half_a_character_survives(self, path: Path) -> None:
+    def test_lone_surrogate_survives(self, path: Path) -> None:
         path.write_text(r'{"\ud800": 1}')
         change_json_object(path, lambda content: content.update(a=1))
         assert read_json_object(path) == {"\ud800": 1, "a": 1}
 
-    def test_one_at_a_time(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_locked_file_is_busy(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(watched, "LOCK_TIMEOUT_S", 0.05)
         with FileLock(f"{path}.lock"), pytest.raises(FileBusy, match="another process"):
             change_json_object(path, lambda content: content.update(a=1))
         assert not path.exists()
 
 
-def test_neither_trio_nor_torch_comes_along() -> None:
+def test_module_imports_neither_trio_nor_torch() -> None:
     code = "import sys, kokoro_trio.watched; sys.exit(bool({'trio', 'torch'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Contract and end to end: grapheme-to-phoneme in real processes, mostly with a reader that costs nothing."""
+"""Contract and end to end: grapheme-to-phoneme in real processes, mostly with a reader of the tests."""
 
 import json
 import multiprocessing
@@ -35,7 +35,7 @@ from tests.support.processes import start
 from tests.support.servers import until
 
 GROUP = ["setsid"]
-"""Makes a group of a server and its processes, which a signal reaches without reaching the tests."""
+"""Starts a server in a process group of its own, so that a signal to the group spares the tests."""
 
 
 @asynccontextmanager
@@ -47,7 +47,7 @@ async def running(phonemizer: Phonemizer) -> AsyncIterator[None]:
 
 
 async def obey(phonemizer: Phonemizer, command: str) -> int:
-    """The number of the process that did."""
+    """Returns the id of the process that obeyed."""
     (segment,) = await phonemizer.segments(Sentence.at(command), "a", 0)
     return int(segment.phonemes)
 
@@ -55,7 +55,7 @@ async def obey(phonemizer: Phonemizer, command: str) -> int:
 @pytest.mark.parametrize(
     "phonemizer", [partial(PhonemizerThread, obedient), partial(PhonemizerProcesses, obedient, 1, no_log)]
 )
-async def test_says_what_the_reader_says(phonemizer: Callable[[], Phonemizer]) -> None:
+async def test_returns_the_results_of_the_reader(phonemizer: Callable[[], Phonemizer]) -> None:
     ready = phonemizer()
     async with running(ready):
         first, second = await ready.sentences("Hello there. It is I.", "a")
@@ -64,7 +64,7 @@ async def test_says_what_the_reader_says(phonemizer: Callable[[], Phonemizer]) -
         assert segment == Segment(3, segment.phonemes, 13, 21, (Word(13, 21, 0, 1),))
 
 
-async def test_an_engine_speaks_with_it(in_loop: InLoopInference) -> None:
+async def test_engine_speaks_with_a_process(in_loop: InLoopInference) -> None:
     in_loop.step_seconds = 0.001
     engine = Engine(EngineConfig(4, 8), in_loop, PhonemizerProcesses(obedient, 1, no_log))
     async with trio.open_nursery() as nursery:
@@ -73,7 +73,7 @@ async def test_an_engine_speaks_with_it(in_loop: InLoopInference) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_requests_are_read_side_by_side() -> None:
+async def test_two_processes_read_at_the_same_time() -> None:
     phonemizer = PhonemizerProcesses(obedient, 2, no_log)
     by: list[int] = []
 
@@ -87,7 +87,7 @@ async def test_requests_are_read_side_by_side() -> None:
     assert os.getpid() not in by
 
 
-async def test_is_busy_while_all_processes_are() -> None:
+async def test_busy_s_counts_while_all_processes_are_busy() -> None:
     phonemizer = PhonemizerProcesses(obedient, 2, no_log)
     async with running(phonemizer):
         async with trio.open_nursery() as nursery:
@@ -103,17 +103,17 @@ async def test_is_busy_while_all_processes_are() -> None:
 
 
 class TestErrors:
-    async def test_a_refusal_arrives_as_itself(self) -> None:
+    async def test_errors_of_the_reader_keep_their_type_and_facts(self) -> None:
         phonemizer = PhonemizerProcesses(obedient, 1, no_log)
         async with running(phonemizer):
             with pytest.raises(TooLong) as caught:
                 await obey(phonemizer, "Refuse")
             assert caught.value.facts() == {"max_words": 2, "got_words": 3}
-            with pytest.raises(KeyError, match="whatever"):
-                await obey(phonemizer, "Stumble whatever")
+            with pytest.raises(KeyError, match="missing"):
+                await obey(phonemizer, "Stumble missing")
             assert await obey(phonemizer, "Work") > 0
 
-    async def test_one_process_that_dies_costs_its_request_and_another_takes_its_place(self) -> None:
+    async def test_killed_process_fails_its_request_and_is_replaced(self) -> None:
         phonemizer = PhonemizerProcesses(obedient, 1, no_log)
         async with running(phonemizer):
             before = await obey(phonemizer, "Work")
@@ -121,7 +121,7 @@ class TestErrors:
                 await obey(phonemizer, "Die")
             assert await obey(phonemizer, "Work") != before
 
-    async def test_one_that_dies_idle_costs_nothing(self) -> None:
+    async def test_process_killed_while_idle_fails_no_request(self) -> None:
         phonemizer = PhonemizerProcesses(obedient, 1, no_log)
         async with running(phonemizer):
             before = await obey(phonemizer, "Work")
@@ -129,12 +129,12 @@ class TestErrors:
             await wait_until_gone(before)
             assert await obey(phonemizer, "Work") != before
 
-    async def test_one_that_is_dead_at_the_end_is_no_fault(self) -> None:
+    async def test_process_killed_before_the_end_raises_nothing(self) -> None:
         phonemizer = PhonemizerProcesses(obedient, 1, no_log)
         async with running(phonemizer):
             os.kill(await obey(phonemizer, "Work"), signal.SIGKILL)
 
-    async def test_one_that_is_stuck_is_replaced(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_stuck_process_is_replaced(self, monkeypatch: pytest.MonkeyPatch) -> None:
         phonemizer = PhonemizerProcesses(obedient, 1, no_log)
         async with running(phonemizer):
             before = await obey(phonemizer, "Work")
@@ -145,7 +145,7 @@ class TestErrors:
             monkeypatch.undo()
             assert await obey(phonemizer, "Work") != before
 
-    async def test_what_loading_raises_stops_the_start(self) -> None:
+    async def test_error_of_loading_stops_the_start(self) -> None:
         phonemizer = PhonemizerProcesses(unavailable, 1, no_log)
         with pytest.RaisesGroup(pytest.RaisesExc(G2PUnavailable, match="nowhere"), flatten_subgroups=True):
             async with running(phonemizer):
@@ -158,7 +158,7 @@ async def wait_until_gone(process: int) -> None:
 
 @pytest.mark.slow
 class TestCancel:
-    async def test_leaves_at_once_and_harms_nobody(self) -> None:
+    async def test_cancelled_caller_returns_at_once_and_the_process_stays(self) -> None:
         phonemizer = PhonemizerProcesses(obedient, 1, no_log)
         async with running(phonemizer):
             before = await obey(phonemizer, "Work")
@@ -168,7 +168,7 @@ class TestCancel:
             assert trio.current_time() - left.deadline < 1
             assert await obey(phonemizer, "Work") == before
 
-    async def test_of_one_that_waits_leaves_no_work(self) -> None:
+    async def test_cancelled_waiting_callers_leave_no_work(self) -> None:
         phonemizer = PhonemizerProcesses(obedient, 1, no_log)
         async with running(phonemizer), trio.open_nursery() as nursery:
             nursery.start_soon(obey, phonemizer, "Sleep 0.3")
@@ -184,7 +184,7 @@ class TestCancel:
 
 @pytest.mark.slow
 class TestEnd:
-    async def test_ends_the_processes_whatever_they_do(self) -> None:
+    async def test_busy_and_idle_processes_end(self) -> None:
         phonemizer = PhonemizerProcesses(obedient, 2, no_log)
         async with trio.open_nursery() as requests:
             async with running(phonemizer):
@@ -211,17 +211,17 @@ def subclasses(cls: type[KokoroTrioError]) -> list[type[KokoroTrioError]]:
 
 
 @pytest.mark.parametrize("cls", subclasses(KokoroTrioError), ids=lambda cls: cls.__name__)
-def test_every_error_survives_the_way(cls: type[KokoroTrioError]) -> None:
+def test_every_error_survives_pickling(cls: type[KokoroTrioError]) -> None:
     names = [field.name for field in fields(cls)] if has(cls) else []
     error = cls(*(f"the {name}" for name in names))
-    pickling_support.install(error)  # As the workers do.
+    pickling_support.install(error)  # trio_parallel does so in its workers.
     back = pickle.loads(pickle.dumps(error))
     assert type(back) is cls
     assert [getattr(back, name) for name in names] == [f"the {name}" for name in names]
 
 
 @pytest.mark.parametrize(("cores", "processes"), [(1, 0), (2, 0), (4, 0), (5, 1), (8, 2), (16, 4), (128, 4)])
-def test_how_many_suit_a_machine(cores: int, processes: int) -> None:
+def test_number_of_processes_for_a_machine(cores: int, processes: int) -> None:
     assert processes_for(cores) == processes
 
 
@@ -230,7 +230,7 @@ def voices(tmp_path: Path) -> VoiceConfig:
     return VoiceConfig(female="af_aoede", male="am_michael", custom_folder=tmp_path)
 
 
-async def test_the_real_reader(g2p: GraphemeToPhoneme, voices: VoiceConfig) -> None:
+async def test_real_reader_in_a_process(g2p: GraphemeToPhoneme, voices: VoiceConfig) -> None:
     phonemizer = PhonemizerProcesses(partial(load_without_torch, voices), 1, no_log)
     async with running(phonemizer):
         for text, language in (("It's $3.50, Dr. Zxqwv. Über alles.", "a"), ("Où est-elle ?", "f")):
@@ -250,8 +250,8 @@ class TestServer:
     """The whole server, with tones and spelling."""
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-    def test_a_signal_to_all_of_them_drains(self, tmp_path: Path, number: signal.Signals) -> None:
-        """As a terminal sends it, and systemd."""
+    def test_signal_to_the_process_group_drains(self, tmp_path: Path, number: signal.Signals) -> None:
+        """A terminal sends it like this, and so does systemd."""
         knobs = {"G2P_PROCESSES": "2", "MAX_CONCURRENT_JOBS": "1", "TONES_STEP_S": "0.1"}
         server = start(tmp_path, None, "tests.support.tones", within=GROUP, **knobs)
         try:
@@ -261,7 +261,7 @@ class TestServer:
                     client.send(json.dumps({"type": "speak", "text": text}))
                 assert said(client, "started_speak")
                 os.killpg(server.process.pid, number)
-                # The second is turned into phonemes when the first is spoken.
+                # The second text is read after the signal, when the first has been spoken.
                 assert [said(client, "done"), said(client, "done")] == [True, True]
             assert server.process.wait(30) == 0
         finally:
@@ -272,7 +272,7 @@ class TestServer:
         assert "Traceback" not in log
         assert '"level": "error"' not in log
 
-    def test_one_while_they_start_makes_no_noise(self, tmp_path: Path) -> None:
+    def test_signal_during_the_start_logs_no_traceback(self, tmp_path: Path) -> None:
         server = start(tmp_path, None, "tests.support.tones", within=GROUP, G2P_PROCESSES="2")
         try:
             while not workers_of(server.process.pid):
@@ -285,7 +285,7 @@ class TestServer:
             server.process.kill()
             server.process.wait()
         give_up_at = time.monotonic() + 60
-        while workers_of(server.process.pid):  # They notice that the server is gone when they have started.
+        while workers_of(server.process.pid):  # They end when they have started and find their pipe closed.
             assert time.monotonic() < give_up_at
             time.sleep(0.05)
         log = (tmp_path / "server.log").read_text()
@@ -294,7 +294,7 @@ class TestServer:
 
 
 def workers_of(server: int) -> list[int]:
-    """Those that run, also when the server no longer does: all are in its group."""
+    """The running workers in the server's process group, even if the server has ended."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # It may end meanwhile.
@@ -305,7 +305,7 @@ def workers_of(server: int) -> list[int]:
 
 
 def said(client: ClientConnection, kind: str) -> bool:
-    """Waits until it said so, or that something failed."""
+    """Waits for a message of this type; False if an error comes first."""
     while True:
         frame = client.recv(timeout=30)
         found = json.loads(frame)["type"] if isinstance(frame, str) else None

@@ -1,4 +1,4 @@
-"""What the process's heap is trimmed for, and that trimming it does something."""
+"""Unit: when the heap is trimmed, with scripted memory; and once the real malloc_trim."""
 
 import platform
 
@@ -16,25 +16,25 @@ def trimmed() -> tuple[Heap, ScriptedMemory]:
     return heap, memory
 
 
-def test_nothing_is_due_before_something_has_grown() -> None:
+def test_no_trim_below_min_growth() -> None:
     heap, memory = trimmed()
     memory.now_s += 10 * MIN_INTERVAL_S
     memory.resident_bytes += MIN_GROWTH_BYTES - 1
     assert heap.rest_s() is None
 
 
-def test_at_rest_once_in_a_while() -> None:
+def test_idle_trim_waits_for_min_interval_and_rest() -> None:
     heap, memory = trimmed()
     memory.resident_bytes += MIN_GROWTH_BYTES
     memory.now_s += 20
     assert heap.rest_s() == MIN_INTERVAL_S - 20
     memory.now_s += 300
-    assert heap.rest_s() == REST_S, "a step ends: the next may be about to come"
+    assert heap.rest_s() == REST_S, "the next step may follow at once"
     heap.trim()
     assert heap.rest_s() is None
 
 
-def test_without_rest_when_it_is_too_much() -> None:
+def test_trim_above_max_growth_without_rest() -> None:
     heap, memory = trimmed()
     memory.resident_bytes += MAX_GROWTH_BYTES
     heap.trim_if_large()
@@ -44,7 +44,7 @@ def test_without_rest_when_it_is_too_much() -> None:
     assert (memory.n_trimmed, memory.resident_bytes) == (2, memory.needed_bytes)
 
 
-def test_what_is_needed_is_not_asked_for_again_and_again() -> None:
+def test_memory_in_use_is_not_trimmed_repeatedly() -> None:
     heap, memory = trimmed()
     memory.needed_bytes += 3 * MAX_GROWTH_BYTES
     memory.resident_bytes = memory.needed_bytes
@@ -54,7 +54,7 @@ def test_what_is_needed_is_not_asked_for_again_and_again() -> None:
     assert heap.rest_s() is None
 
 
-def test_without_the_means_it_is_left_alone() -> None:
+def test_nothing_happens_without_malloc_trim() -> None:
     def unknown() -> int:
         raise FileNotFoundError
 
@@ -64,9 +64,9 @@ def test_without_the_means_it_is_left_alone() -> None:
     assert heap.rest_s() is None
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc")
-def test_the_real_one_gives_back_what_was_freed() -> None:
-    # Small enough to lie in the heap, with what stays among them, so that it cannot shrink by itself.
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_malloc_trim_returns_freed_memory() -> None:
+    # Small enough to lie in the heap. The kept blocks among them prevent it from shrinking by itself.
     blocks = [bytearray(100_000) for _ in range(2000)]
     kept = blocks[::20]
     del blocks

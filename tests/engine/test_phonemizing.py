@@ -1,4 +1,4 @@
-"""Unit: the thread that turns text into phonemes, with a reader that the test holds up."""
+"""Unit: the thread that turns text into phonemes, with a reader that waits for the test."""
 
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -15,8 +15,8 @@ from kokoro_trio.text.reading import Sentence, read
 from tests.support.servers import until
 
 
-class HeldUpReader:
-    """Reads `Wait.` when `go_on` is set."""
+class BlockedReader:
+    """Waits for `go_on` before it reads `Wait.`"""
 
     sentences = staticmethod(read)
 
@@ -32,8 +32,8 @@ class HeldUpReader:
 
 
 @pytest.fixture
-def reader() -> Iterator[HeldUpReader]:
-    reader = HeldUpReader()
+def reader() -> Iterator[BlockedReader]:
+    reader = BlockedReader()
     yield reader
     reader.go_on.set()
 
@@ -46,7 +46,7 @@ async def read_out(phonemizer: PhonemizerThread, text: str) -> None:
     await phonemizer.segments(Sentence.at(text), "a", 0)
 
 
-async def test_busy_s_counts_from_when_the_thread_began(reader: HeldUpReader) -> None:
+async def test_busy_s_counts_from_when_the_thread_began(reader: BlockedReader) -> None:
     phonemizer = PhonemizerThread(lambda alphabet: reader)
     async with trio.open_nursery() as nursery:
         await nursery.start(phonemizer.run, frozenset())
@@ -64,7 +64,7 @@ async def test_busy_s_counts_from_when_the_thread_began(reader: HeldUpReader) ->
 
 
 async def test_cancelled_caller_leaves_at_once_and_the_next_waits_for_the_thread(
-    reader: HeldUpReader,
+    reader: BlockedReader,
 ) -> None:
     phonemizer = PhonemizerThread(lambda alphabet: reader)
     async with trio.open_nursery() as nursery:
@@ -85,7 +85,7 @@ async def test_cancelled_caller_leaves_at_once_and_the_next_waits_for_the_thread
 
 @asynccontextmanager
 async def shutting_down(phonemizer: PhonemizerThread) -> AsyncIterator[trio.Nursery]:
-    """While it reads a sentence. Returns when the shutdown has ended."""
+    """Shuts down during a sentence. The block ends when the shutdown has ended."""
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             await nursery.start(phonemizer.run, frozenset())
@@ -95,7 +95,7 @@ async def shutting_down(phonemizer: PhonemizerThread) -> AsyncIterator[trio.Nurs
             yield nursery
 
 
-async def test_shutdown_waits_for_a_sentence_that_ends(reader: HeldUpReader) -> None:
+async def test_shutdown_waits_for_the_current_sentence(reader: BlockedReader) -> None:
     phonemizer = PhonemizerThread(lambda alphabet: reader)
     async with shutting_down(phonemizer) as nursery:
         with trio.CancelScope(shield=True):
@@ -105,8 +105,8 @@ async def test_shutdown_waits_for_a_sentence_that_ends(reader: HeldUpReader) -> 
     assert phonemizer.busy_s == 0
 
 
-async def test_shutdown_waits_for_a_sentence_but_not_for_ever(
-    reader: HeldUpReader, monkeypatch: pytest.MonkeyPatch
+async def test_shutdown_gives_up_on_a_stuck_sentence(
+    reader: BlockedReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(phonemizing, "LAST_SENTENCE_S", 0.05)
     async with shutting_down(PhonemizerThread(lambda alphabet: reader)):

@@ -13,27 +13,27 @@ DURATIONS = [12, 4, 6, 8, 2, 4, 10, 20]
 """Padding, h, I, comma, space, j, u, padding."""
 
 
-def test_of_words_before_pauses() -> None:
-    """Heard a little before they begin, and for a little of their last sound."""
+def test_words_before_pauses_end_with_their_last_sound() -> None:
+    """They also begin before their first phoneme."""
     hi, you = word_times(HI_YOU, DURATIONS, first_frame=0, start_s=0.0)
     assert (hi.segment, hi.start_char, hi.end_char) == (2, 10, 13)
     assert (hi.start_s, hi.end_s) == pytest.approx((0.3 - 0.05, 0.4 + 0.05))
     assert (you.start_s, you.end_s) == pytest.approx((0.8 - 0.085, 0.9 + 0.05))
 
 
-def test_of_words_inside_a_clause() -> None:
+def test_words_inside_a_clause_end_before_the_next() -> None:
     clause = evolve(HI_YOU, phonemes="hI   ju")
     hi, you = word_times(clause, DURATIONS, first_frame=0, start_s=0.0)
     assert hi.end_s == pytest.approx(0.55 - 0.05)
     assert you.start_s == pytest.approx(0.8 - 0.085)
 
 
-def test_slow_speech_is_heard_earlier_yet() -> None:
+def test_lead_grows_with_slow_speech() -> None:
     _, you = word_times(HI_YOU, DURATIONS, first_frame=0, start_s=0.0, speed=0.5)
     assert you.start_s == pytest.approx(0.8 - 0.145)
 
 
-def test_counts_from_the_first_frame_that_is_heard() -> None:
+def test_times_count_from_the_first_frame_heard() -> None:
     at_once = word_times(HI_YOU, DURATIONS, first_frame=0, start_s=0.0)
     later = word_times(HI_YOU, DURATIONS, first_frame=9, start_s=2.0)
     for before, after in zip(at_once, later, strict=True):
@@ -42,7 +42,7 @@ def test_counts_from_the_first_frame_that_is_heard() -> None:
 
 
 @given(st.lists(st.integers(1, 12), min_size=10, max_size=10), st.integers(0, 12))
-def test_never_overlap_nor_begin_before_there_is_sound(durations: list[int], first_frame: int) -> None:
+def test_words_never_overlap_nor_begin_before_the_audio(durations: list[int], first_frame: int) -> None:
     words = tuple(Word(n, n + 1, n, n + 1) for n in range(8))
     first_frame = min(first_frame, durations[0])
     times = word_times(Segment(0, "ab,cd ef", 0, 8, words), durations, first_frame, 1.0)
@@ -51,5 +51,5 @@ def test_never_overlap_nor_begin_before_there_is_sound(durations: list[int], fir
     assert all(word.start_s < word.end_s for word in times)
 
 
-def test_of_no_words() -> None:
+def test_no_words_no_times() -> None:
     assert word_times(evolve(HI_YOU, words=()), DURATIONS, 0, 0.0) == []

@@ -1,4 +1,4 @@
-"""Contract: a log file that is renamed at a size, in processes whose standard error it is."""
+"""Contract: rotation of the log file, in processes with their standard error in it."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.support.processes import running
 
 MAX_BYTES = 10_000
-# Writes so many numbered lines; `also` is run before each.
+# Writes `n` numbered lines, and runs `also` before each.
 WRITER = """
 import os, sys
 from pathlib import Path
@@ -43,7 +43,7 @@ def lines(path: Path) -> list[str]:
 
 
 def all_lines(log: Path) -> list[str]:
-    """Of the files that are kept, oldest first."""
+    """The lines of all kept files, oldest first."""
     return [line for path in (f"{log}.2", f"{log}.1", log) for line in lines(Path(path))]
 
 
@@ -57,7 +57,7 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "the server's.log"
 
 
-def test_a_reader_that_does_not_read_blocks_nobody() -> None:
+def test_log_drops_lines_if_its_reader_does_not_read() -> None:
     command = [sys.executable, "-c", WRITER, "unread", "5000", ""]
     with subprocess.Popen(command, stderr=PIPE, text=True) as process:
         try:
@@ -70,7 +70,7 @@ def test_a_reader_that_does_not_read_blocks_nobody() -> None:
     assert 100 < len(written) < 5000
 
 
-def test_only_the_oldest_is_lost(log: Path) -> None:
+def test_rotation_loses_only_the_oldest_lines(log: Path) -> None:
     write(log, "a", 500)
     kept = numbers(log, "a")
     assert kept == list(range(kept[0], 500))
@@ -86,22 +86,22 @@ def test_only_the_oldest_is_lost(log: Path) -> None:
     assert log.stat().st_size < MAX_BYTES + longest_line
 
 
-def test_a_small_log_stays(log: Path) -> None:
+def test_small_log_is_not_rotated(log: Path) -> None:
     write(log, "a", 10)
     write(log, "b", 10)
     assert (numbers(log, "a"), numbers(log, "b")) == (list(range(10)), list(range(10)))
     assert list(log.parent.iterdir()) == [log]
 
 
-def test_a_large_log_of_before(log: Path) -> None:
+def test_large_log_of_an_earlier_process_is_rotated(log: Path) -> None:
     log.write_text("before\n" * 2_000)
     write(log, "a", 1)
     assert Path(f"{log}.1").read_text() == "before\n" * 2_000
     assert len(lines(log)) == 1
 
 
-def test_raw_writes_go_along(log: Path) -> None:
-    """As those of C libraries, and standard output."""
+def test_raw_writes_follow_the_rotation(log: Path) -> None:
+    """C libraries write like this, and so does standard output."""
     write(log, "a", 150, 'os.write(2, b"raw %d\\n" % number); os.write(1, b"out %d\\n" % number)')
     written = all_lines(log)
     assert Path(f"{log}.1").exists()
@@ -110,7 +110,7 @@ def test_raw_writes_go_along(log: Path) -> None:
     assert numbers(log, "a") == list(range(150))
 
 
-def test_several_processes_write_to_one(log: Path) -> None:
+def test_several_processes_share_a_log(log: Path) -> None:
     names = ("a", "b", "c")
     at_once = "number or (print(flush=True), sys.stdin.read())"
     with ExitStack() as stack, log.open("ab") as file:
@@ -134,20 +134,20 @@ def test_several_processes_write_to_one(log: Path) -> None:
         assert numbers(log, name) == list(range(55))
 
 
-def test_a_log_that_cannot_be_renamed_goes_on(log: Path) -> None:
+def test_log_continues_if_it_cannot_be_renamed(log: Path) -> None:
     write(log, "a", 300, "Path.replace = lambda *_: os.rename('/nowhere', '/nowhere')")
     assert numbers(log, "a") == list(range(300))
     assert list(log.parent.iterdir()) == [log]
 
 
-def test_a_file_that_was_deleted_is_written_anew(log: Path) -> None:
+def test_deleted_log_is_created_again(log: Path) -> None:
     write(log, "a", 400, f"number != 100 or os.unlink({str(log)!r})")
     kept = numbers(log, "a")
     assert kept == list(range(kept[0], 400))
 
 
 @pytest.mark.parametrize("mode", ["wb", "pipe"])
-def test_what_is_not_appended_to_is_left_alone(log: Path, mode: str) -> None:
+def test_file_not_opened_for_appending_is_not_rotated(log: Path, mode: str) -> None:
     command = [sys.executable, "-c", WRITER, "a", "300", ""]
     if mode == "pipe":
         written = subprocess.run(command, stderr=subprocess.PIPE, check=True).stderr
@@ -159,7 +159,7 @@ def test_what_is_not_appended_to_is_left_alone(log: Path, mode: str) -> None:
     assert not Path(f"{log}.1").exists()
 
 
-def test_as_a_program_for_the_output_of_another(log: Path) -> None:
+def test_module_rotates_the_output_of_another_program(log: Path) -> None:
     lines_in = [f"line {number} {'x' * 90}" for number in range(250)]
     with log.open("ab") as file:
         subprocess.run(
@@ -172,8 +172,8 @@ def test_as_a_program_for_the_output_of_another(log: Path) -> None:
     assert all_lines(log) == lines_in
 
 
-def test_the_traceback_of_a_server_that_dies(tmp_path: Path) -> None:
-    """Python writes it, not the log."""
+def test_traceback_of_a_crash_is_in_the_log(tmp_path: Path) -> None:
+    """Python writes it, not structlog."""
     before = "before\n" * 2_000
     (tmp_path / "server.log").write_text(before)
     with running(tmp_path, "tests.support.tones", "dying", LOG_MAX_BYTES=str(MAX_BYTES)) as server:

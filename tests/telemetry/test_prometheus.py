@@ -1,4 +1,4 @@
-"""Pure: what a scrape reads, of records that are made up."""
+"""Pure: the result of a scrape after made-up events."""
 
 import resource
 import threading
@@ -21,7 +21,7 @@ def of(prometheus: PrometheusMetrics) -> dict[str, float]:
 
 
 def buckets(values: dict[str, float], histogram: str) -> dict[float, float]:
-    """Its own counts, not summed up, of the buckets that have any, by their upper end."""
+    """The count of each bucket alone, by its upper end, without empty buckets."""
     start = f"{histogram}_bucket{{le="
     upper_ends = sorted(float(each.removeprefix(start)[:-1]) for each in values if each.startswith(start))
     sums = [values[f"{start}{'+Inf' if end == float('inf') else end}}}"] for end in upper_ends]
@@ -30,7 +30,7 @@ def buckets(values: dict[str, float], histogram: str) -> dict[float, float]:
 
 
 class TestRequests:
-    def test_times_go_into_their_buckets_in_seconds(self) -> None:
+    def test_times_are_counted_in_buckets_in_seconds(self) -> None:
         prometheus = PrometheusMetrics()
         prometheus.request_ended(record(ttfb_ms=200.0, ttfa_ms=450.0, queue_ms=0.0, turn_wait_ms=4000.0))
         prometheus.request_ended(record(ttfb_ms=200.1, ttfa_ms=12_000.0, queue_ms=10.0))
@@ -41,7 +41,7 @@ class TestRequests:
         assert buckets(values, "turn_wait_seconds") == {0.01: 1, 5.0: 1}
         assert values["ttfa_seconds_sum"] == pytest.approx(12.45)
 
-    def test_what_was_not_measured_is_not_observed(self) -> None:
+    def test_missing_times_are_not_observed(self) -> None:
         prometheus = PrometheusMetrics()
         prometheus.request_ended(
             record(end="canceled", ttfb_ms=None, ttfa_ms=None, queue_ms=40.0, turn_wait_ms=None)
@@ -50,7 +50,7 @@ class TestRequests:
         counts = [values[f"{name}_seconds_count"] for name in ("ttfb", "ttfa", "turn_wait", "queue_wait")]
         assert counts == [0, 0, 0, 1]
 
-    def test_are_counted_by_their_end(self) -> None:
+    def test_requests_are_counted_by_their_end(self) -> None:
         prometheus = PrometheusMetrics()
         for end in ("done", "done", "canceled", "disconnected", "synthesis_failed"):
             prometheus.request_ended(record(end=end, audio_s=0.5))
@@ -64,7 +64,7 @@ class TestRequests:
         }
         assert values["audio_seconds_total"] == 2.5
 
-    def test_series_are_there_from_the_start_and_get_no_more(self) -> None:
+    def test_all_series_exist_from_the_start(self) -> None:
         prometheus = PrometheusMetrics()
         before = of(prometheus)
         assert before["requests_total{end=unpronounceable}"] == 0
@@ -75,7 +75,7 @@ class TestRequests:
         assert after["requests_total{end=other}"] == 100
 
 
-def test_what_was_refused_is_counted_by_its_code() -> None:
+def test_refusals_are_counted_by_code_and_status() -> None:
     prometheus = PrometheusMetrics()
     for code in ("too_long", "overloaded", "overloaded"):
         prometheus.message_refused(code)
@@ -93,7 +93,7 @@ def test_what_was_refused_is_counted_by_its_code() -> None:
 
 
 class TestSteps:
-    def test_have_buckets_of_their_kind(self) -> None:
+    def test_steps_are_counted_by_kind_in_fine_buckets(self) -> None:
         prometheus = PrometheusMetrics()
         for kind, seconds in (("prosody", 0.004), ("vocode", 0.0005), ("vocode", 0.25)):
             prometheus.step_ended(kind, seconds)
@@ -105,7 +105,7 @@ class TestSteps:
         assert values["step_seconds_bucket{kind=vocode,le=0.3}"] == 2
 
 
-def test_cancels_are_told_apart_below_ten_milliseconds() -> None:
+def test_cancel_acknowledgements_have_fine_buckets() -> None:
     prometheus = PrometheusMetrics()
     for seconds in (0.0008, 0.002, 0.004, 0.02):
         prometheus.cancel_acknowledged(seconds)
@@ -119,7 +119,7 @@ def test_buckets_reach_from_ten_milliseconds_to_ten_seconds(bounds: tuple[float,
 
 
 class TestLoad:
-    def test_is_that_of_the_moment(self) -> None:
+    def test_gauges_are_read_at_each_scrape(self) -> None:
         now = [Load(sessions=3, active=4, waiting=2, slacks_s=(2.0, -0.5, 1.0, 8.0))]
         prometheus = PrometheusMetrics()
         prometheus.watch(lambda: now[0], nobody)
@@ -130,27 +130,27 @@ class TestLoad:
         values = of(prometheus)
         assert (values["sessions"], values["active"], values["queued"]) == (0, 0, 0)
 
-    def test_connections_are_counted_apart(self) -> None:
+    def test_connections_and_sessions_are_separate(self) -> None:
         prometheus = PrometheusMetrics()
         prometheus.watch(lambda: Load(sessions=1), lambda: 5)
         values = of(prometheus)
         assert (values["connections"], values["sessions"]) == (5, 1)
 
-    def test_where_nobody_hears_anything_there_is_no_slack(self) -> None:
+    def test_no_slack_series_without_a_playout(self) -> None:
         prometheus = PrometheusMetrics()
         prometheus.watch(Load, nobody)
         assert not [series for series in of(prometheus) if "slack" in series]
 
 
 class TestProcess:
-    def test_a_file_that_is_opened_shows(self) -> None:
+    def test_open_files_are_counted(self) -> None:
         prometheus = PrometheusMetrics()
         before = of(prometheus)["process_open_fds"]
         with Path("/dev/null").open():
             assert of(prometheus)["process_open_fds"] == before + 1
         assert of(prometheus)["process_open_fds"] == before
 
-    def test_so_does_a_thread(self) -> None:
+    def test_threads_are_counted(self) -> None:
         prometheus = PrometheusMetrics()
         before = of(prometheus)["process_threads"]
         done = threading.Event()
@@ -166,7 +166,7 @@ class TestProcess:
         assert told == pytest.approx(n_pages * resource.getpagesize(), rel=0.05)
 
 
-def test_several_in_one_process_do_not_meet() -> None:
+def test_two_servers_in_a_process_have_separate_metrics() -> None:
     first, second = PrometheusMetrics(), PrometheusMetrics()
     first.watch(lambda: Load(active=1), nobody)
     second.watch(lambda: Load(active=2), nobody)
@@ -175,7 +175,7 @@ def test_several_in_one_process_do_not_meet() -> None:
     assert (of(second)["active"], of(second)["requests_total{end=done}"]) == (2, 0)
 
 
-def test_who_asks_for_openmetrics_gets_it() -> None:
+def test_accept_header_selects_openmetrics() -> None:
     prometheus = PrometheusMetrics()
     prometheus.watch(lambda: Load(slacks_s=(1.0,)), nobody)
     prometheus.request_ended(record())

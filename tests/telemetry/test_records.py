@@ -1,4 +1,4 @@
-"""Pure: records, the silence before speech, summaries; and the log on a disk."""
+"""Pure: records and summaries; and the metrics log on a disk."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ from tests.support.scraping import record
 
 
 class TestRequestRecord:
-    def test_what_follows_from_the_times(self) -> None:
+    def test_durations_and_rates_from_times(self) -> None:
         it = record()
         assert (it.ttfb_ms, it.ttfa_ms, it.queue_ms) == (200.0, 450.0, 50.0)
         assert (it.wall_s, it.audio_s, it.rtf, it.xrt) == (0.5, 2.0, 0.25, 4.0)
@@ -33,7 +33,7 @@ class TestRequestRecord:
         assert (it.end, it.canceled) == ("done", False)
         assert abs(datetime.now(UTC) - it.ts) < timedelta(seconds=10)
 
-    def test_of_a_request_that_never_made_a_sound(self) -> None:
+    def test_request_without_audio_has_no_times(self) -> None:
         it = RequestRecord.of(
             request_id="r1",
             voice="af_aoede",
@@ -50,8 +50,8 @@ class TestRequestRecord:
         assert (it.ttfb_ms, it.ttfa_ms, it.queue_ms, it.turn_wait_ms) == (None,) * 4
         assert (it.wall_s, it.rtf, it.xrt, it.kilobytes_per_s) == (0.0, None, None, None)
 
-    def test_times_count_from_its_turn(self) -> None:
-        """It was made while the one before it was heard."""
+    def test_times_count_from_the_turn(self) -> None:
+        """The request was made while the one before it was played."""
         it = RequestRecord.of(
             request_id="r2",
             voice="af_aoede",
@@ -67,7 +67,7 @@ class TestRequestRecord:
         assert (it.turn_wait_ms, it.ttfb_ms, it.ttfa_ms, it.queue_ms) == (4000.0, 100.0, 350.0, 50.0)
         assert (it.wall_s, it.rtf, it.xrt) == (0.5, 0.25, 4.0)
 
-    def test_audio_that_is_all_silence_has_no_ttfa(self) -> None:
+    def test_silent_audio_has_no_ttfa(self) -> None:
         it = RequestRecord.of(
             request_id="r1",
             voice="af_aoede",
@@ -82,12 +82,12 @@ class TestRequestRecord:
         )
         assert (it.ttfb_ms, it.ttfa_ms) == (200.0, None)
 
-    def test_a_line_holds_it_all(self) -> None:
+    def test_line_holds_the_whole_record(self) -> None:
         it = record(ts=datetime(2026, 5, 4, 3, 2, 1, 123000, UTC))
         assert json.loads(it.to_line())["ts"] == "2026-05-04T03:02:01.123+00:00"
         assert RequestRecord.from_line(it.to_line()) == it
 
-    def test_a_line_of_an_earlier_version(self) -> None:
+    def test_line_of_an_earlier_version_is_read(self) -> None:
         line = (
             '{"ts": "2026-05-04T03:02:01.123+00:00", "request_id": "r1", "voice": "af_aoede", "end": "done", '
             '"canceled": false, "ttfb_ms": 200.0, "ttfa_ms": 450.0, "queue_ms": 50.0, "wall_s": 0.5, '
@@ -117,24 +117,24 @@ class TestRequestRecord:
             record().to_line().replace('"voice": "af_aoede"', '"voice": null'),
         ],
     )
-    def test_a_damaged_line(self, line: str) -> None:
+    def test_damaged_line_is_rejected(self, line: str) -> None:
         with pytest.raises(DamagedLine):
             RequestRecord.from_line(line)
 
 
 class TestMetricsLog:
-    def test_appends_a_line_a_record(self, tmp_path: Path) -> None:
+    def test_appends_a_line_for_each_record(self, tmp_path: Path) -> None:
         for request_id in ("r1", "r2"):
             with closing(MetricsLog(tmp_path / "logs", 10_000)) as log:
                 log.write(record(request_id=request_id))
         lines = (tmp_path / "logs" / "metrics.log").read_text().splitlines()
         assert [json.loads(line)["request_id"] for line in lines] == ["r1", "r2"]
 
-    def test_touches_nothing_before_the_first_record(self, tmp_path: Path) -> None:
+    def test_creates_no_file_before_the_first_record(self, tmp_path: Path) -> None:
         MetricsLog(tmp_path / "logs", 10_000)
         assert list(tmp_path.iterdir()) == []
 
-    def test_rotates_and_keeps_a_few(self, tmp_path: Path) -> None:
+    def test_rotates_at_max_bytes(self, tmp_path: Path) -> None:
         with closing(MetricsLog(tmp_path, 1000)) as log:
             for index in range(100):
                 log.write(record(request_id=f"r{index}"))
@@ -147,7 +147,7 @@ class TestMetricsLog:
         kept = [each.request_id for each in LogReader(tmp_path / "metrics.log").records()]
         assert kept == [f"r{index}" for index in range(100 - len(kept), 100)]
 
-    def test_a_folder_that_cannot_be_raises_and_is_tried_again(self, tmp_path: Path) -> None:
+    def test_unusable_folder_raises_and_is_retried(self, tmp_path: Path) -> None:
         obstacle = tmp_path / "logs"
         obstacle.write_text("a file")
         with closing(MetricsLog(obstacle, 10_000)) as log:
@@ -158,7 +158,7 @@ class TestMetricsLog:
             log.write(record())
         assert len(list(LogReader(obstacle / "metrics.log").records())) == 1
 
-    def test_a_disk_that_is_full_raises(self, tmp_path: Path) -> None:
+    def test_full_disk_raises(self, tmp_path: Path) -> None:
         (tmp_path / "metrics.log").symlink_to("/dev/full")
         log = MetricsLog(tmp_path, 10_000)
         with pytest.raises(OSError, match="No space left"):
@@ -166,7 +166,7 @@ class TestMetricsLog:
         with pytest.raises(OSError, match="No space left"):
             log.close()
 
-    def test_stands_apart_from_the_logging_of_the_process(
+    def test_does_not_use_the_logging_of_the_process(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         with caplog.at_level(logging.DEBUG), closing(MetricsLog(tmp_path, 10_000)) as log:
@@ -183,20 +183,20 @@ class TestSummary:
         assert (summary.n_disconnected, summary.n_failed) == (1, 2)
         assert summary.canceled_share == 1 / 8
 
-    def test_percentiles_are_of_what_was_measured(self) -> None:
+    def test_percentiles_ignore_missing_values(self) -> None:
         records = [record(ttfb_ms=float(ms), xrt=float(ms)) for ms in range(1, 102)]
         summary = Summary.of([*records, record(ttfb_ms=None, xrt=None)])
         assert summary.ttfb_ms == (51.0, 96.0, 100.0)
         assert summary.xrt_median == 51.0
 
-    def test_of_nothing(self) -> None:
+    def test_summary_of_no_requests(self) -> None:
         summary = Summary.of([])
         assert (summary.ttfb_ms, summary.ttfa_ms) == ((), ())
         assert (summary.xrt_median, summary.canceled_share, summary.n_failed) == (None, None, 0)
 
 
 class TestPeriods:
-    def test_by_name(self) -> None:
+    def test_periods_by_name(self) -> None:
         assert parse_periods("45s, 30m,6h,3d") == {
             "45s": timedelta(seconds=45),
             "30m": timedelta(minutes=30),
@@ -207,7 +207,7 @@ class TestPeriods:
     @pytest.mark.parametrize(
         "bad", ["", "30", "m", "0m", "-1h", "1.5h", "1w", "30m,", "30 m", "99999d", "٣d"]
     )
-    def test_what_is_none(self, bad: str) -> None:
+    def test_malformed_period_is_rejected(self, bad: str) -> None:
         with pytest.raises(BadPeriod, match="is not a period"):
             parse_periods(bad)
 
@@ -218,7 +218,7 @@ class TestCommand:
         with closing(MetricsLog(tmp_path, 100_000)) as log:
             yield log
 
-    def test_a_row_a_period(
+    def test_prints_a_row_for_each_period(
         self, log: MetricsLog, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         now = datetime.now(UTC)
@@ -245,14 +245,12 @@ class TestCommand:
         assert printed.out.splitlines()[1].split()[:2] == ["1h", "2"]
         assert printed.err == "skipped 2 damaged lines\n"
 
-    def test_an_empty_log_says_so(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_missing_log_has_no_requests(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         main(["--periods", "1h,2h", "--file", str(tmp_path / "metrics.log")])
         assert capsys.readouterr().out == f"no requests in {tmp_path}/metrics.log within 1h, 2h\n"
 
     @pytest.mark.parametrize("arguments", [["--periods", "soon"], ["--file", "/"]])
-    def test_what_cannot_be_done_is_one_line(
-        self, arguments: list[str], capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_error_is_one_line(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as exited:
             main(arguments)
         assert exited.value.code == 2
@@ -260,7 +258,7 @@ class TestCommand:
         assert (printed.out, printed.err.count("\n")) == ("", 1)
         assert printed.err.startswith("error: ")
 
-    def test_as_a_module(self, tmp_path: Path) -> None:
+    def test_runs_as_a_module(self, tmp_path: Path) -> None:
         ran = subprocess.run(
             [sys.executable, "-m", "kokoro_trio.metrics", "--file", str(tmp_path / "none.log")],
             cwd=REPOSITORY,
