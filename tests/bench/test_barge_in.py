@@ -29,12 +29,6 @@ async def send_two_late_frames(peer: Peer) -> None:
     await trio.sleep_forever()
 
 
-async def finish_before_the_cancel(peer: Peer) -> None:
-    for _ in range(2):
-        await peer.speak((await peer.hear("speak"))["request_id"], 1)
-    await trio.sleep_forever()
-
-
 async def interrupt(script: Script, moment: Moment = MID_SPEECH) -> tuple[BargeIn | Failed, Ends]:
     interrupter = Interrupter("A long text.", voice=None)
     work = Run(iter([moment]), interrupter.interrupt, on_outcome=lambda: None)
@@ -54,12 +48,6 @@ class TestInterrupt:
         assert outcome.next_audio_s is not None
         assert 0 < outcome.ack_s < outcome.next_audio_s
         assert ends == Ends(n_once=2, n_never=0, n_again=0, n_strays=0, n_stray_frames=0)
-        assert ends.are_right
-
-    async def test_request_that_was_done_before_the_cancel(self) -> None:
-        outcome, ends = await interrupt(finish_before_the_cancel)
-        assert isinstance(outcome, BargeIn)
-        assert (outcome.end, outcome.was_heard) == ("done", True)
         assert ends.are_right
 
     async def test_second_end_of_a_request_is_found(self) -> None:

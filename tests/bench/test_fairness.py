@@ -5,9 +5,7 @@ import trio
 
 from bench.fairness import LongListeners, measure
 from tests.support.benches import options
-from tests.support.models import RatherSlowTones
 from tests.support.peers import Peer, serving, talking
-from tests.support.servers import running
 
 LONG = "A long text."
 
@@ -30,16 +28,6 @@ async def test_underrun_at_the_cancel_counts() -> None:
     # The third text has 20 ms of audio; the underrun after it lasts until the cancel.
     assert (summary.n_begun, summary.errors, summary.n_underruns) == (3, {}, 1)
     assert 0.2 < summary.longest_gap_s < trio.current_time() - began_at
-
-
-async def test_our_own_server() -> None:
-    async with running(load=RatherSlowTones) as server:
-        asked = options(server.port, "--api-key", "first", "--fairness", "--n", "5", "--long", "2")
-        result = await measure(asked, ["One.", "Two."], "A long text of many sentences. " * 40)
-    assert not result.has_failed
-    assert (result.alone.n, result.beside.n) == (5, 5)
-    assert result.long.n_begun >= 2
-    assert result.ttfa_ratio is not None
 
 
 @pytest.mark.parametrize("begins", [True, False])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.ladder import climb, rows_of
+from bench.ladder import climb
 from bench.load import Failed
 from bench.target import Target, is_within, largest_that_holds, measure
 from tests.support.benches import options, spoken, summary_of
@@ -25,21 +25,6 @@ async def test_ladder_counts_requests_without_the_warm_up() -> None:
     # One connection for the warm-up, one for the first rung, three for the second.
     assert [len(peer.heard) for peer in peers[:2]] == [2, 2]
     assert len(peers) == 1 + 1 + 3
-
-
-def test_ladder_has_one_row_a_rung() -> None:
-    head, *rows = rows_of([summary_of(spoken(gap_s=0.25), spoken()), summary_of(concurrency=16)])
-    assert dict(zip(head, rows[0], strict=True)) == {
-        "clients": "1",
-        "n": "2",
-        "TTFB p50/p95 ms": "100/100",
-        "TTFA p50/p95 ms": "300/300",
-        "xRT": "2.00",
-        "underruns": "1 of 2",
-        "longest gap ms": "250",
-        "errors": "0",
-    }
-    assert rows[1][0] == "16"
 
 
 class TestSearch:
