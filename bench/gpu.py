@@ -1,22 +1,22 @@
-"""One GPU, more and more listeners: is it right, and how many can it speak to?
+"""Measures the engine on one GPU: whether it sounds right, and how many listeners it can serve.
 
     python -m bench.gpu --graphs --json gpu.json
 
-First the sound is held against float32 on the CPU: all durations equal, the log-spectral distance small.
-Then the ladder: for each number of streams, listeners who start at random moments, hear a sentence out in
-real time, take a moment, and ask for the next; TTFA is what they wait for. And as many streams flat out,
-who ask as soon as they have: xRT is how much audio a second that makes. Beside it how long steps take, of
-how many rows, and what part of the work fills up shapes. "in step" is the part of the time that the
-inference thread had a step, "GPU" the part that NVML says the GPU was busy in; and at the end the floors
-of `bench.research.floors`.
+First the sound is compared with float32 on the CPU: all durations must be equal and the log-spectral
+distance small. Then comes a ladder. At each number of streams, listeners start at random times, hear a
+sentence in real time, pause, and ask for the next one; TTFA is the time they wait. After that the same
+number of streams asks without pauses ("flat out"); xRT is the seconds of audio per second. The report also
+has the times of the steps, the number of rows in a step, and the share of padding. "in step" is the share
+of the time in which the inference thread ran a step, "GPU" the share in which NVML reports the GPU as busy.
+The last line has the floors of `bench.research.floors`.
 
-It talks to the engine itself, without sockets, and in phonemes that were looked up before, so that a
-machine needs neither network nor G2P. What it needs: this repository, a torch for CUDA, transformers,
-numpy, attrs, safetensors, markdown-it-py and tqdm; and the wheels of `CARRIED`, which can be carried there
-(`pip download --no-deps`). The prepared weights are 328 MB, 87 MB as `tar -cJ` with XZ_OPT=-2, and 28 MB of
-voices; `--weights` says where they are. nvidia-ml-py, if there, tells how busy the GPU was.
+The program calls the engine itself, without sockets, with phonemes that were looked up before. So the
+machine needs neither a network nor the G2P. It needs this repository, torch for CUDA, transformers, numpy,
+attrs, safetensors, markdown-it-py and tqdm, and the wheels of `CARRIED`, which can be copied there
+(`pip download --no-deps`). `--weights` names the folder of the prepared weights: 328 MB of model, or 87 MB
+as `tar -cJ` with XZ_OPT=-2, and 28 MB of voices. nvidia-ml-py is optional and reports how busy the GPU is.
 
-`python -m bench.gpu --phonemes` looks the sentences up anew, where the G2P is installed.
+`python -m bench.gpu --phonemes` looks the sentences up again, on a machine with the G2P.
 """
 
 import argparse
@@ -80,12 +80,12 @@ MODEL_CONFIG = REPOSITORY / "kokoro_trio" / "weights" / "kokoro-v1_0.json"
 WINDOWS = WindowConfig(first_max_words=2, first_boundaries=".,?!;:", trims_leading_silence=True)
 VOICES = ("af_heart", "am_michael", "bf_emma", "af_bella")
 MAX_DISTANCE_DB = {"float32": 0.5, "tf32": 0.7, "bfloat16": 0.7}
-"""To the CPU, with the same noise. Another noise alone makes 0.5 dB, bfloat16 on the CPU 0.07."""
+"""The limit to the CPU, with the same noise. Another noise alone makes 0.5 dB, bfloat16 on the CPU 0.07."""
 START_SPREAD_S = 4.0
 MAX_PAUSE_S = 1.0
 BUSY_POLL_S = 0.2
 FLAT_OUT_SHARE = 0.5
-"""Of the seconds of a rung, those that come on top flat out."""
+"""The time flat out, as a share of the seconds of a rung."""
 PRODUCT_SIZE = {"cuda": 8192, "cpu": 1024}
 FLOOR_FRAMES, FLOOR_ROWS = 160, {"cuda": 8, "cpu": 1}
 
@@ -98,15 +98,15 @@ class SoundsUnlike(KokoroTrioError):
         return f"the device does not sound like the CPU: {self.what}"
 
 
-# What is said.
+# The sentences.
 
 
 @frozen
 class PhonemeBook:
-    """A phonemizer for sentences that were looked up before."""
+    """A phonemizer that knows only sentences looked up before."""
 
     phonemes: dict[str, list[str]]
-    """Of each sentence, those of its segments."""
+    """By sentence: the phonemes of each segment."""
     busy_s: float = 0.0
 
     @classmethod
@@ -149,12 +149,12 @@ def look_up(texts: Sequence[str], alphabet: frozenset[str]) -> dict[str, list[st
     }
 
 
-# Is it right?
+# Does it sound right?
 
 
 @frozen
 class Likeness:
-    """Of a device to the CPU; distances in dB."""
+    """The distances of a device to the CPU, in dB."""
 
     n_segments: int
     distance_mean: float
@@ -162,7 +162,7 @@ class Likeness:
 
 
 def check(synthesizer: Synthesizer, reference: Synthesizer, book: PhonemeBook, limit_db: float) -> Likeness:
-    """Lines and windows in batches on the device, one by one on the CPU. Raises `SoundsUnlike`."""
+    """Runs batches on the device and single lines on the CPU. Raises `SoundsUnlike`."""
     from kokoro_trio.model.spectral_distance import log_spectral_distance_db
 
     lines = [
@@ -174,7 +174,7 @@ def check(synthesizer: Synthesizer, reference: Synthesizer, book: PhonemeBook, l
         (alone,) = reference.prosody([line])
         if prosody.durations_frames.tolist() != alone.durations_frames.tolist():
             raise SoundsUnlike(f"other durations for {line.phonemes!r}")
-    # For the sound, one by one: in a batch the noise is drawn for others, too.
+    # One by one: in a batch, noise is drawn for the other rows too.
     with _noise_drawn_on_the_cpu():
         prosodies = [synthesizer.prosody([line])[0] for line in lines]
         expected = [_sound(reference, reference.prosody([line])[0]) for line in lines]
@@ -187,7 +187,7 @@ def check(synthesizer: Synthesizer, reference: Synthesizer, book: PhonemeBook, l
         made = [samples for window, samples in zip(windows, pieces, strict=True) if window.prosody is prosody]
         distances.append(log_spectral_distance_db(np.concatenate(made), sound))
     if not max(distances) <= limit_db:
-        raise SoundsUnlike(f"{max(distances):.2f} dB apart, at most {limit_db} would do")
+        raise SoundsUnlike(f"the distance is {max(distances):.2f} dB, the limit {limit_db}")
     return Likeness(len(lines), float(np.mean(distances)), max(distances))
 
 
@@ -197,7 +197,7 @@ def _sound(synthesizer: Synthesizer, prosody: Prosody) -> Samples:
 
 @contextmanager
 def _noise_drawn_on_the_cpu() -> Iterator[None]:
-    """The same for the same shape, wherever it goes: a device's own generator draws other numbers."""
+    """Draws the same noise for the same shape: the generator of a device draws other numbers."""
     drawn = torch.randn_like
 
     def same(x: torch.Tensor) -> torch.Tensor:
@@ -210,12 +210,12 @@ def _noise_drawn_on_the_cpu() -> Iterator[None]:
         torch.randn_like = drawn
 
 
-# What listeners hear.
+# The listeners.
 
 
 @frozen
 class Heard:
-    """One utterance, in seconds; `gap_s`: how long the listener heard nothing in its midst."""
+    """One utterance. `gap_s`: the longest underrun."""
 
     ttfb_s: float
     ttfa_s: float
@@ -229,11 +229,11 @@ class StepRun:
     n_rows: int
     seconds: float
     waste: float | None
-    """See `BatchShape.waste`; of windows only."""
+    """See `BatchShape.waste`. None for prosody steps."""
 
 
 class MeasuredInference(InferenceThread):
-    """Keeps account of its steps."""
+    """Records its steps."""
 
     def __init__(self, load: Callable[[], Synthesizer]) -> None:
         super().__init__(load)
@@ -260,12 +260,12 @@ def _waste(step: Step) -> float | None:
 
 @define
 class Room:
-    """The listeners of one rung, and what they hear."""
+    """The listeners of one rung and what they have heard."""
 
     engine: Engine
     texts: Sequence[str]
     is_paced: bool
-    """They hear in real time; else they ask for the next as soon as they have one."""
+    """Whether listeners hear in real time, or ask for the next sentence as soon as they have one."""
     heard: list[Heard] = field(factory=list)
     audio_s: float = 0.0
     n_failed: int = 0
@@ -313,7 +313,7 @@ class Room:
 
 @frozen
 class Rung:
-    """Times in ms, p50 and p95; shares from 0 to 1."""
+    """Times are p50 and p95 in ms, shares from 0 to 1."""
 
     streams: int
     n_heard: int
@@ -359,7 +359,7 @@ async def climb(
 
 
 async def _watched(room: Room, streams: int, seconds: float) -> tuple[Room, float | None]:
-    """The room when it is over, and the part of the time that its GPU was busy; None where nobody tells."""
+    """Returns the room at the end and the share of the time that the GPU was busy, None if unknown."""
     shares: list[float] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch_gpu, shares)
@@ -419,11 +419,11 @@ def _share(share: float | None) -> str:
     return "-" if share is None else f"{share:.0%}"
 
 
-# All of it.
+# The program.
 
 
 def load_without_g2p() -> None:
-    """kokoro's package imports its pipeline, which imports the G2P; only its network is needed here."""
+    """Imports only the network of the package kokoro: the package itself would import the G2P."""
     spec = importlib.util.find_spec("kokoro")
     if spec is None or spec.submodule_search_locations is None:
         sys.exit("error: the package kokoro is not installed")
@@ -434,7 +434,7 @@ def load_without_g2p() -> None:
 
 @frozen
 class Setting:
-    """What is measured, and where."""
+    """The device and the precision to measure."""
 
     device: torch.device
     config: ModelConfig
@@ -465,7 +465,7 @@ class Setting:
 
 
 def load(setting: Setting, weights: "Weights", book: PhonemeBook) -> Synthesizer:
-    """A synthesizer that was checked. Raises `SoundsUnlike`."""
+    """Returns a synthesizer whose sound was checked. Raises `SoundsUnlike`."""
     from kokoro_trio.model.kokoro import KokoroSynthesizer
 
     synthesizer = KokoroSynthesizer.of(weights, setting.device, setting.config, WINDOWS)
@@ -473,7 +473,7 @@ def load(setting: Setting, weights: "Weights", book: PhonemeBook) -> Synthesizer
     reference = KokoroSynthesizer.of(weights, torch.device("cpu"), on_cpu, WINDOWS)
     likeness = check(synthesizer, reference, book, MAX_DISTANCE_DB[setting.precision])
     print(
-        f"as on the CPU: {likeness.n_segments} segments of equal durations, log-spectral distance "
+        f"sounds as on the CPU: {likeness.n_segments} segments of equal durations, log-spectral distance "
         f"{likeness.distance_mean:.2f} dB, worst {likeness.distance_worst:.2f} dB",
         flush=True,
     )
@@ -481,7 +481,7 @@ def load(setting: Setting, weights: "Weights", book: PhonemeBook) -> Synthesizer
 
 
 def floors_of(setting: Setting, weights: "Weights", phonemes: str) -> "Floors":
-    """Those of the vocoder, without graphs, in which nothing can be counted."""
+    """The floors of the vocoder, without CUDA graphs, which hide the operations that are counted."""
     from kokoro_trio.model.calibration import load_predictor
     from kokoro_trio.model.kokoro import KokoroSynthesizer
 
@@ -499,7 +499,7 @@ def floors_of(setting: Setting, weights: "Weights", phonemes: str) -> "Floors":
 
 
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Raises `KokoroTrioError`, in a group."""
+    """Raises `KokoroTrioError` in an exception group."""
     from kokoro_trio.weights.prepared import open_weights
 
     setting, weights, book = Setting.of(options), open_weights(options.weights), PhonemeBook.read()
@@ -520,7 +520,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     longest = max((segment for segments in book.phonemes.values() for segment in segments), key=len)
     floors = floors_of(setting, weights, longest)
     print(
-        f"floors of the vocoder, for a second of audio: arithmetic {1e6 * floors.arithmetic_s:.0f} µs, "
+        f"floors of the vocoder per second of audio: arithmetic {1e6 * floors.arithmetic_s:.0f} µs, "
         f"memory {1e6 * floors.memory_s:.0f} µs; at most {floors.xrt:.0f} xRT"
     )
     return {**facts, "rungs": [attrs.asdict(rung) for rung in rungs], "floors": attrs.asdict(floors)}
@@ -547,11 +547,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--graphs", action="store_true", help="as KOKORO_CUDA_GRAPHS=1")
     parser.add_argument("--memory-fraction", type=float, default=0.95, metavar="SHARE")
     parser.add_argument("--streams", type=_counts, default=_counts("1,4,8,16,32,64,128"), metavar="N,N,…")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of a rung; half as long again flat out")
-    parser.add_argument("--sentences", type=int, default=8, help="that are held against the CPU")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="of a rung; the time flat out is half of it"
+    )
+    parser.add_argument("--sentences", type=int, default=8, help="compared with the CPU")
     parser.add_argument("--weights", type=Path, default=DEFAULT_WEIGHTS_FOLDER, metavar="FOLDER")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="writes all figures there")
-    parser.add_argument("--phonemes", action="store_true", help="only looks the sentences up anew")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    parser.add_argument("--phonemes", action="store_true", help="only look the sentences up again")
     options = parser.parse_args(arguments)
     if options.phonemes:
         look_up_all()

@@ -46,8 +46,8 @@ from . import quality
 RANK = 64
 RIDGE = 0.3
 MAX_DISTANCE = 1.75
-"""Segments further than this from their voice's mean are vocoded whole. They are the shortest, and cost
-little that way."""
+"""Segments further than this from the mean of their voice are vocoded whole. They are the shortest, so this
+costs little."""
 SENTENCES_PER_VOICE = 10
 SPEEDS = (1.0, 1.0, 0.8, 1.0, 1.25, 1.0, 1.0, 1.6, 1.0, 0.9)
 
@@ -157,7 +157,7 @@ BLENDS = (
     "zf_xiaoyi+jf_alpha",
     "hm_omega+pm_alex",
 )
-"""Never in the fit: means of voice packs, as clients mix them."""
+"""Means of voice packs, as clients blend them. The fit excludes them."""
 
 HELD_OUT: dict[str, Callable[[str], bool]] = {
     "six voices, one whispering": lambda voice: (
@@ -170,7 +170,7 @@ HELD_OUT: dict[str, Callable[[str], bool]] = {
 
 @frozen
 class Pairs:
-    """One row for each utterance: who spoke which text, its features, and what is to be predicted.
+    """One row for each utterance: voice, text, features, and the targets of the prediction.
 
     `features`: shape (n, 1024), `targets`: (n, 18432), means and then log variances.
     """
@@ -208,7 +208,7 @@ class Pairs:
 
 @frozen
 class Means:
-    """Of one voice: its features, shape (1024,), and targets, (18432,)."""
+    """The means of one voice: `features`, shape (1024,), and `targets`, shape (18432,)."""
 
     features: NDArray[np.float32]
     targets: NDArray[np.float32]
@@ -245,11 +245,11 @@ def with_blends(weights: Weights) -> Weights:
 
 
 def lines_of(voice: str, number: int, g2p: GraphemeToPhoneme) -> Iterator[tuple[int, Line]]:
-    """What this voice speaks, and the number of each text: its own language first, then English."""
+    """The texts of a voice with their numbers: its own language first, then English."""
     language = language_of(voice)
     texts = [(language, text) for text in OTHERS.get(language, ())]
     english = language if language in ENGLISH_ACCENTS else "a"
-    # Every voice begins elsewhere in the list, so that all lengths and speeds come up with all voices.
+    # Each voice starts at another place in the list, so that voices share all lengths and speeds.
     for n in range(SENTENCES_PER_VOICE - len(texts)):
         texts.append((english, ENGLISH[(7 * number + n) % len(ENGLISH)]))
     for n, (reads, text) in enumerate(texts):
@@ -276,10 +276,10 @@ def collect(synthesizer: KokoroSynthesizer) -> Pairs:
 
 
 def fit(pairs: Pairs, means: Mapping[str, Means], rank: int = RANK, ridge: float = RIDGE) -> Slopes:
-    """Ridge regression, in its kernel form because there are fewer rows than features.
+    """Ridge regression in kernel form, because there are fewer rows than features.
 
-    Only deviations from each voice's own mean are fitted. The rank is reduced where it hurts least, an
-    error of a mean being counted in standard deviations of its channel, as the vocoder hears it.
+    Fits the deviations from the mean of each voice. The reduction of the rank minimises the error in
+    standard deviations of the channels, which is how the vocoder uses the means.
     """
     deviations: NDArray[np.float32] = pairs.features - np.stack(
         [means[voice].features for voice in pairs.voices]
@@ -298,7 +298,7 @@ def fit(pairs: Pairs, means: Mapping[str, Means], rank: int = RANK, ridge: float
 
 
 def _importance(targets: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How much an error of one counts: means in standard deviations, log variances as log deviations."""
+    """The weight of an error of 1: means in standard deviations, log variances as log deviations."""
     _, log_variances = np.split(targets, 2, axis=1)
     n_channels = log_variances.shape[1]
     importance: NDArray[np.float32] = np.concatenate(
@@ -308,7 +308,7 @@ def _importance(targets: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def error(predicted: NDArray[np.float32], targets: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of each row, root mean square over channels, in standard deviations and their logarithms."""
+    """The rms error of each row over the channels, in standard deviations and their logarithms."""
     errors: NDArray[np.float32] = np.sqrt(
         np.square((predicted - targets) * _importance(targets)).mean(axis=1)
     )
@@ -324,7 +324,7 @@ def means_of_voices(pairs: Pairs) -> dict[str, Means]:
 
 @frozen
 class HeldOut:
-    """Voices that a fit has not seen, with means for them from elsewhere, and what they say besides."""
+    """Voices that are not in the fit. `means` come from other utterances than `rest`."""
 
     name: str
     slopes: Slopes
@@ -333,8 +333,8 @@ class HeldOut:
 
 
 def held_out(pairs: Pairs) -> Iterator[HeldOut]:
-    """Voices and a language, with means from one half of what each says; and blends, with such means and
-    with the mean of those of the voices they are made of."""
+    """Voices and a language, with the means of one half of their utterances; and blends, with such means and
+    with the mean of the means of their voices."""
     base, blends = pairs.where(~pairs.is_blend), pairs.where(pairs.is_blend)
     for name, is_out in HELD_OUT.items():
         out = np.array([is_out(str(voice)) for voice in base.voices])
@@ -352,7 +352,7 @@ def _slopes_of(pairs: Pairs) -> Slopes:
 
 
 def _halves(pairs: Pairs) -> tuple[Pairs, Pairs]:
-    """Every other row of each voice, to take its means from, and the rest."""
+    """Every other row of each voice, for its means, and the other rows."""
     calibrates = np.zeros(len(pairs.voices), dtype=bool)
     for voice in np.unique(pairs.voices):
         calibrates[np.flatnonzero(pairs.voices == voice)[::2]] = True
@@ -360,7 +360,7 @@ def _halves(pairs: Pairs) -> tuple[Pairs, Pairs]:
 
 
 def report(pairs: Pairs) -> None:
-    """How far predictions are off on texts, voices, a language and blends that the fit has not seen."""
+    """Prints the errors of predictions for texts, voices, a language and blends that are not in the fit."""
     base = pairs.where(~pairs.is_blend)
     print(f"{'held out':<34}{'rows':>6}{'error p50':>11}{'p95':>8}{'worst':>8}")
     _report_row("nothing (the fit itself)", _errors(_slopes_of(base), means_of_voices(base), base))
@@ -383,9 +383,9 @@ def _errors_on_texts(known: Pairs, new: Pairs) -> NDArray[np.float32]:
 
 
 def listen(pairs: Pairs, weights: Weights) -> None:
-    """The same through the vocoder, each utterance in windows, however far it is from the fit.
+    """Prints the errors of the sound, with each utterance in windows at any distance from the fit.
 
-    Then all of them by that distance, which is what `MAX_DISTANCE` is checked by.
+    The second table groups all utterances by that distance; it shows whether `MAX_DISTANCE` is right.
     """
     cpu = torch.device("cpu")
     weights = with_blends(weights)
@@ -450,7 +450,7 @@ def save(path: Path, pairs: Pairs, weights: Weights) -> None:
         "max_distance": f"{MAX_DISTANCE:.3f}",
         "mean_db": f"{np.mean(deviations):.3f}",
     }
-    # Not by save_file, whose files nobody else may read, whatever the umask says.
+    # Not by save_file, which ignores the umask: only the owner could read the file.
     path.write_bytes(
         safetensors.numpy.save({name: tensor.astype(np.float16) for name, tensor in tensors.items()}, about)
     )

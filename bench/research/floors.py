@@ -1,8 +1,8 @@
-"""How fast it could be at best: what the vocoder has to compute and to move, and how fast a device does that.
+"""The best possible speed of the vocoder on a device, by its arithmetic and its memory traffic.
 
-Two floors, each in seconds of device time for a second of audio. Arithmetic: the products and sums of all
-matrix products and convolutions, at the rate of one large matrix product. Memory: what those read and
-write, once each, as if all that lies between them were done on the way, at the rate of one large copy.
+Both floors are seconds of device time per second of audio. Arithmetic: the multiplications and additions of
+all matrix products and convolutions, at the rate of one large matrix product. Memory: the bytes that these
+read and write, once each, at the rate of one large copy, as if everything in between were fused.
 """
 
 import time
@@ -24,14 +24,14 @@ REPEATS = 5
 
 @frozen
 class Work:
-    """Of one call: floating-point operations, and bytes that its products read and write."""
+    """The floating-point operations of one call, and the bytes that its products read and write."""
 
     flop: int
     n_bytes: int
 
     @classmethod
     def of(cls, call: Callable[[], object]) -> "Work":
-        # The counter takes composite operations apart, for whoever is below it.
+        # The outer counter decomposes composite operations before the inner mode sees them.
         with _ProductBytes() as traffic, FlopCounterMode(display=False) as counter:  # type: ignore[no-untyped-call]
             call()
         return cls(counter.get_total_flops(), traffic.n_bytes)
@@ -44,7 +44,7 @@ class Speed:
 
     @classmethod
     def of(cls, device: torch.device, dtype: torch.dtype, tf32: bool, size: int) -> "Speed":
-        """Measured with square matrices of `size`, and with a copy of as many numbers times 16."""
+        """Measured with the product of square matrices of `size` and a copy of 16 such matrices."""
         matrix = torch.randn(size, size, device=device, dtype=dtype)
         with float32_products(tf32):
             product_s = _seconds(lambda: matrix @ matrix, device)
@@ -56,7 +56,7 @@ class Speed:
 
 @frozen
 class Floors:
-    """Seconds of device time for a second of audio."""
+    """Seconds of device time per second of audio."""
 
     arithmetic_s: float
     memory_s: float
@@ -67,7 +67,7 @@ class Floors:
 
     @property
     def xrt(self) -> float:
-        """What the higher of the two allows."""
+        """The speed that the higher floor allows."""
         return 1 / max(self.arithmetic_s, self.memory_s)
 
 
@@ -89,7 +89,7 @@ class _ProductBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _seconds(call: Callable[[], object], device: torch.device) -> float:
-    """The best of a few, the first of which is slow."""
+    """The best of several runs; the first one is slow."""
     best = float("inf")
     for _ in range(REPEATS):
         wait_for(device)

@@ -1,12 +1,12 @@
-"""What the server costs beside the model: tones instead of it, and many sessions that listen at once.
+"""The CPU time of the server without the model: it sends tones to many sessions at once.
 
     python -m bench.research.host --sessions 200
     python -m bench.research.host --sessions 200 --g2p-processes 2
 
-The event loop, the protocol, the framing and the sockets are one thread's work, so on a fast GPU that
-thread is the limit. Its processor time is read from the system, not the time that passed: on a busy machine
-that is the only figure that means something. The second command has the texts turned into phonemes besides:
-in so many processes, whose time is not counted, or with 0 in a thread, whose time is among the others'.
+One thread runs the event loop, the protocol, the framing and the sockets, so on a fast GPU that thread is
+the limit. The program reads its CPU time from the system instead of a clock, so the figure holds on a busy
+machine too. The second command also turns the texts into phonemes, in processes whose time is not counted;
+with 0 it does so in a thread, whose time is part of "other threads".
 """
 
 import argparse
@@ -39,7 +39,7 @@ SETTINGS = {
     "LOG_LEVEL": "warning",
     "MAX_CONCURRENT_JOBS": "1000",
     "QUEUE_MAXSIZE": "1000",
-    # The listeners share a process, answer no ping, and may be kept waiting.
+    # The listeners share a process, answer no pings and may wait long.
     "WS_SEND_TIMEOUT": "300",
     "WS_PING_INTERVAL": "3600",
 }
@@ -54,7 +54,7 @@ SERVE, SERVE_READING = "--serve", "--serve-reading"
 
 
 class LetterReader:
-    """Letters for phonemes: grapheme-to-phoneme is not what is measured, unless it is asked for."""
+    """Takes letters for phonemes, so that grapheme-to-phoneme is not part of the measurement."""
 
     sentences = staticmethod(read)
 
@@ -64,7 +64,7 @@ class LetterReader:
 
 
 def serve(*, reads: bool) -> None:
-    """The real server with tones: everything but the model and, unless it `reads`, the text side."""
+    """The real server with tones instead of the model and, unless it `reads`, without the text side."""
 
     def load_model(config: ModelConfig, windows: WindowConfig) -> Synthesizer:
         return ToneSynthesizer(max_batch=8, window_frames=80)
@@ -80,7 +80,7 @@ def serve(*, reads: bool) -> None:
 
 @frozen
 class HostWork:
-    """`loop_s`: processor time of the event loop's thread; `others_s`: of all others of its process."""
+    """`loop_s`: CPU time of the event loop's thread. `others_s`: CPU time of the process's other threads."""
 
     sessions: int
     audio_s: float
@@ -89,32 +89,25 @@ class HostWork:
 
     @property
     def share(self) -> float:
-        """Of one core, for a stream in real time."""
+        """The share of one core that a real-time stream needs."""
         return self.loop_s / self.audio_s
 
     def report(self) -> Iterator[str]:
         yield f"{self.sessions} sessions, {self.audio_s:.0f} s of audio"
-        yield f"event loop {self.loop_s:.2f} s of processor time, other threads {self.others_s:.2f} s"
+        yield f"event loop {self.loop_s:.2f} s of CPU time, other threads {self.others_s:.2f} s"
         yield f"{self.share * 100:.3f}% of a core for a real-time stream: {1 / self.share:.0f} of them a core"
 
 
 @contextmanager
 def running(g2p_processes: int | None) -> Iterator[tuple[int, int]]:
-    """The pid and the port of a server with tones; None: and with letters."""
+    """Gives the pid and the port of a server with tones; with None it takes letters for phonemes."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
     settings = SETTINGS | {"PORT": str(port), "G2P_PROCESSES": str(g2p_processes or 0)}
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.research.host", SERVE if g2p_processes is None else SERVE_READING],
         cwd=REPOSITORY,
-        env=os.environ
-        | settings
-        | {
-            "LOG_LEVEL": "warning",
-            "QUEUE_MAXSIZE": "1000",
-            "WS_SEND_TIMEOUT": "300",
-            "WS_PING_INTERVAL": "3600",
-        },
+        env=os.environ | settings,
     )
     try:
         give_up_at = time.monotonic() + START_TIMEOUT_S
@@ -146,7 +139,7 @@ def _connect(port: int) -> socket.socket:
 
 
 def _own_text(number: int) -> str:
-    """In sentences that nobody else says, as those are remembered."""
+    """A text with sentences of its own: the server caches the phonemes of known sentences."""
     return re.sub("on and on", lambda found: f"on for {number * 1000 + found.start()} days", TEXT)
 
 
@@ -157,7 +150,7 @@ def _speak(text: str) -> bytes:
 
 @define
 class _Listener:
-    """Reads as fast as there is something, and looks at the tail only: the load must not be the limit."""
+    """Reads as fast as data arrives and parses the end only, so that the client is not the limit."""
 
     peer: socket.socket
     tail: bytes = b""
@@ -170,7 +163,7 @@ class _Listener:
 
 
 def listen(port: int, texts: Sequence[str]) -> float:
-    """A session for each, all at once. Returns the seconds of audio."""
+    """Has all texts spoken at once, a session each. Returns the seconds of audio."""
     listeners = [_Listener(_connect(port)) for _ in texts]
     selector = selectors.DefaultSelector()
     for listener in listeners:
@@ -180,7 +173,7 @@ def listen(port: int, texts: Sequence[str]) -> float:
     give_up_at = time.monotonic() + END_TIMEOUT_S
     while any(listener.duration_s is None for listener in listeners):
         if time.monotonic() > give_up_at:
-            raise TimeoutError("not all sessions heard their end")
+            raise TimeoutError("some sessions have not ended")
         for key, _ in selector.select(1.0):
             key.data.read()
     for listener in listeners:
@@ -189,11 +182,11 @@ def listen(port: int, texts: Sequence[str]) -> float:
 
 
 def processor_s(pid: int) -> tuple[float, float]:
-    """Of the main thread, and of all others, since they began."""
+    """CPU time of the main thread and of all other threads since their start."""
     ticks = os.sysconf("SC_CLK_TCK")
     times = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
-        # utime and stime: the 14th and 15th field; the second may hold spaces, and ends with a bracket.
+        # utime and stime: fields 14 and 15. Field 2 may contain spaces and ends with a bracket.
         fields = (task / "stat").read_text().rpartition(")")[2].split()
         times[task.name] = (int(fields[11]) + int(fields[12])) / ticks
     loop_s = times.pop(str(pid))
@@ -205,7 +198,7 @@ def measure(sessions: int, g2p_processes: int | None = None) -> HostWork:
         before, texts = [TEXT] * min(sessions, 20), [TEXT] * sessions
         if g2p_processes is not None:
             texts = [_own_text(number) for number in range(sessions)]
-        listen(port, before)  # What is done once is done.
+        listen(port, before)  # Warm-up.
         loop_before_s, others_before_s = processor_s(pid)
         audio_s = listen(port, texts)
         loop_s, others_s = processor_s(pid)

@@ -1,9 +1,9 @@
-"""How much is lost by windows: windowed against whole, on a fixed list: `python -m bench.research.quality`.
+"""Compares windowed with whole synthesis on a fixed list: `python -m bench.research.quality`.
 
-The reference is the same segment with the same excitation, vocoded at once with its own statistics, so
-what differs is the prediction of the statistics alone. LSD: log-spectral distance over 80 mel bands.
-OVRL: the overall score of DNSMOS (Reddy et al., 2022), from 1 to 5, and how much it is lower or higher than
-that of the reference; `bash scripts/setup.sh --bench` installs it, and --no-dnsmos goes without.
+The reference is the same segment with the same excitation, vocoded at once with its own statistics, so the
+only difference is the prediction of the statistics. LSD: log-spectral distance over 80 mel bands. OVRL: the
+overall score of DNSMOS (Reddy et al., 2022), from 1 to 5, less that of the reference.
+`bash scripts/setup.sh --bench` installs DNSMOS; --no-dnsmos leaves it out.
 """
 
 import argparse
@@ -26,11 +26,11 @@ from ..configured import open_configured_weights
 
 DEFAULT_VOICES = "af_heart,am_michael,bf_emma,af_nicole,bm_george,ef_dora,ff_siwis,hm_omega,jf_alpha,zm_yunxi"
 SEED = 7
-"""For the noise in the excitation, which is to be the same on both sides."""
+"""For the noise in the excitation, which must be the same on both sides."""
 WHOLE = WindowConfig(first_max_words=0, first_boundaries="", trims_leading_silence=False)
 WINDOWS = WindowConfig(first_max_words=2, first_boundaries=".,?!;:", trims_leading_silence=True)
 
-# None of them is in the list that the predictor is fitted on.
+# The predictor is fitted on other sentences.
 ENGLISH = (
     "Sure.",
     "Where have you been all day?",
@@ -97,14 +97,14 @@ SENTENCES = {
         "去灯塔有两条路,退潮的时候可以走沙滩,要是你们不怕爬山,也可以沿着教堂后面的那堵老墙走上去。",
     ),
 }
-"""Five in each language, from a word to two lines."""
+"""Five in each language, from one word to two lines."""
 
 Rate = Callable[[Samples], float]
 
 
 @frozen
 class Comparison:
-    """One utterance. Distances and levels in dB; `first` is the first window alone."""
+    """One utterance. Distances and levels in dB; `first`: of the first window alone."""
 
     voice: str
     lsd: float
@@ -112,17 +112,17 @@ class Comparison:
     level: float
     level_first: float
     joins: tuple[float, ...]
-    """How much further the level jumps at each join than it does in the reference there."""
+    """By how much the level changes more at each join than at the same place in the reference."""
     distance: float
-    """To what the statistics were fitted on: what the engine knows beforehand."""
+    """The distance to the fit, which the engine knows beforehand."""
     overall: float | None
-    """DNSMOS OVRL, less that of the reference; None where it was not asked for."""
+    """DNSMOS OVRL less that of the reference; None without DNSMOS."""
 
     @classmethod
     def of(
         cls, voice: str, distance: float, pieces: Sequence[Samples], exact: Samples, rate: Rate | None
     ) -> "Comparison":
-        """`pieces`: the windows; `exact`: the same stretch as it should be."""
+        """`pieces`: the windows. `exact`: the reference for the same stretch."""
         got, n_first = np.concatenate(pieces), len(pieces[0])
         joins = np.cumsum([len(piece) for piece in pieces])[:-1]
         return cls(
@@ -142,17 +142,17 @@ def level_db(samples: Samples) -> float:
 
 
 def level_step_db(samples: Samples, join: int, n_samples: int = SAMPLE_RATE_HZ // 50) -> float:
-    """From the 20 ms before a join to the 20 ms after it."""
+    """The change from the 20 ms before a join to the 20 ms after it."""
     return level_db(samples[join : join + n_samples]) - level_db(samples[max(0, join - n_samples) : join])
 
 
 def dnsmos_rate() -> Rate:
-    """Rates samples at 24 kHz. Exits where the packages for it are not there."""
+    """Rates samples at 24 kHz. Exits if a package is missing."""
     try:
         from scipy.signal import resample_poly
         from speechmos import dnsmos
     except ImportError as error:
-        sys.exit(f"error: {error.name} is not installed; bash scripts/setup.sh --bench installs it")
+        sys.exit(f"error: {error.name} is not installed; run: bash scripts/setup.sh --bench")
 
     def rate(samples: Samples) -> float:
         at_16_khz = resample_poly(samples.astype(np.float64), 2, 3)
@@ -164,7 +164,7 @@ def dnsmos_rate() -> Rate:
 def compare(
     synthesizer: KokoroSynthesizer, reference: KokoroSynthesizer, line: Line, rate: Rate | None
 ) -> Comparison | None:
-    """None where the engine itself knows that the segment has to be vocoded whole."""
+    """Returns None if the engine vocodes the segment whole."""
     torch.manual_seed(SEED)
     (prosody,) = synthesizer.prosody([line])
     torch.manual_seed(SEED)
@@ -183,7 +183,7 @@ def comparisons(
     voices: Sequence[str],
     rate: Rate | None = None,
 ) -> Iterator[Comparison | None]:
-    # Here, because who wants the distance alone may have no G2P.
+    # Imported here: a program that needs only the distance may run without the G2P.
     from kokoro_trio.text.g2p import GraphemeToPhoneme
     from kokoro_trio.text.reading import Sentence
 
@@ -201,8 +201,8 @@ COLUMNS = ("n", "LSD", "worst", "1st", "worst", "level", "1st", "join", "p90", "
 
 
 def head(name: str) -> str:
-    """What the columns of `row` are: means and worst in dB (levels: root mean square; joins: median and
-    90th percentile), and the difference of OVRL."""
+    """The titles of `row`: mean and worst in dB (levels: rms; joins: median and 90th percentile), and the
+    difference of OVRL."""
     return f"{name:<28}{COLUMNS[0]:>4}" + "".join(f"{title:>7}" for title in COLUMNS[1:])
 
 

@@ -27,14 +27,14 @@ DEFAULT_VOICES = "af_heart,am_michael,bf_emma,ef_dora,jf_alpha"
 SEED = 7
 """For the noise in the excitation."""
 LEAD_FRAMES = 3
-"""By which the sound runs ahead of the durations."""
+"""The sound runs ahead of the durations by this."""
 BLOCK = SAMPLE_RATE_HZ // 100
 LOUD_DB, AUDIBLE_DB = 20, 30
 QUIET_ENDS = SAMPLE_RATE_HZ // 50
 
 
 class Said(NamedTuple):
-    """A word, and sentences of which it is the last word and an inner one."""
+    """A word, a sentence that ends with it, and a sentence that contains it."""
 
     word: str
     phonemes: str
@@ -42,7 +42,7 @@ class Said(NamedTuple):
     inner: str
 
 
-# In Kokoro's alphabet, so that no language has to be read and voices of all languages say the same.
+# Phonemes, so that no G2P is needed and voices of all languages say the same.
 WORDS = (
     Said("yes", "jˈɛs", "ænd ðˈɛn ʃi tˈOld mi jˈɛs.", "ʃi sˈɛd jˈɛs ænd lˈɛft ðə ɹˈum."),
     Said("no", "nˈO", "ænd ðˈɛn ʃi tˈOld mi nˈO.", "ʃi sˈɛd nˈO ænd lˈɛft ðə ɹˈum."),
@@ -55,7 +55,7 @@ WORDS = (
 
 @frozen
 class Measured:
-    """`level` in dB, `seconds` of the word, and how loud its stretch begins and ends (20 ms), in dB."""
+    """`level` in dB, `seconds` of the word, and the level of the first and last 20 ms, in dB."""
 
     level: float
     seconds: float
@@ -76,14 +76,14 @@ class Measured:
 
 
 def block_levels_db(samples: Samples) -> NDArray[np.float64]:
-    """Of every 10 ms."""
+    """The level of every 10 ms."""
     blocks = samples[: len(samples) // BLOCK * BLOCK].reshape(-1, BLOCK).astype(np.float64)
     levels: NDArray[np.float64] = 10 * np.log10(np.square(blocks).mean(axis=1) + 1e-12)
     return levels
 
 
 def spoken(synthesizer: KokoroSynthesizer, voice: str, phonemes: str, word: str) -> Measured:
-    """What `phonemes` are, cut down to those of `word` where there are others."""
+    """Speaks `phonemes` and measures the part of them that is `word`."""
     torch.manual_seed(SEED)
     (prosody,) = synthesizer.prosody([Line(0, phonemes, voice, 1.0)])
     samples = synthesizer.vocode_exactly(prosody)
