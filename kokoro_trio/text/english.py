@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from attrs import define
@@ -57,11 +58,10 @@ class EnglishPronouncer:
 
 
 def _without_space_before_stops(spoken: list[Spoken]) -> list[Spoken]:
-    """Drops the space before the stop of "the U.S .", which misaki needs to tell it from the letter."""
-    following = [*(phonemes for _, phonemes in spoken[1:]), ""]
+    """Drops the space in "the U.S .", by which misaki tells the stop from a part of the letter."""
     return [
-        (start, phonemes.rstrip() if next_one.strip() == "." else phonemes)
-        for (start, phonemes), next_one in zip(spoken, following, strict=False)
+        (start, phonemes.rstrip() if following.strip() == "." else phonemes)
+        for (start, phonemes), (_, following) in pairwise([*spoken, (0, "")])
     ]
 
 

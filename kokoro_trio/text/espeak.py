@@ -9,7 +9,7 @@ from itertools import accumulate, pairwise
 from rapidfuzz.distance import Levenshtein, Opcodes
 
 from kokoro_trio.speech import MAX_SEGMENT_PHONEMES
-from kokoro_trio.text.markup import pronunciations
+from kokoro_trio.text.markup import PRONUNCIATION
 from kokoro_trio.text.pronouncing import Spoken
 
 CACHED_WORDS = 4_096
@@ -38,11 +38,12 @@ class EspeakPronouncer:
         """espeak pronounces the text between the pronunciations that it contains."""
         spoken: list[Spoken] = []
         done = 0
-        for (start, end), _, phonemes in pronunciations(text):
-            spoken += self._pieces(done, text[done:start], [_CLAUSE, _WORD])
-            follows = text[end : end + 1]
-            spoken.append((start, phonemes + " " * (follows == "" or follows.isspace())))
-            done = end
+        for markup in PRONUNCIATION.finditer(text):
+            spoken += self._pieces(done, text[done : markup.start()], [_CLAUSE, _WORD])
+            done = markup.end()
+            following = text[done : done + 1]
+            space = " " * (following == "" or following.isspace())
+            spoken.append((markup.start(), markup["phonemes"] + space))
         return spoken + self._pieces(done, text[done:], [_CLAUSE, _WORD])
 
     def _pieces(self, start: int, text: str, finer: Sequence[re.Pattern[str]]) -> list[Spoken]:
@@ -75,10 +76,7 @@ class EspeakPronouncer:
         ends = list(accumulate(map(len, alone)))[:-1]
         joined = "".join(alone).rstrip()
         blocks = Levenshtein.opcodes(joined, phonemes)
-        cuts: list[int] = []
-        for end in ends:
-            cuts.append(max(_position_of(end, blocks), cuts[-1] if cuts else 0))
-        return cuts
+        return list(accumulate((_position_of(end, blocks) for end in ends), max))
 
 
 def _cuts_at_spaces(phonemes: str, n_words: int) -> list[int]:

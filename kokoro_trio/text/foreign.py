@@ -24,7 +24,7 @@ _ESPEAK_LANGUAGES = {
 """Script → the language of espeak that most texts in this script are in."""
 _OWN_SCRIPTS = {"h": ("Devanagari",), "j": ("Hiragana", "Katakana", "Han"), "z": ("Han",)}
 MAX_WORD_CHARS = 20
-"""Scripts without spaces have long runs, and a pronunciation in a text covers at most sixty characters."""
+"""Longer runs, which scripts without spaces have, are split: pronunciation markup has a limit."""
 
 _WORD = regex.compile(
     "|".join(

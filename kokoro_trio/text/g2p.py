@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from spacy.language import Language
 
 ENGLISH = ("a", "b")
-_OWN_LETTERS = {"hi": "h", "ja": "j", "cmn": "z"}
-"""espeak's languages for which Kokoro has voices, and this package perhaps a better pronouncer."""
+_KOKORO_LANGUAGES = {"hi": "h", "ja": "j", "cmn": "z"}
+"""espeak's name of a language → the letter of its pronouncer here, which is used if it is installed."""
 
 _WARM_UP_TEXT = "Sooo, on Jan. 5 it's $3.50 at +1 650 253 0000."
-"""With one word of each kind for which a pattern is compiled or a file is read on first use."""
+"""Its words make the patterns compile and the files load that a first client would wait for."""
 NO_LEXICON = Lexicon()
 CACHED_SENTENCES = 1_024
-"""Less than ten megabytes, as a sentence has at most 1,000 characters."""
+"""Less than ten megabytes: a sentence has at most 1,000 characters."""
 
 # num2words has no names for much longer numbers, and raises OverflowError from 307 digits on.
 _TO_BE_SPACED = re.compile(r"(?P<number>\d[\d,]{15,})|(?<![—…])[—…]+(?=[^\s\w—…]*\w)")
@@ -131,7 +131,7 @@ class GraphemeToPhoneme:
         return _covering(text, split_phonemes(self._by_client_word(text, written, spoken)))
 
     def normalized(self, text: str, language: str, lexicon: Lexicon = NO_LEXICON) -> Traced:
-        """The text of a sentence as the pronouncer of the language gets it."""
+        """The text that the pronouncer of the language gets for a sentence."""
         written = Traced.of(_WHITESPACE.sub(" ", text))
         written = written.replaced(lexicon.pronunciations(written.text, language))
         written = written.replaced(self._foreign(language, written.text))
@@ -148,7 +148,7 @@ class GraphemeToPhoneme:
                 yield start, end, f"[{text[start:end]}](/{phonemes}/)"
 
     def _foreign_pronouncer(self, espeak_language: str) -> Pronounce:
-        own = _OWN_LETTERS.get(espeak_language)
+        own = _KOKORO_LANGUAGES.get(espeak_language)
         return self._pronouncer(own if own and is_installed(own) else espeak_language)
 
     def _english(self, text: str) -> str:
@@ -252,7 +252,7 @@ def _client_words(text: str, spoken_at: Container[int]) -> Iterator[_ClientWord]
         parted = [at for at in _starts_in_run(text, start, end) if at in spoken_at]
         for first, last in pairwise([start, *parted, end]):
             markup = PRONUNCIATION.search(text, first, last)
-            yield _ClientWord((first, last), markup.span(1) if markup else (first, last))
+            yield _ClientWord((first, last), markup.span("word") if markup else (first, last))
 
 
 def _starts_in_run(text: str, start: int, end: int) -> Iterator[int]:

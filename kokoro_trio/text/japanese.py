@@ -1,10 +1,11 @@
 """Japanese: words and readings by MeCab with UniDic, phonemes as misaki writes them for Kokoro v1.0."""
 
 from collections.abc import Callable, Container, Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from kokoro_trio.text.normalization.japanese import counter_readings, normalized
-from kokoro_trio.text.pronouncing import Spoken, stretches, without_known_warning
+from kokoro_trio.text.pronouncing import Spoken, split_by_script, without_known_warning
 from kokoro_trio.text.traced import Traced
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ _SMALL = frozenset("ぁぃぅぇぉゃゅょゎ")
 _REPEATED = frozenset("ゝヽ")
 _FAMILY = {"母": "かー", "父": "とー", "兄": "にー", "姉": "ねー"}
 _POLITE = ("さん", "さま", "様", "ちゃん")
-"""Suffixes before which the dictionary is wrong to read "chichi" and "haha"."""
+"""Suffixes before which the readings of the dictionary, "chichi" and "haha", are wrong."""
 _KATAKANA, _KNOWN = 7, 6
 """MeCab's numbers of character types. misaki reads hiragana, the second, by its kana."""
 _OPENING_MARKS = "「『«"
@@ -38,7 +39,7 @@ class JapanesePronouncer:
         written = normalized(text)
         return [
             (written.origin(start, start + 1)[0], spoken)
-            for at, stretch, phonemes in stretches(written.text, self._english)
+            for at, stretch, phonemes in split_by_script(written.text, self._english)
             for start, spoken in (self._japanese(at, stretch) if phonemes is None else [(at, phonemes)])
         ]
 
@@ -59,9 +60,9 @@ def _cutlet() -> "Cutlet":
 
     longest = max(map(len, JA_WORDS))
 
-    def joined(words: "Sequence[Word]", said: str | None = None) -> "Word":
-        read = "".join(word.hira for word in words) if said is None else jaconv.kata2hira(said)
-        kind = words[0].char_type if said is None else _KNOWN
+    def joined(words: "Sequence[Word]", reading: str | None = None) -> "Word":
+        read = "".join(word.hira for word in words) if reading is None else jaconv.kata2hira(reading)
+        kind = words[0].char_type if reading is None else _KNOWN
         return Word("".join(word.surface for word in words), read, kind)
 
     class WordByWord(Cutlet):  # type: ignore[misc]
@@ -140,10 +141,10 @@ def _with_counters(
     ends = [start + len(word.surface) for start, word in zip(starts, words, strict=True)]
     parts: list[Word] = []
     done = 0
-    for start, stop, said in counter_readings(text):
+    for start, stop, reading in counter_readings(text):
         if start in starts and stop in ends:
             first, last = starts.index(start), ends.index(stop) + 1
-            parts += [*words[done:first], joined(words[first:last], said)]
+            parts += [*words[done:first], joined(words[first:last], reading)]
             done = last
     return [*parts, *words[done:]]
 
@@ -154,11 +155,10 @@ def _family_reading(surface: str, next_one: str) -> str:
 
 def _with_glottal_stops_joined(spoken: Sequence[Spoken]) -> list[Spoken]:
     """Without spaces around a glottal stop, except next to quotes and other marks."""
-    following = [*(phonemes for _, phonemes in spoken[1:]), ""]
     joined: list[Spoken] = []
-    for (start, phonemes), next_one in zip(spoken, following, strict=False):
+    for (start, phonemes), (_, following) in pairwise([*spoken, (0, "")]):
         word = phonemes.rstrip()
-        is_before = next_one.startswith("ʔ") and word[-1:] not in _STOPS
-        is_after = word.endswith("ʔ") and next_one[:1] not in _OPENING
+        is_before = following.startswith("ʔ") and word[-1:] not in _STOPS
+        is_after = word.endswith("ʔ") and following[:1] not in _OPENING
         joined.append((start, word if is_before or is_after else phonemes))
     return joined

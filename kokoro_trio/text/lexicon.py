@@ -60,13 +60,13 @@ class _Table:
     def _pattern(self) -> re.Pattern[str]:
         longest_first = sorted(self.words, key=len, reverse=True)
         alternatives = "|".join(map(re.escape, longest_first))
-        return re.compile(rf"{PRONUNCIATION.pattern}|(?<!\w)(?P<word>{alternatives})(?!\w)", re.IGNORECASE)
+        return re.compile(rf"{PRONUNCIATION.pattern}|(?<!\w)(?P<entry>{alternatives})(?!\w)", re.IGNORECASE)
 
     def changes(self, text: str) -> Iterator[Change]:
         if not self.words:
             return
         for found in self._pattern.finditer(text):
-            word = found["word"]
+            word = found["entry"]
             phonemes = word and (self.words.get(word) or self.words.get(word.lower()))
             if phonemes:
                 yield *found.span(), f"[{word}](/{phonemes}/)"

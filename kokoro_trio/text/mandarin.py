@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 from kokoro_trio.text.normalization.mandarin import normalized
-from kokoro_trio.text.pronouncing import Spoken, space_after, stretches, without_known_warning
+from kokoro_trio.text.pronouncing import Spoken, space_after, split_by_script, without_known_warning
 from kokoro_trio.text.traced import Traced
 
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
@@ -44,7 +44,7 @@ class MandarinPronouncer:
     def __call__(self, text: str) -> list[Spoken]:
         written = normalized(text)
         spoken: list[Spoken] = []
-        for start, stretch, phonemes in stretches(written.text, self._english):
+        for start, stretch, phonemes in split_by_script(written.text, self._english):
             if phonemes is None:
                 spoken += self._mandarin(start, stretch)
             else:

@@ -22,7 +22,7 @@ class _Kept:
 
 
 class _NotFound(Exception):
-    """The source does not have the content of a token of markdown-it where the token should be."""
+    """The content of a token is not in the source behind the cursor."""
 
 
 def _parser() -> MarkdownIt:
@@ -115,7 +115,7 @@ class _Reader:
         return [_Kept(number.start, number.end - 1, item.info), _Kept(number.end - 1, number.end, ", ")]
 
     def _content(self, block: Token) -> list[_Kept]:
-        """Of a block whose tokens are not found, the source as it is."""
+        """The spoken text of a block, or its source if the tokens are not found in it."""
         start = self._cursor
         try:
             if block.type == "fence":

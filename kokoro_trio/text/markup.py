@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterator
 
 from kokoro_trio.errors import BadText
-from kokoro_trio.text.traced import Span, Traced
+from kokoro_trio.text.traced import Traced
 from kokoro_trio.wire.limits import MAX_PAUSE_S, MAX_PRONOUNCED_CHARS, MAX_PRONUNCIATION_PHONEMES
 
 PRONUNCIATION = re.compile(
-    rf"\[([^\[\]\n]{{1,{MAX_PRONOUNCED_CHARS}}})\]\(/([^/()\n]{{1,{MAX_PRONUNCIATION_PHONEMES}}})/\)"
+    rf"\[(?P<word>[^\[\]\n]{{1,{MAX_PRONOUNCED_CHARS}}})\]"
+    rf"\(/(?P<phonemes>[^/()\n]{{1,{MAX_PRONUNCIATION_PHONEMES}}})/\)"
 )
 _PAUSE = re.compile(
     r"\[pause:\s{0,3}(?P<length>\d{1,6}(?:\.\d{1,6})?|\.\d{1,6})\s{0,3}(?P<unit>ms|s)\]", re.IGNORECASE
@@ -21,13 +22,14 @@ _PLACEHOLDER = "\ue000"
 """Of private use, so that it is in no text behind `without_unreadable`."""
 
 
-def hidden(text: str) -> str:
+def masked(text: str) -> str:
     """`text` with each character of a pronunciation or pause masked, so that Markdown leaves it alone."""
-    masked = PRONUNCIATION.sub(lambda found: _PLACEHOLDER * len(found.group()), text)
-    return _PAUSE.sub(lambda found: _PLACEHOLDER * len(found.group()), masked)
+    for pattern in (PRONUNCIATION, _PAUSE):
+        text = pattern.sub(lambda found: _PLACEHOLDER * len(found[0]), text)
+    return text
 
 
-def at_pauses(text: Traced) -> Iterator[tuple[float, Traced]]:
+def split_at_pauses(text: Traced) -> Iterator[tuple[float, Traced]]:
     """The stretches of `text` between its pauses, each with the seconds of silence before it.
 
     Raises `BadText` if a pause is too long.
@@ -37,12 +39,6 @@ def at_pauses(text: Traced) -> Iterator[tuple[float, Traced]]:
         yield silence_s, text.part(start, pause.start())
         start, silence_s = pause.end(), _seconds(pause)
     yield silence_s, text.part(start, len(text.text))
-
-
-def pronunciations(text: str) -> Iterator[tuple[Span, str, str]]:
-    """The span, the word and the phonemes of each."""
-    for found in PRONUNCIATION.finditer(text):
-        yield found.span(), found[1], found[2]
 
 
 def _seconds(pause: re.Match[str]) -> float:

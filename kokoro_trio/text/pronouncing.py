@@ -24,7 +24,7 @@ def without_known_warning() -> Iterator[None]:
         yield
 
 
-def stretches(text: str, english: Callable[[str], str]) -> Iterator[tuple[int, str, str | None]]:
+def split_by_script(text: str, english: Callable[[str], str]) -> Iterator[tuple[int, str, str | None]]:
     """Splits Japanese or Chinese at its Latin words and pronunciations: start, stretch and phonemes.
 
     `english` pronounces Latin words. The phonemes of a Japanese or Chinese stretch are None.
@@ -32,7 +32,7 @@ def stretches(text: str, english: Callable[[str], str]) -> Iterator[tuple[int, s
     done = 0
     for found in _LATIN_OR_MARKUP.finditer(text):
         yield done, text[done : found.start()], None
-        phonemes = found[2] or english(found.group())
+        phonemes = found["phonemes"] or english(found.group())
         yield found.start(), found.group(), phonemes.strip() + space_after(text, found.end())
         done = found.end()
     yield done, text[done:], None

@@ -7,7 +7,7 @@ from attrs import frozen
 
 from kokoro_trio.errors import BadText
 from kokoro_trio.text import markdown, segmentation
-from kokoro_trio.text.markup import at_pauses, hidden
+from kokoro_trio.text.markup import masked, split_at_pauses
 from kokoro_trio.text.traced import Traced
 from kokoro_trio.wire.limits import MAX_PAUSES_S
 
@@ -64,8 +64,8 @@ def read(text: str, language: str) -> list[Sentence]:
     readable = without_unreadable(Traced.of(text))
     found: list[Sentence] = []
     silence_s = total_s = 0.0
-    for block in markdown.blocks(readable, hidden(readable.text)):
-        for pause_s, stretch in at_pauses(block):
+    for block in markdown.blocks(readable, masked(readable.text)):
+        for pause_s, stretch in split_at_pauses(block):
             silence_s += pause_s
             total_s += pause_s
             if total_s > MAX_PAUSES_S:

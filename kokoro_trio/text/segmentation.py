@@ -18,7 +18,7 @@ from kokoro_trio.text.traced import Span
 from kokoro_trio.wire.limits import MAX_SENTENCE_CHARS
 
 LIBRARY_CHARS = 2 * MAX_SENTENCE_CHARS
-"""sentencex gets so much text at a time, as its time grows with the square of a run of "!", "`" or "'"."""
+"""What sentencex gets at a time. Its time grows with the square of a run of "!", "`" or "'"."""
 
 PART_ROOM = 1.25
 """How much longer than the mean a part of a segment may be in order to end with a clause."""
@@ -39,9 +39,9 @@ _NO_ENDS = [
     (re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof)\.\s*\Z"), re.compile(r"[A-Z]")),
     (re.compile(r"(?<!\w)(?:डॉ|प्रो|श्री)\.\s*\Z"), re.compile(r"\w")),
 ]
-"""Text up to and behind a full stop that sentencex wrongly takes for the end of a sentence."""
+"""What is before and behind a full stop that sentencex wrongly takes for the end of a sentence."""
 MAX_ABBREVIATION_CHARS = 40
-"""Of an abbreviation in `_NO_ENDS`, with the spaces behind it."""
+"""Length of an abbreviation in `_NO_ENDS`, with the spaces behind it."""
 _CLAUSE_END = re.compile(r"""[;:,.!?—…][)\]"'”’]*\s+""")
 _WHITESPACE = re.compile(r"\s+")
 

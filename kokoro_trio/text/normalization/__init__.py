@@ -29,7 +29,7 @@ _PRONUNCIATION = Rule(PRONUNCIATION, lambda match: [])
 
 
 def verbalizations(text: str, language: str) -> list[Verbalization]:
-    """What `text` does not say as it is written. In order and without overlaps.
+    """The stretches of `text` that are not spoken as they are written, in order and without overlaps.
 
     `language` is the first letter of a voice's name. Languages without a vocabulary have no verbalizations.
     """

@@ -15,8 +15,12 @@ _FEET_AND_INCHES = re.compile(
     rf"""{NOT_IN_WORD}(?P<feet>\d+)\s?['′’]\s?(?P<inches>\d+(?:\.\d+)?)\s?(?:["″”]|'')""", re.VERBOSE
 )
 _QUOTE_ENDS = r"(?=\s|[.,;!?)]|$)"
-_INCHES = re.compile(rf"{NOT_IN_WORD}(\d+(?:\.\d+)?)[\"″]{_QUOTE_ENDS}(?<!\"\d\")(?<!\"\d\d\")")
-_FEET = re.compile(rf"{NOT_IN_WORD}(\d+(?:\.\d+)?)['′]{_QUOTE_ENDS}(?<!'\d')(?<!'\d\d')")
+_INCHES = re.compile(
+    rf"""{NOT_IN_WORD}(?P<inches>\d+(?:\.\d+)?)["″] {_QUOTE_ENDS} (?<!"\d")(?<!"\d\d")""", re.VERBOSE
+)
+_FEET = re.compile(
+    rf"{NOT_IN_WORD}(?P<feet>\d+(?:\.\d+)?)['′] {_QUOTE_ENDS} (?<!'\d')(?<!'\d\d')", re.VERBOSE
+)
 _BEHIND_FRACTION = r"(?:(?<=[½¼¾⅓⅔⅛])|(?<=\d/\d)|(?<=[½¼¾⅓⅔⅛] )|(?<=\d/\d ))"
 
 
@@ -49,8 +53,8 @@ def _english_rules(measures: "_Measures", number: str) -> list[Rule]:
     return [
         Rule(_FEET_AND_INCHES, measures.feet_and_inches),
         Rule(_WHOLE_FEET_AND_INCHES, measures.feet_and_inches),
-        Rule(_INCHES, lambda match: measures.spoken(match[1], "in")),
-        Rule(_FEET, lambda match: measures.spoken(match[1], "ft")),
+        Rule(_INCHES, lambda match: measures.spoken(match["inches"], "in")),
+        Rule(_FEET, lambda match: measures.spoken(match["feet"], "ft")),
         Rule(re.compile(square), measures.square),
         Rule(re.compile(scaled), measures.scaled),
     ]

@@ -34,14 +34,14 @@ def rules(vocabulary: Vocabulary) -> list[Rule]:
     letters = r"|(?:[kmbtKMBT]|bn|mm)(?![^\W_])" if vocabulary.is_english else ""
     scale = rf"(?:\s?(?P<scale>{vocabulary.scales}{letters})\b)?"
     first = (number + scale).replace("?P<", "?P<first_")
-    in_range = rf"{sign}{first}\s?[-–—]\s?(?P=sign)?{number}{scale}(?![^\W_])"
+    in_range = rf"{sign}{first} \s?[-–—]\s? (?P=sign)?{number}{scale} (?![^\W_])"
     behind_sign = rf"""{sign}{number}{scale}(?![^\W_])
         (?:/(?P<period>[a-z]+)(?:\.(?=,|\s[a-z]))?)? (?:\s(?:dollars|euros|pounds)\b)?"""
     before_sign = rf"(?<![\w.,]){minus}{number}\s?(?P<sign>{_SIGNS})(?!\w)"
     behind_code = rf"\b{code}\s?{minus}{number}(?P<scale>)(?![^\W_]|[.,]\d)"
     before_code = rf"(?<![\w.,]){minus}{number}{scale}\s?{code}\b"
     return [
-        Rule(re.compile(in_range), money.range),
+        Rule(re.compile(in_range, re.VERBOSE), money.range),
         Rule(re.compile(behind_sign, re.VERBOSE), money.behind_sign),
         Rule(re.compile(before_sign), money.before_sign),
         Rule(re.compile(behind_code), money.with_code),

@@ -24,9 +24,8 @@ _BEFORE_CODE = re.compile(
     re.VERBOSE,
 )
 _NAMED_BY_NUMBERS = "Boeing Airbus Xbox RTX GTX Room room Flight flight Route Highway Suite HTTP error status"
-_NAME_NUMBER = re.compile(
-    "|".join(rf"(?<=\b{name} )\d{{3,4}}(?!\w|[.,:%]\d|%)" for name in _NAMED_BY_NUMBERS.split())
-)
+_BEHIND_NAME = "|".join(rf"(?<=\b{name} )" for name in _NAMED_BY_NUMBERS.split())
+_NAME_NUMBER = re.compile(rf"(?:{_BEHIND_NAME})\d{{3,4}}(?!\w|[.,:%]\d|%)")
 _NOUN = re.compile(r"\s(?!(?:para|como|cada|contra|hasta|della|dalla|nella|alla|fora)\b)([^\W\d_]{3,})\b")
 _DECADE_NAMES = "twenties thirties forties fifties sixties seventies eighties nineties"
 _DECADES = dict(enumerate(_DECADE_NAMES.split(), 2))

@@ -23,7 +23,13 @@ _INNER_SYMBOL = re.compile(
 )
 _OPENERS, _CLOSERS = "([{\"'“”‘’«»„‚`_*|.~", ")]}\"'“”‘’«»`_*|.,:;!?…~"
 # A point or comma only between letters, where a space is missing or the point belongs to a name.
-_PIECE = re.compile(rf"({_DOUBLE}|[{_SINGLE}_·•…()\[\]{{}}]|⁻?[⁰¹²³⁴-⁹]+|(?<=[^\W\d_])[.,:;!?](?=[^\W\d_]))")
+_PIECE = re.compile(
+    rf"""( {_DOUBLE}
+    | [{_SINGLE}_·•…()\[\]{{}}]
+    | ⁻?[⁰¹²³⁴-⁹]+
+    | (?<=[^\W\d_])[.,:;!?](?=[^\W\d_]) )""",
+    re.VERBOSE,
+)
 _SILENT = frozenset("_·•|()[]{}*")
 _PAUSES = frozenset("….,:;!?")
 _POWERS = "⁰¹²³⁴⁵⁶⁷⁸⁹"

@@ -11,7 +11,10 @@ from kokoro_trio.text.normalization.vocabulary import Vocabulary
 
 _LINKIFY = LinkifyIt(options={"fuzzy_ip": False})
 _LINK_CANDIDATE = re.compile(
-    r"""(?<![^\s(\[{<"'“‘«])(?=[^\s.@/]{0,300}+[.@/])[^\s<>"“”«»]{1,300}(?=[\s<>"“”«»]|\Z)"""
+    r"""(?<![^\s(\[{<"'“‘«]) (?=[^\s.@/]{0,300}+[.@/])
+    [^\s<>"“”«»]{1,300}
+    (?=[\s<>"“”«»]|\Z)""",
+    re.VERBOSE,
 )
 # Without a scheme or a slash only a common top-level domain, because "so.In" lacks a space.
 _LIKELY_LINK = re.compile(
@@ -28,7 +31,10 @@ _EXTENSIONS = (
     "so|dmg|apk|iso|env|lock|log|cfg|ini|conf|bin|dat|db|pt|pth|onnx|gguf|safetensors"
 )
 _FILE = re.compile(
-    rf"(?<![\w.@/\\-])(?=[\w\-]*[^\W\d])[\w\-]+(?:\.[\w\-]+){{0,3}}\.(?:{_EXTENSIONS})(?![\w/]|\.\w)"
+    rf"""(?<![\w.@/\\-]) (?=[\w\-]*[^\W\d])
+    [\w\-]+ (?: \.[\w\-]+ ){{0,3}} \.(?:{_EXTENSIONS})
+    (?![\w/]|\.\w)""",
+    re.VERBOSE,
 )
 _DOTFILE = re.compile(r"(?<!\S)\.[a-z][\w\-]+(?:\.\w+)?")
 _PATH = re.compile(
