@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Self
 
-from attrs import asdict, define
+from attrs import asdict, define, fields_dict
 
 from kokoro_trio.installation import PREPARE_WEIGHTS
 
@@ -18,6 +18,14 @@ Fact = str | int | float | bool | None | list[str]  # what JSON can carry
 
 class KokoroTrioError(Exception):
     """The base class of all errors of this package."""
+
+    text: ClassVar[str]
+    """The message, with names of attributes in braces. A subclass has it, or its own `__str__`."""
+
+    def __str__(self) -> str:
+        facts = {name: getattr(self, name) for name in fields_dict(type(self))}  # type: ignore[arg-type]
+        lists = {name: ", ".join(value) for name, value in facts.items() if isinstance(value, list)}
+        return self.text.format_map(facts | lists)
 
     def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
         """Errors from worker processes are pickled; this recreates them from their fields."""
@@ -35,52 +43,42 @@ class StartError(KokoroTrioError):
 class BadKnob(StartError):
     """A knob (environment variable or line in `.env`) holds a value outside its range."""
 
+    text: ClassVar[str] = "{knob}={got!r} is not usable: it must be {allowed}"
     knob: str
     got: str
     allowed: str
 
-    def __str__(self) -> str:
-        return f"{self.knob}={self.got!r} is not usable: it must be {self.allowed}"
-
 
 @define
 class SettingsUnreadable(StartError):
+    text: ClassVar[str] = "{path} cannot be read: {reason}"
     path: Path
     reason: str
-
-    def __str__(self) -> str:
-        return f"{self.path} cannot be read: {self.reason}"
 
 
 @define
 class DeviceUnavailable(StartError):
+    text: ClassVar[str] = "KOKORO_DEVICE={device}: {reason}"
     device: str
     reason: str
-
-    def __str__(self) -> str:
-        return f"KOKORO_DEVICE={self.device}: {self.reason}"
 
 
 @define
 class WeightsUnusable(StartError):
     """A file of the prepared weights is missing, damaged or from another model."""
 
+    text: ClassVar[str] = "{path}: {reason}; to fix it, run: {mend}"
     path: Path
     reason: str
     mend: str = PREPARE_WEIGHTS
 
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}; to fix it, run: {self.mend}"
-
 
 @define
 class AddressUnavailable(StartError):
+    text: ClassVar[str] = "cannot listen on {host} port {port}: {reason}"
     host: str
     port: int
     reason: str
-
-    def __str__(self) -> str:
-        return f"cannot listen on {self.host} port {self.port}: {self.reason}"
 
 
 # These end the process while it serves.
@@ -94,21 +92,17 @@ class EngineFault(KokoroTrioError):
 class InferenceStuck(EngineFault):
     """A step, or grapheme-to-phoneme, does not return."""
 
+    text: ClassVar[str] = "a {step} step has been running for {seconds:.0f} s"
     step: str
     seconds: float
-
-    def __str__(self) -> str:
-        return f"a {self.step} step has been running for {self.seconds:.0f} s"
 
 
 @define
 class InferenceBroken(EngineFault):
     """Every call of the model fails."""
 
+    text: ClassVar[str] = "every call of the model fails: {reason}"
     reason: str
-
-    def __str__(self) -> str:
-        return f"every call of the model fails: {self.reason}"
 
 
 # These end a request or reject a message.
@@ -141,77 +135,61 @@ def _below(cls: type[RequestError]) -> Iterator[type[RequestError]]:
 @define
 class BadJson(RequestError):
     code: ClassVar[str] = "bad_json"
+    text: ClassVar[str] = "a text frame must hold one JSON object: {reason}"
     reason: str
-
-    def __str__(self) -> str:
-        return f"a text frame must hold one JSON object: {self.reason}"
 
 
 @define
 class BadMessage(RequestError):
     code: ClassVar[str] = "bad_message"
+    text: ClassVar[str] = "field {field!r} must be {expected}, got {got}"
     field: str
     expected: str
     got: str
-
-    def __str__(self) -> str:
-        return f"field {self.field!r} must be {self.expected}, got {self.got}"
 
 
 @define
 class UnknownType(RequestError):
     code: ClassVar[str] = "unknown_type"
+    text: ClassVar[str] = "unknown message type {got}; the types are {allowed}"
     got: str
     allowed: list[str]
-
-    def __str__(self) -> str:
-        return f"unknown message type {self.got}; the types are {', '.join(self.allowed)}"
 
 
 @define
 class UnexpectedBinary(RequestError):
     code: ClassVar[str] = "unexpected_binary"
+    text: ClassVar[str] = "clients send text frames only, got a binary frame of {got_bytes} bytes"
     got_bytes: int
-
-    def __str__(self) -> str:
-        return f"clients send text frames only, got a binary frame of {self.got_bytes} bytes"
 
 
 @define
 class BadText(RequestError):
     code: ClassVar[str] = "bad_text"
+    text: ClassVar[str] = "the text cannot be used: {reason}"
     reason: str
-
-    def __str__(self) -> str:
-        return f"the text cannot be used: {self.reason}"
 
 
 @define
 class EmptyText(RequestError):
     code: ClassVar[str] = "empty_text"
-
-    def __str__(self) -> str:
-        return "the text is empty"
+    text: ClassVar[str] = "the text is empty"
 
 
 @define
 class TooLong(RequestError):
     code: ClassVar[str] = "too_long"
+    text: ClassVar[str] = "the text has {got_words} words; the limit is {max_words}"
     max_words: int
     got_words: int
-
-    def __str__(self) -> str:
-        return f"the text has {self.got_words} words; the limit is {self.max_words}"
 
 
 @define
 class TooManyCharacters(RequestError):
     code: ClassVar[str] = "too_long"
+    text: ClassVar[str] = "the text has {got_characters} characters; the limit is {max_characters}"
     max_characters: int
     got_characters: int
-
-    def __str__(self) -> str:
-        return f"the text has {self.got_characters} characters; the limit is {self.max_characters}"
 
 
 @define
@@ -219,61 +197,52 @@ class TooManyPhonemes(RequestError):
     """Found while the text is read, sentence by sentence, so the sentences before are spoken."""
 
     code: ClassVar[str] = "too_long"
+    text: ClassVar[str] = (
+        "the text has more than {max_phonemes} phonemes, which is over ten minutes of speech"
+    )
     max_phonemes: int
-
-    def __str__(self) -> str:
-        return f"the text has more than {self.max_phonemes} phonemes, which is over ten minutes of speech"
 
 
 @define
 class Unpronounceable(RequestError):
     code: ClassVar[str] = "unpronounceable"
-
-    def __str__(self) -> str:
-        return "the text holds nothing that can be pronounced"
+    text: ClassVar[str] = "the text holds nothing that can be pronounced"
 
 
 @define
 class UnknownVoice(RequestError):
     code: ClassVar[str] = "unknown_voice"
+    text: ClassVar[str] = "there is no voice {got!r}"
     got: str
     close_matches: list[str]
 
     def __str__(self) -> str:
-        return f"there is no voice {self.got!r}{self._near}"
-
-    @property
-    def _near(self) -> str:
-        return f"; did you mean {' or '.join(self.close_matches)}?" if self.close_matches else ""
+        near = f"; did you mean {' or '.join(self.close_matches)}?" if self.close_matches else ""
+        return super().__str__() + near
 
 
 @define
 class NotMixable(UnknownVoice):
     """`got` is part of a recipe, but not a voice of the model; it may be the name of another blend."""
 
-    def __str__(self) -> str:
-        return f"{self.got!r} is not a voice of the model, and a recipe can mix only those{self._near}"
+    text: ClassVar[str] = "{got!r} is not a voice of the model, and a recipe can mix only those"
 
 
 @define
 class MalformedRecipe(UnknownVoice):
     """`got` looks like a recipe, but its syntax is wrong."""
 
+    text: ClassVar[str] = "{got!r} is not a recipe of voices such as af_bella(2)+af_sky: {reason}"
     reason: str
-
-    def __str__(self) -> str:
-        return f"{self.got!r} is not a recipe of voices such as af_bella(2)+af_sky: {self.reason}"
 
 
 @define
 class BadSpeed(RequestError):
     code: ClassVar[str] = "bad_speed"
+    text: ClassVar[str] = "speed must be a number from {minimum} to {maximum}, got {got}"
     got: str
     minimum: float
     maximum: float
-
-    def __str__(self) -> str:
-        return f"speed must be a number from {self.minimum} to {self.maximum}, got {self.got}"
 
 
 @define
@@ -281,49 +250,41 @@ class BadLanguage(RequestError):
     """`mend`: the command that adds the language, if there is one."""
 
     code: ClassVar[str] = "bad_language"
+    text: ClassVar[str] = "the language {got!r} is not available; the languages are {allowed}"
     got: str
     allowed: list[str]
     mend: str | None = None
 
     def __str__(self) -> str:
-        message = f"the language {self.got!r} is not available; the languages are {', '.join(self.allowed)}"
-        return message if self.mend is None else f"{message}; to add it, run on the server: {self.mend}"
+        return super().__str__() + (f"; to add it, run on the server: {self.mend}" if self.mend else "")
 
 
 @define
 class UnsupportedFormat(RequestError):
     code: ClassVar[str] = "unsupported_format"
+    text: ClassVar[str] = "the audio format {got!r} is not supported; use {allowed}"
     got: str
     allowed: list[str]
-
-    def __str__(self) -> str:
-        return f"the audio format {self.got!r} is not supported; use {' or '.join(self.allowed)}"
 
 
 @define
 class UnsupportedSampleRate(RequestError):
     code: ClassVar[str] = "unsupported_sample_rate"
+    text: ClassVar[str] = "a sample rate of {got} Hz is not supported; use {allowed}"
     got: int
     allowed: list[str]
-
-    def __str__(self) -> str:
-        return f"a sample rate of {self.got} Hz is not supported; use {' or '.join(self.allowed)}"
 
 
 @define
 class DuplicateRequest(RequestError):
     code: ClassVar[str] = "duplicate_request"
-
-    def __str__(self) -> str:
-        return "a request with this id is still outstanding"
+    text: ClassVar[str] = "a request with this id is still outstanding"
 
 
 @define
 class UnknownRequest(RequestError):
     code: ClassVar[str] = "unknown_request"
-
-    def __str__(self) -> str:
-        return "this connection has had no request with this id"
+    text: ClassVar[str] = "this connection has had no request with this id"
 
 
 @define
@@ -331,11 +292,9 @@ class Overloaded(RequestError):
     """If `reason` is `SHUTTING_DOWN`, clients reconnect, because another server can take the request."""
 
     code: ClassVar[str] = "overloaded"
+    text: ClassVar[str] = "the server accepts no new request: {reason}"
     SHUTTING_DOWN: ClassVar[str] = "it is shutting down"
     reason: str
-
-    def __str__(self) -> str:
-        return f"the server accepts no new request: {self.reason}"
 
 
 @define
@@ -351,6 +310,4 @@ class SynthesisFailed(RequestError):
     """The model failed on this request. The log has the details; the client does not get them."""
 
     code: ClassVar[str] = "synthesis_failed"
-
-    def __str__(self) -> str:
-        return "speech synthesis failed; the server has logged the error"
+    text: ClassVar[str] = "speech synthesis failed; the server has logged the error"

@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import pickle
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -14,8 +13,6 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from attrs import fields, has
-from tblib import pickling_support
 from websockets.sync.client import ClientConnection, connect
 
 from kokoro_trio.config import EngineConfig, VoiceConfig
@@ -23,7 +20,7 @@ from kokoro_trio.engine import g2p_processes
 from kokoro_trio.engine.engine import Engine
 from kokoro_trio.engine.g2p_processes import PhonemizerProcesses, processes_for
 from kokoro_trio.engine.phonemizing import Phonemizer, PhonemizerThread
-from kokoro_trio.errors import BadLanguage, KokoroTrioError, SynthesisFailed, TooLong
+from kokoro_trio.errors import BadLanguage, SynthesisFailed, TooLong
 from kokoro_trio.speech import Segment, Word
 from kokoro_trio.text.english import G2PUnavailable
 from kokoro_trio.text.g2p import GraphemeToPhoneme
@@ -204,20 +201,6 @@ class TestEnd:
 def worker_processes() -> set[int]:
     children = multiprocessing.active_children()
     return {child.pid for child in children if child.pid and child.name.startswith("trio-parallel")}
-
-
-def subclasses(cls: type[KokoroTrioError]) -> list[type[KokoroTrioError]]:
-    return [below for child in cls.__subclasses__() for below in [child, *subclasses(child)]]
-
-
-@pytest.mark.parametrize("cls", subclasses(KokoroTrioError), ids=lambda cls: cls.__name__)
-def test_every_error_survives_pickling(cls: type[KokoroTrioError]) -> None:
-    names = [field.name for field in fields(cls)] if has(cls) else []
-    error = cls(*(f"the {name}" for name in names))
-    pickling_support.install(error)  # trio_parallel does so in its workers.
-    back = pickle.loads(pickle.dumps(error))
-    assert type(back) is cls
-    assert [getattr(back, name) for name in names] == [f"the {name}" for name in names]
 
 
 @pytest.mark.parametrize(("cores", "processes"), [(1, 0), (2, 0), (4, 0), (5, 1), (8, 2), (16, 4), (128, 4)])
