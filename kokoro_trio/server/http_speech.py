@@ -37,10 +37,10 @@ from kokoro_trio.server.openai import (
     wrong_key,
     wrong_method,
 )
-from kokoro_trio.server.times import RequestTimes
 from kokoro_trio.speech import SAMPLE_RATE_HZ
 from kokoro_trio.telemetry.records import DISCONNECTED
 from kokoro_trio.telemetry.telemetry import Telemetry
+from kokoro_trio.telemetry.times import RequestTimes
 
 log = structlog.get_logger()
 
@@ -228,6 +228,7 @@ class HttpSpeech:
                     voice=speech.request.voice_name,
                     end=speech.end,
                     audio_s=speech.n_samples_sent / SAMPLE_RATE_HZ,
+                    ended_at=trio.current_time(),
                 )
             )
 

@@ -27,9 +27,9 @@ from kokoro_trio.server.connection import Connection, ConnectionGone
 from kokoro_trio.server.dialects.dialect import Dialect, Frame, Outcome
 from kokoro_trio.server.encoding import encode_utterance
 from kokoro_trio.server.protocol import Begin, Close, Effect, GiveTurn, Protocol, Request, Send, Silence
-from kokoro_trio.server.times import RequestTimes
 from kokoro_trio.telemetry.records import DISCONNECTED
 from kokoro_trio.telemetry.telemetry import Telemetry
+from kokoro_trio.telemetry.times import RequestTimes
 from kokoro_trio.wire.limits import MAX_UNSENT_MESSAGES
 from kokoro_trio.wire.messages import CLOSE_NORMAL, CLOSE_RESTART, Canceled, Error
 
@@ -223,6 +223,7 @@ class Session:
                     voice=request.voice_name,
                     end=request.end or self._end_of_unfinished(),
                     audio_s=request.duration_s,
+                    ended_at=trio.current_time(),
                 )
             )
 

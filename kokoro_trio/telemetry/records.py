@@ -11,9 +11,6 @@ from typing import NoReturn
 from attrs import NOTHING, asdict, define, field, fields, frozen
 from attrs.validators import instance_of, optional
 
-from kokoro_trio.config import BYTES_PER_SAMPLE
-from kokoro_trio.speech import SAMPLE_RATE_HZ
-
 DISCONNECTED = "disconnected"
 """The end of a request whose client left before it was done, which is not a failure."""
 FILE_NAME = "metrics.log"
@@ -54,50 +51,6 @@ class RequestRecord:
     kilobytes_per_s: float | None = field(default=None, validator=optional(_number))
     turn_wait_ms: float | None = field(default=None, validator=optional(_number))
 
-    @classmethod
-    def of(
-        cls,
-        *,
-        request_id: str,
-        voice: str,
-        end: str,
-        received_at: float,
-        turn_at: float | None,
-        slot_at: float | None,
-        first_frame_at: float | None,
-        ended_at: float,
-        head_silence_s: float | None,
-        audio_s: float,
-    ) -> "RequestRecord":
-        """Of a request that has just ended, from times in seconds on one monotonic clock.
-
-        `turn_at`: when the client's earlier requests had ended; None if they have not.
-        """
-        hearable_at = ended_at if turn_at is None else max(received_at, turn_at)
-        wall_s = ended_at - hearable_at
-        audible_at = None
-        if first_frame_at is not None and head_silence_s is not None:
-            audible_at = first_frame_at + head_silence_s
-        audio_kb = audio_s * SAMPLE_RATE_HZ * BYTES_PER_SAMPLE / 1000
-        is_measurable = audio_s > 0 and wall_s > 0
-        return cls(
-            ts=datetime.now(UTC),
-            request_id=request_id,
-            voice=voice,
-            end=end,
-            canceled=end == "canceled",
-            ttfb_ms=_ms(hearable_at, first_frame_at),
-            ttfa_ms=_ms(hearable_at, audible_at),
-            queue_ms=_ms(received_at, slot_at),
-            wall_s=round(wall_s, 4),
-            audio_s=round(audio_s, 4),
-            # Six digits, because it is less than 0.001 on a GPU.
-            rtf=round(wall_s / audio_s, 6) if is_measurable else None,
-            xrt=round(audio_s / wall_s, 3) if is_measurable else None,
-            kilobytes_per_s=round(audio_kb / wall_s, 1) if is_measurable else None,
-            turn_wait_ms=None if turn_at is None else _ms(received_at, hearable_at),
-        )
-
     def to_line(self) -> str:
         return json.dumps(asdict(self) | {"ts": self.ts.isoformat(timespec="milliseconds")})
 
@@ -123,10 +76,6 @@ class DamagedLine(Exception):
 
 def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
-
-
-def _ms(start: float, end: float | None) -> float | None:
-    return None if end is None else round(1000 * (end - start), 1)
 
 
 class MetricsLog:

@@ -4,8 +4,11 @@ import attrs
 from attrs import evolve
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
+from kokoro_trio.audio.head_silence import HeadSilence
 from kokoro_trio.model.synthesizer import EarlyAudio
+from kokoro_trio.speech import SAMPLE_RATE_HZ
 from kokoro_trio.telemetry.records import RequestRecord
+from kokoro_trio.telemetry.times import RequestTimes
 
 
 @attrs.frozen
@@ -29,17 +32,10 @@ def scraped(text: str) -> dict[str, float]:
     return values
 
 
+TIMES = RequestTimes(100.0, 100.0, 100.05, 100.2, HeadSilence(SAMPLE_RATE_HZ, SAMPLE_RATE_HZ // 4, True))
+"""Received, turn, slot, first frame; and a head silence of 0.25 s."""
+
+
 def record(**changes: object) -> RequestRecord:
-    made = RequestRecord.of(
-        request_id="r1",
-        voice="af_aoede",
-        end="done",
-        received_at=100.0,
-        turn_at=100.0,
-        slot_at=100.05,
-        first_frame_at=100.2,
-        ended_at=100.5,
-        head_silence_s=0.25,
-        audio_s=2.0,
-    )
+    made = TIMES.record(request_id="r1", voice="af_aoede", end="done", audio_s=2.0, ended_at=100.5)
     return evolve(made, **changes)  # type: ignore[arg-type]

@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
+from kokoro_trio.audio.head_silence import HeadSilence
 from kokoro_trio.config import REPOSITORY
 from kokoro_trio.metrics import main
 from kokoro_trio.telemetry.records import (
@@ -21,7 +23,8 @@ from kokoro_trio.telemetry.records import (
     RequestRecord,
 )
 from kokoro_trio.telemetry.summaries import BadPeriod, Summary, parse_periods
-from tests.support.scraping import record
+from kokoro_trio.telemetry.times import RequestTimes
+from tests.support.scraping import TIMES, record
 
 
 class TestRequestRecord:
@@ -34,52 +37,22 @@ class TestRequestRecord:
         assert abs(datetime.now(UTC) - it.ts) < timedelta(seconds=10)
 
     def test_request_without_audio_has_no_times(self) -> None:
-        it = RequestRecord.of(
-            request_id="r1",
-            voice="af_aoede",
-            end="canceled",
-            received_at=100.0,
-            turn_at=None,
-            slot_at=None,
-            first_frame_at=None,
-            ended_at=100.5,
-            head_silence_s=None,
-            audio_s=0.0,
-        )
+        times = RequestTimes(100.0)
+        it = times.record(request_id="r1", voice="af_aoede", end="canceled", audio_s=0.0, ended_at=100.5)
         assert it.canceled
         assert (it.ttfb_ms, it.ttfa_ms, it.queue_ms, it.turn_wait_ms) == (None,) * 4
         assert (it.wall_s, it.rtf, it.xrt, it.kilobytes_per_s) == (0.0, None, None, None)
 
     def test_times_count_from_the_turn(self) -> None:
         """The request was made while the one before it was played."""
-        it = RequestRecord.of(
-            request_id="r2",
-            voice="af_aoede",
-            end="done",
-            received_at=100.0,
-            turn_at=104.0,
-            slot_at=100.05,
-            first_frame_at=104.1,
-            ended_at=104.5,
-            head_silence_s=0.25,
-            audio_s=2.0,
-        )
+        times = evolve(TIMES, turn_at=104.0, first_frame_at=104.1)
+        it = times.record(request_id="r2", voice="af_aoede", end="done", audio_s=2.0, ended_at=104.5)
         assert (it.turn_wait_ms, it.ttfb_ms, it.ttfa_ms, it.queue_ms) == (4000.0, 100.0, 350.0, 50.0)
         assert (it.wall_s, it.rtf, it.xrt) == (0.5, 0.25, 4.0)
 
     def test_silent_audio_has_no_ttfa(self) -> None:
-        it = RequestRecord.of(
-            request_id="r1",
-            voice="af_aoede",
-            end="done",
-            received_at=0.0,
-            turn_at=0.0,
-            slot_at=0.0,
-            first_frame_at=0.2,
-            ended_at=1.0,
-            head_silence_s=None,
-            audio_s=1.0,
-        )
+        times = evolve(TIMES, head_silence=HeadSilence())
+        it = times.record(request_id="r1", voice="af_aoede", end="done", audio_s=1.0, ended_at=101.0)
         assert (it.ttfb_ms, it.ttfa_ms) == (200.0, None)
 
     def test_line_holds_the_whole_record(self) -> None:
