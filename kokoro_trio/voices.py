@@ -40,14 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _print_list(custom_voices: CustomVoices) -> None:
     entries = custom_voices.read()
-    blends, left_out = usable_blends(entries, custom_voices.base_voices)
+    blends, ignored = usable_blends(entries, custom_voices.base_voices)
     if not entries:
         print(f"no custom voices in {custom_voices.path}")
     width = max(map(len, blends), default=0)
     for name, blend in sorted(blends.items()):
         print(f"{name:<{width}}  {blend.written}")
-    for each in left_out:
-        print(f"left out by the server: {each.name!r}: {each.reason}", file=sys.stderr)
+    for each in ignored:
+        print(f"ignored by the server: {each.name!r}: {each.reason}", file=sys.stderr)
 
 
 def _command_line() -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@
 #   bash scripts/serve_replicas.sh                 one for each GPU
 #   bash scripts/serve_replicas.sh --restart       restarts the running replicas, one after the other
 #
-# SIGTERM or Ctrl-C drains all replicas, a second one skips the grace period. SIGHUP restarts, as --restart does.
+# SIGTERM or Ctrl-C drains all replicas; a second one skips the grace period. SIGHUP restarts, as --restart does.
 # (--restart sends SIGUSR1, because bash ignores SIGHUP under nohup.)
 # Environment: START_TIMEOUT_S, the seconds within which a replica must become ready (300).
 set -euo pipefail
@@ -18,7 +18,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
 START_TIMEOUT_S=${START_TIMEOUT_S:-300}
 FIRST_PAUSE_S=1
 LONGEST_PAUSE_S=30
-# After this time the pause before a new start is the first one again: the end had another reason than the start.
+# A replica that ran for this time had no problem at its start, so it is started again after the first pause.
 SETTLED_S=60
 REPLICAS_PID_FILE=logs/replicas.pid
 HAPROXY_CONFIG=logs/haproxy.cfg
@@ -130,7 +130,7 @@ serve() {
     kill -TERM "$haproxy_keeper"
     wait_for "$haproxy_keeper"
     rm -f "$REPLICAS_PID_FILE"
-    say "All have ended."
+    say "All replicas have ended."
 }
 
 end_replicas() {
@@ -210,8 +210,8 @@ sys.exit(not any((row["svname"], row["status"]) == (sys.argv[2], "UP") for row i
 PYTHON
 }
 
-# One after the other, so that the others can serve all clients. If a replica does not come back, the rest is not
-# restarted.
+# One after the other, so that the others can serve all clients. If a replica does not become ready, the replicas
+# after it are not restarted.
 restart_one_by_one() {
     local number pid=""
     restart_is_wanted=""

@@ -329,7 +329,7 @@ async def test_sigterm_drains_all_replicas(tmp_path: Path) -> None:
             while replicas.script.poll() is None:
                 await trio.sleep(0.05)
         assert replicas.script.returncode == 0
-        assert replicas.output.splitlines()[-2:] == ["Draining the replicas.", "All have ended."]
+        assert replicas.output.splitlines()[-2:] == ["Draining the replicas.", "All replicas have ended."]
         assert not any(replicas.runs(pid) for pid in pids)
         for port in range(replicas.port, replicas.port + 4):
             socket.create_server(("127.0.0.1", port)).close()

@@ -343,8 +343,11 @@ def installed(machine: Machine) -> set[str]:
 
 
 class TestSetup:
-    def test_build_is_kept_until_another_is_chosen(self, setup_machine: Machine) -> None:
-        machine = setup_machine
+    @pytest.fixture
+    def machine(self, setup_machine: Machine) -> Machine:
+        return setup_machine
+
+    def test_build_is_kept_until_another_is_chosen(self, machine: Machine) -> None:
         says = set_up(machine)
         assert "torch: the CPU build (there is no NVIDIA driver: no nvidia-smi)." in says
         assert installed(machine) == {f"torch-{TORCH}+cpu", "filelock-1.0"}
@@ -372,8 +375,7 @@ class TestSetup:
         marker = (machine.checkout.folder / ".venv" / "installed-torch").read_text()
         assert marker == f"{index} cuda {index} {TORCH}\n"
 
-    def test_new_version_of_torch_keeps_the_choice(self, setup_machine: Machine) -> None:
-        machine = setup_machine
+    def test_new_version_of_torch_keeps_the_choice(self, machine: Machine) -> None:
         machine.has_gpu("550.54.15", "12.4", "9.0")
         set_up(machine, "--cpu")
         add_wheel(machine.indexes / "whl" / "cpu", "torch", "2.14.0+cpu", code="cuda = None")
@@ -381,22 +383,19 @@ class TestSetup:
         set_up(machine)
         assert "torch-2.14.0+cpu" in installed(machine)
 
-    def test_unreachable_index_leaves_the_choice_to_pip(self, setup_machine: Machine) -> None:
-        machine = setup_machine
+    def test_unreachable_index_leaves_the_choice_to_pip(self, machine: Machine) -> None:
         machine.set_constant("PYTORCH_INDEX", f"http://127.0.0.1:{free_port()}")
         assert "cannot be reached" in set_up(machine)
         assert installed(machine) == {f"torch-{TORCH}", "filelock-1.0", "nvidia_cublas-1.0"}
         assert set_up(machine) == "Packages: up to date.\n"
 
-    def test_cuda_fails_if_pip_finds_the_cpu_build_only(self, setup_machine: Machine) -> None:
-        machine = setup_machine
+    def test_cuda_fails_if_pip_finds_the_cpu_build_only(self, machine: Machine) -> None:
         index = machine.checkout.environment["PIP_INDEX_URL"].replace("/simple", "/whl/cpu")
         outcome = try_to_set_up(machine, "--cuda", TORCH_INDEX=index)
         assert "pip found the CPU build of torch only" in error_line(outcome)
         assert set_up(machine) == "Packages: up to date.\n"
 
-    def test_failed_change_to_cuda_keeps_the_installed_build(self, setup_machine: Machine) -> None:
-        machine = setup_machine
+    def test_failed_change_to_cuda_keeps_the_installed_build(self, machine: Machine) -> None:
         set_up(machine)
         machine.has_gpu("470.82.01", "11.4", "7.5")
         assert "update the driver" in error_line(try_to_set_up(machine, "--cuda"))
@@ -405,8 +404,7 @@ class TestSetup:
     @pytest.mark.parametrize(
         ("flag", "needs"), [("--cpu", "about 3 GB"), ("--cuda", "about 12 GB"), ("--ja", "about 3 GB")]
     )
-    def test_too_little_disk_space(self, setup_machine: Machine, flag: str, needs: str) -> None:
-        machine = setup_machine
+    def test_too_little_disk_space(self, machine: Machine, flag: str, needs: str) -> None:
         df = machine.programs / "df"
         df.write_text("#!/bin/sh\necho Filesystem\necho /dev/sda 9 9 2000000 9 /\n")
         df.chmod(0o755)
