@@ -21,7 +21,7 @@ from tests.support.packages import required_by
 from tests.support.processes import KEY, Server, free_port, running
 
 SOURCES = ("kokoro_trio", "bench", "pyproject.toml", "setup.py", "README.md", "LICENSE")
-NOT_PACKAGED = {".md", ".png"}
+NOT_PACKAGED = {"__pycache__", "research", "results", ".md", ".png"}
 
 
 @frozen
@@ -96,15 +96,11 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
-    folders = {
-        "kokoro_trio": (REPOSITORY / "kokoro_trio").rglob("*.*"),
-        "kokoro_trio/bench": (REPOSITORY / "bench").glob("*.*"),
-    }
     expected = {
-        f"{package}/{path.relative_to(REPOSITORY / package.rpartition('/')[2]).as_posix()}"
-        for package, paths in folders.items()
-        for path in paths
-        if "__pycache__" not in path.parts and path.suffix not in NOT_PACKAGED
+        f"{prefix}{path.relative_to(REPOSITORY).as_posix()}"
+        for prefix, package in (("", "kokoro_trio"), ("kokoro_trio/", "bench"))
+        for path in (REPOSITORY / package).rglob("*.*")
+        if NOT_PACKAGED.isdisjoint(path.parts) and path.suffix not in NOT_PACKAGED
     }
     assert {"kokoro_trio/py.typed", "kokoro_trio/server/page/index.html"} <= expected
     assert expected <= set(zipfile.ZipFile(wheel).namelist())
