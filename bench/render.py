@@ -2,7 +2,8 @@
 
     python -m bench.render
 
-README.md gets the newest ladder and the newest comparison with peers; bench/README.md gets all results.
+README.md gets a short table of the newest ladder and the newest comparison with peers; bench/README.md gets
+all results.
 """
 
 import json
@@ -10,6 +11,8 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from attrs import frozen
 
 from kokoro_trio.installation import REPOSITORY
 
@@ -20,6 +23,7 @@ BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 FOLDER = REPOSITORY / "bench" / "results"
 README, BENCH_README = REPOSITORY / "README.md", REPOSITORY / "bench" / "README.md"
 HEADLINES = ("ladder", "peers")
+COLUMNS = ("TTFA p50/p95 ms", "xRT", "underruns")
 
 
 def main() -> None:
@@ -33,32 +37,62 @@ def rendered(path: Path) -> str:
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"{path} has no place for the figures between {BEGIN} and {END}")
-    results = sorted(FOLDER.glob("*.json"), reverse=True)
-    chosen = results if path == BENCH_README else list(newest(results, HEADLINES))
-    tables = "\n\n".join("\n".join(_table(each, path.parent)) for each in chosen)
-    return f"{before}{BEGIN}\n{tables}\n{END}{after}"
+    results = [SavedResult.read(each) for each in sorted(FOLDER.glob("*.json"), reverse=True)]
+    lines = _headlines(results) if path == README else _all(results, path.parent)
+    return "\n".join([before + BEGIN, *lines, END + after])
 
 
-def newest(results: Sequence[Path], kinds: Sequence[str]) -> Iterator[Path]:
-    """`results`: newest first."""
-    for kind in kinds:
-        yield from [path for path in results if path.stem.endswith(f"-{kind}")][:1]
+@frozen
+class SavedResult:
+    content: dict[str, Any]
+    """See `results.Record`."""
+    plot: Path
+
+    @classmethod
+    def read(cls, path: Path) -> "SavedResult":
+        return cls(json.loads(path.read_text(encoding="utf-8")), path.with_suffix(".png"))
+
+    @property
+    def report(self) -> Report:
+        return Report(**self.content["report"])
+
+    def __str__(self) -> str:
+        machine = Machine(**self.content["machine"])
+        facts = [self.content["date"], str(machine), self.content["commit"], self.content["note"]]
+        return "; ".join(fact for fact in facts if fact)
 
 
-def _table(result: Path, folder: Path) -> Iterator[str]:
-    """`folder`: where the Markdown lies, for the link to the plot."""
-    record: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
-    report = Report(**record["report"])
-    facts = [record["date"], str(Machine(**record["machine"])), f"commit {record['commit']}", record["note"]]
-    yield f"**{report.title}** ({'; '.join(fact for fact in facts if fact)}), `{record['command']}`:"
+def _headlines(results: Sequence[SavedResult]) -> Iterator[str]:
+    """One short table of the newest result of each kind in `HEADLINES`."""
+    newest = [each for kind in HEADLINES for each in _of_kind(results, kind)[:1]]
+    yield from Report("", [["", *COLUMNS], *(row for each in newest for row in _short_rows(each))]).markdown()
     yield ""
-    yield from report.markdown()
-    if report.remarks:
+    yield "\\\n".join(dict.fromkeys(f"Measured {each}." for each in newest))
+
+
+def _of_kind(results: Sequence[SavedResult], kind: str) -> list[SavedResult]:
+    return [each for each in results if each.content["what"] == kind]
+
+
+def _short_rows(result: SavedResult) -> Iterator[list[str]]:
+    head, *rows = result.report.rows
+    for row in rows:
+        yield [f"{head[0]}: {row[0]}", *(row[head.index(column)] for column in COLUMNS)]
+
+
+def _all(results: Sequence[SavedResult], folder: Path) -> Iterator[str]:
+    """`folder`: where the Markdown lies, for the links to the plots."""
+    for result in results:
+        yield f"**{result.report.title}** ({result}): `{result.content['command']}`"
         yield ""
-        yield from (f"- {remark}" for remark in report.remarks)
-    if (plot := result.with_suffix(".png")).is_file():
+        yield from result.report.markdown()
+        if result.report.remarks:
+            yield ""
+            yield from (f"- {remark}" for remark in result.report.remarks)
+        if result.plot.is_file():
+            yield ""
+            yield f"![{result.content['what']}]({os.path.relpath(result.plot, folder)})"
         yield ""
-        yield f"![{record['what']}]({os.path.relpath(plot, folder)})"
 
 
 if __name__ == "__main__":

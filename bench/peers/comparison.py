@@ -75,7 +75,7 @@ class Comparison:
         return Report(
             f"{ours.n} sentences by each in turn, {ours.concurrency} at a time, {self.voice}, {self.device}",
             [
-                ["", *COLUMNS, "TTFA ours/peer, p50/p95"],
+                ["in turn", *COLUMNS, "TTFA ours/peer, p50/p95"],
                 *([side.name, *side.summary.cells(), str(side.ttfa_ratio or "-")] for side in self.sides),
             ],
         )

@@ -10,6 +10,7 @@ from tests.support.peers import Peer, serving, talking
 LONG = "A long text."
 
 
+@pytest.mark.slow
 async def test_underrun_at_the_cancel_counts() -> None:
     async def script(peer: Peer) -> None:
         for _ in range(2):

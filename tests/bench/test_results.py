@@ -10,7 +10,7 @@ import pytest
 from bench import plot
 from bench.command_line import run
 from bench.ladder import Ladder
-from bench.render import BENCH_README, FOLDER, README, newest, rendered
+from bench.render import BENCH_README, README, rendered
 from bench.results import without_secrets
 from tests.support.benches import bench, options, spoken, summary_of
 from tests.support.servers import running
@@ -63,4 +63,3 @@ def test_missing_matplotlib_is_found_before_the_run(monkeypatch: pytest.MonkeyPa
 def test_readme_shows_the_figures_of_the_results(path: Path) -> None:
     """If it fails: python -m bench.render."""
     assert path.read_text(encoding="utf-8") == rendered(path)
-    assert [path for kind in ("ladder", "peers") for path in newest(list(FOLDER.glob("*.json")), [kind])]

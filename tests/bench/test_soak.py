@@ -134,6 +134,7 @@ async def soak_tones(load: Callable[[], Synthesizer], *more: str) -> Soak:
         return await measure(asked, ["Hello there."], ["Hello."], "A long text of many sentences. " * 40)
 
 
+@pytest.mark.slow
 class TestMeasure:
     @pytest.fixture(autouse=True)
     def short_waits(self, monkeypatch: pytest.MonkeyPatch) -> None:
