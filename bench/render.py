@@ -58,7 +58,7 @@ class SavedResult:
 
     def __str__(self) -> str:
         machine = Machine(**self.content["machine"])
-        facts = [self.content["date"], str(machine), self.content["commit"], self.content["note"]]
+        facts = [self.content["date"], str(machine), f"commit {self.content['commit']}", self.content["note"]]
         return "; ".join(fact for fact in facts if fact)
 
 
