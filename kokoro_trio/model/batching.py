@@ -1,9 +1,8 @@
-"""What is made side by side, and in which few shapes. Pure: lengths in, shapes and places out.
+"""Chooses the shapes of batches. Pure: computes shapes and positions from lengths.
 
-A graphics processor is fastest where the same few shapes come over and over: its kernels are chosen by
-shape, and a captured graph is of one shape. So a batch of windows is made in a number of rows of `ROWS`
-and a length that the windows have in common. A segment may be shorter than such a stretch; what is not
-of it is masked then.
+A GPU is fastest with few, repeated shapes: it chooses kernels by shape, and a captured graph has one shape.
+So a batch has one of the numbers of rows in `ROWS` and windows of one length. Where a segment is shorter than
+the stretch around its window, the rest of the row is masked.
 """
 
 from collections.abc import Sequence
@@ -15,17 +14,17 @@ from kokoro_trio.model.windowing import CONTEXT_COST_FRAMES, CONTEXT_FRAMES
 
 ROWS = (1, 2, 4, 8, 16, 32)
 TOKEN_BUCKETS = (64, 128, 256, 512)
-"""Lines within one of these lengths go through the prosody half together. Those that are much shorter
-than the longest would be mostly padding, and wait for its sake."""
+"""The prosody half batches lines of the same bucket. A much shorter line would be mostly padding, and would
+wait for the longest one."""
 
 
 def token_bucket(n_tokens: int) -> int:
-    """The length that a line counts as, padding tokens included."""
+    """The bucket of a line with this number of tokens, including padding tokens."""
     return next((bucket for bucket in TOKEN_BUCKETS if bucket >= n_tokens), n_tokens)
 
 
 GROW_AFTER = 10_000
-"""In steps. A busy GPU takes minutes for so many: another process may have given its memory back by then."""
+"""In steps: minutes on a busy GPU, after which another process may have freed memory."""
 
 
 @define
@@ -35,7 +34,7 @@ class BatchLimit:
     most: int
     now: int = field(init=False, default=Factory(lambda limit: limit.most, takes_self=True))
     _n_went_well: int = field(init=False, default=0)
-    """Since `now` was changed."""
+    """Since `now` changed."""
 
     def too_many(self, n_rows: int) -> None:
         self.now = max(1, min(n_rows, self.now) // 2)
@@ -50,7 +49,7 @@ class BatchLimit:
 
 @frozen
 class BatchShape:
-    """`rows` windows of `frames` each; `is_masked` where a segment may be shorter than its stretch."""
+    """`rows` windows of `frames` each. If `is_masked`, a segment may be shorter than its stretch."""
 
     rows: int = field(validator=ge(1))
     frames: int = field(validator=ge(1))
@@ -58,9 +57,9 @@ class BatchShape:
 
     @classmethod
     def of(cls, lengths: Sequence[int], frames: int) -> "BatchShape":
-        """For a window of so many frames of each of these segments; `lengths` are the segments'.
+        """The shape for one window of `frames` from each segment. `lengths` are those of the segments.
 
-        Raises ValueError for more windows than there are rows.
+        Raises ValueError for more windows than the most rows.
         """
         rows = min((rows for rows in ROWS if rows >= len(lengths)), default=None)
         if rows is None:
@@ -68,7 +67,7 @@ class BatchShape:
         return cls(rows, frames, min(lengths) < frames + 2 * CONTEXT_FRAMES)
 
     def waste(self, useful_frames: Sequence[int]) -> float:
-        """The part of the work that is for nothing: in padding rows, and in frames beyond the windows'."""
+        """The wasted part of the work: padding rows, and frames beyond the ends of windows."""
         made = self.rows * (self.frames + 2 * CONTEXT_COST_FRAMES)
         useful = sum(frames + 2 * CONTEXT_COST_FRAMES for frames in useful_frames)
         return 1 - useful / made
@@ -76,18 +75,17 @@ class BatchShape:
 
 @frozen
 class Stretch:
-    """The frames `start` to `end` (exclusive) of a segment; `end` may lie beyond the segment's own."""
+    """The frames `start` to `end` (exclusive) of a segment. `end` may exceed the segment's length."""
 
     start: int
     end: int
 
     @classmethod
     def around(cls, start: int, n_frames: int, context: int, n_total: int, is_static: bool) -> "Stretch":
-        """With context on both sides; at an end of the segment there is more of it on the other side.
+        """A window with context on both sides. At an end of the segment, the other side gets more of it.
 
-        So its length depends on the segment only where that is shorter, and not even there if
-        `is_static`. What lies at an end of the stretch and not of the segment, and only that, is wrong to
-        the depth of the context.
+        The length is fixed, unless the segment is shorter and not `is_static`. Where the stretch ends inside
+        the segment, its last `context` frames are computed wrongly.
         """
         wanted = n_frames + 2 * context
         length = wanted if is_static else min(wanted, n_total)
@@ -95,9 +93,9 @@ class Stretch:
         return cls(first, first + length)
 
     def within(self, outer: "Stretch") -> "Stretch":
-        """The same, counted from the start of the one around it."""
+        """The same frames, relative to the start of `outer`."""
         return Stretch(self.start - outer.start, self.end - outer.start)
 
     def real(self, n_total: int) -> int:
-        """How many of its frames are of a segment of `n_total`."""
+        """The number of its frames that lie in a segment of `n_total`."""
         return min(self.end, n_total) - self.start

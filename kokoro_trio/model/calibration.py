@@ -1,9 +1,9 @@
-"""Makes the fitted statistics right for other weights of the same model.
+"""Calibrates the fitted statistics for other weights of the same model.
 
-The hub's weights and their 8-bit rounding differ so little that the slopes of the fit hold for both. What
-moves are the means of the features and of the targets, and they move alike for all voices and sentences.
-So `LINES` are vocoded whole, the shift of both means is measured and applied to every voice, and
-`CHECK_LINES` are then vocoded in windows and whole, which shows how far apart the two are.
+The hub's weights and their 8-bit rounding differ so little that the slopes of the fit hold for both. Only the
+means of features and targets shift, by about the same for all voices and sentences. So the calibration
+vocodes `LINES` whole, measures the shift of both means, and applies it to every voice. Then it vocodes
+`CHECK_LINES` in windows and whole, and compares the two.
 """
 
 import secrets
@@ -41,7 +41,7 @@ LINES = (
     _line("jf_alpha", "mado o akete mo iː desɨ ka."),
     _line("jf_alpha", "ɾaiɕɨː no kaiɡʲi βa saɲʥi kaɾa haʥimaɾʲimasɨ."),
 )
-"""What the shift is measured on. Phonemes, so that a change of the text side does not change it."""
+"""The lines that the shift is measured on: phonemes, so that the text side does not matter."""
 CHECK_LINES = (
     _line("af_bella", "ˌIl sˈɛnd ði ˈɪnvˌYs əɡˈɛn təmˈɑɹO mˈɔɹnɪŋ."),
     _line("am_adam", "wˌi kʊd lˈiv ˌɔn θˈɜɹzdˌA ɪf ðə ɹˈOdz ɑɹ klˈɪɹ."),
@@ -54,20 +54,20 @@ CHECK_LINES = (
     _line("zf_xiaoxiao", "wo↓mən mi↗ŋtʰjɛ→n ʦau↓ʂa↘ŋ pa→tjɛ↓n ꭧʰu→fa→."),
     _line("zm_yunjian", "ꭧɤ↘ pə↓nʂu→ ʂɨ↘ wo↓ kɤ→kɤ→ ɕje↓ tɤ."),
 )
-"""What the result is measured on: other voices."""
+"""The lines that the result is checked on, by other voices."""
 N_STEPS = len(LINES) + len(CHECK_LINES)
 
 
 class Vocoder(Protocol):
-    """What is calibrated."""
+    """The model that is calibrated."""
 
     def statistics_of(self, line: Line) -> tuple[Tensor, Statistics]:
-        """The decoder's features of a line, shape (1, 2T, 512), and the statistics over the whole of it."""
+        """The decoder's features of a line, shape (1, 2T, 512), and the statistics of the whole line."""
 
     def deviation_db(self, line: Line, predictor: StatisticsPredictor) -> float | None:
         """The log-spectral distance of a line in windows to the whole line.
 
-        None for a line that is too far from the fit to be vocoded in windows.
+        None for a line too far from the fit for windows.
         """
 
 
@@ -80,12 +80,12 @@ class Calibration:
         return fit.predictor.shifted(self.shift) if self.record.is_accepted else None
 
     def save(self, folder: Path) -> None:
-        """Beside the weights in `folder`, as a whole or not at all. Raises OSError."""
+        """Writes the calibration atomically beside the weights in `folder`. Raises OSError."""
         path = folder / CALIBRATION_FILE
         tensors = {"features": self.shift.features.cpu(), "targets": self.shift.targets.cpu()}
         made = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
         try:
-            # save_file would create the file with mode 0600, whatever the umask says.
+            # save_file would ignore the umask and create the file with mode 0600.
             made.write_bytes(save(tensors, self.record.metadata()))
             made.replace(path)
         finally:
@@ -97,7 +97,7 @@ def known_statistics(
 ) -> tuple[StatisticsPredictor | None, EarlyAudio | None]:
     """The predictor for these weights, and whether it gives them early audio.
 
-    Both are None where the weights must be calibrated first; after a rejected calibration only the first is.
+    Both are None if the weights must be calibrated first, and the first one after a rejected calibration.
     """
     fit = Fit.load(device)
     if fit.record.model_checksum == weights.checksum:
@@ -115,7 +115,7 @@ def load_predictor(weights: Weights, device: torch.device) -> StatisticsPredicto
 
 
 def calibrate(vocoder: Vocoder, fit: Fit, model_checksum: str) -> Generator[None, None, Calibration]:
-    """In `N_STEPS` steps of about a second on two cores, so that requests can be served in between."""
+    """Calibrates in `N_STEPS` steps of about a second on two cores, with time for requests between them."""
     means = yield from means_of_lines(vocoder)
     shift = Means(means.features - fit.reference.features, means.targets - fit.reference.targets)
     deviations = yield from deviations_db(vocoder, fit.predictor.shifted(shift))
@@ -124,7 +124,7 @@ def calibrate(vocoder: Vocoder, fit: Fit, model_checksum: str) -> Generator[None
 
 
 def means_of_lines(vocoder: Vocoder) -> Generator[None, None, Means]:
-    """Over `LINES`, a step for each."""
+    """The means over `LINES`, in one step per line."""
     features, targets = [], []
     for line in LINES:
         decoded, statistics = vocoder.statistics_of(line)
@@ -137,7 +137,7 @@ def means_of_lines(vocoder: Vocoder) -> Generator[None, None, Means]:
 def deviations_db(
     vocoder: Vocoder, predictor: StatisticsPredictor
 ) -> Generator[None, None, tuple[float, ...]]:
-    """Of those `CHECK_LINES` that are vocoded in windows, a step for each line."""
+    """The deviations of the `CHECK_LINES` near enough to the fit, in one step per line."""
     deviations: list[float] = []
     for line in CHECK_LINES:
         deviation = vocoder.deviation_db(line, predictor)
@@ -148,7 +148,7 @@ def deviations_db(
 
 
 def finished(steps: Generator[None, None, T], on_step: Callable[[], object] = lambda: None) -> T:
-    """What the steps result in; `on_step` is called after each."""
+    """Runs all steps, calls `on_step` after each, and returns the result."""
     while True:
         try:
             next(steps)

@@ -1,9 +1,9 @@
 """Convolutions over time, channels last: (batch, time, channels) in and out.
 
-Channels last is what most of the vocoder's convolutions are fastest in (for 13 of 16 shapes 1.1 to 2.2
-times the plain layout, on two noisy cores with AVX2; the rest about equal or a little slower), and what
-matrix products want. `SpectralConvolution` needs fewer multiplications: on the same cores it mostly took
-a third to nine tenths of the time for kernels of 7 and 11, and its error is no larger.
+Matrix products need channels last, and most of the vocoder's convolutions are fastest in it: on two cores
+with AVX2, 13 of 16 shapes were 1.1 to 2.2 times as fast as in the plain layout, and the others about equal.
+`SpectralConvolution` needs fewer multiplications: on the same cores kernels of 7 and 11 took mostly a third
+to nine tenths of the time, and the error is no larger.
 """
 
 import math
@@ -18,14 +18,14 @@ from attrs import frozen
 from torch import Tensor, nn
 
 TILE_COLUMNS = 14
-"""What `SpectralConvolution` makes from one transform. Longer ones save multiplications, but cost more to
-transform, and waste more where the columns do not fill them. Between tiles of 16 and 48 columns the times
-differed less than from run to run."""
+"""The columns that `SpectralConvolution` computes from one transform. Longer tiles save multiplications, but
+cost more to transform and waste more in the last tile. From 16 to 48 columns per tile the times differed less
+than between runs."""
 MAX_VALUES = 2**19
-"""How many values of its input `SpectralConvolution` takes at once, so that its products stay in the cache.
-At 128 channels and 160 frames that saves a quarter to a third of its time (two cores with AVX-512)."""
+"""The input values that `SpectralConvolution` processes at once, so that its products stay in the cache. This
+saves a quarter to a third of the time at 128 channels and 160 frames (two cores with AVX-512)."""
 MIN_SPECTRAL_KERNEL = 7
-"""Where nothing is timed. A kernel of 3 is seldom faster that way."""
+"""The smallest kernel that is spectral without being timed. A kernel of 3 is rarely faster."""
 
 TorchConvolution = nn.Conv1d | nn.ConvTranspose1d
 
@@ -40,14 +40,14 @@ class Method(StrEnum):
 
 @frozen
 class Workload:
-    """A convolution, and how many columns enter it for each frame of speech."""
+    """A convolution, and the number of its input columns per frame of speech."""
 
     conv: TorchConvolution
     columns_per_frame: int
 
 
 ChooseMethods = Callable[[Sequence[Workload]], Sequence[Method]]
-"""One method for each."""
+"""Returns one method per workload."""
 
 
 class Convolution(Protocol):
@@ -63,7 +63,7 @@ def convolution_of(conv: TorchConvolution, method: Method) -> Convolution:
 
 
 def methods_in(dtype: torch.dtype) -> ChooseMethods:
-    """All in `dtype`. On the CPU, large kernels in float32 are spectral."""
+    """Chooses `dtype` for all, and in float32 on the CPU the spectral method for large kernels."""
 
     def method_of(conv: TorchConvolution) -> Method:
         if dtype == torch.bfloat16:
@@ -75,17 +75,17 @@ def methods_in(dtype: torch.dtype) -> ChooseMethods:
 
 
 def has_spectral(conv: TorchConvolution) -> bool:
-    """Whether `SpectralConvolution` can compute it."""
+    """Whether `SpectralConvolution` supports this convolution."""
     kernel, dilation = conv.kernel_size[0], conv.dilation[0]
     keeps_length = conv.stride[0] == 1 and conv.padding[0] == (kernel - 1) * dilation // 2
     return isinstance(conv, nn.Conv1d) and keeps_length and kernel % 2 == 1
 
 
 class DirectConvolution:
-    """Any convolution of one group. Multiplies in `dtype`, or in that of its weights."""
+    """Any convolution with one group. Multiplies in `dtype`, by default that of its weights."""
 
     def __init__(self, conv: TorchConvolution, dtype: torch.dtype | None = None) -> None:
-        # As an image of one row, because there is no channels-last format for sequences.
+        # An image of one row, because torch has no channels-last format for sequences.
         weight = conv.weight.detach()[:, :, None].to(dtype)
         self._dtype = weight.dtype
         self._convolve = partial(
@@ -103,21 +103,21 @@ class DirectConvolution:
 
 
 class SpectralConvolution:
-    """An `nn.Conv1d` of stride 1 that keeps the length, by the convolution theorem, in float32.
+    """Computes an `nn.Conv1d` of stride 1 that keeps the length, by the convolution theorem, in float32.
 
-    The columns are cut into overlapping tiles of N = kernel − 1 + `TILE_COLUMNS`, each is transformed
-    (a real discrete Fourier transform, as a matrix product), multiplied with the transformed kernel,
-    and transformed back; the columns that did not wrap around are kept (overlap-save). A dilation of d
-    is d interleaved convolutions without one.
+    Overlap-save: the columns are cut into overlapping tiles of N = kernel − 1 + `TILE_COLUMNS`. A matrix
+    product computes the real discrete Fourier transform of each tile, which is multiplied by the transformed
+    kernel and transformed back; the columns that wrapped around are dropped. A convolution of dilation d is
+    computed as d interleaved ones.
 
-    A complex product (a + ib)(x + iy) takes three real ones, as Gauss found:
-    k1 = a(x + y), k2 = x(b − a), k3 = y(a + b); its parts are k1 − k3 and k1 + k2. The sums are part of the
-    transforms, so for each of 3N/2 − 1 planes there is one real matrix product over the channels.
+    A complex product (a + ib)(x + iy) needs three real products (Gauss): k1 = a(x + y), k2 = x(b − a),
+    k3 = y(a + b); its parts are k1 − k3 and k1 + k2. The transforms include the sums, so each of 3N/2 − 1
+    planes needs one real matrix product over the channels.
     """
 
     def __init__(self, conv: TorchConvolution) -> None:
         if not has_spectral(conv):
-            raise ValueError(f"{conv} is not of an odd size, or does not keep the length")
+            raise ValueError(f"{conv} has an even kernel, or does not keep the length")
         weight = conv.weight.detach()
         self._kernel, self._dilation = conv.kernel_size[0], conv.dilation[0]
         self._n_tile = self._kernel - 1 + TILE_COLUMNS
@@ -142,7 +142,7 @@ class SpectralConvolution:
         return out if self._bias is None else out + self._bias
 
     def _convolved(self, padded: Tensor, n_tiles: int) -> Tensor:
-        """Shape (tile columns, batch, tiles, dilation, channels), of the first tiles."""
+        """The convolution of the first tiles: (tile columns, batch, tiles, dilation, channels)."""
         batch, _, channels = padded.shape
         row = self._dilation * channels
         tiles = padded.as_strided(
@@ -158,8 +158,8 @@ class SpectralConvolution:
         )
 
 
-# The real discrete Fourier transform of N columns, as planes: bin 0, bin N/2 (both real), then for the
-# bins between x + y, x and y of all. In float64, because they are made once.
+# The real discrete Fourier transform of N columns, as planes: bins 0 and N/2 (both real), then x + y of the
+# bins between, their x, and their y. These matrices are computed once, in float64.
 
 
 def _angles(n_tile: int) -> Tensor:
@@ -169,7 +169,7 @@ def _angles(n_tile: int) -> Tensor:
 
 
 def _forth(n_tile: int) -> Tensor:
-    """From columns to the planes of their spectrum: shape (planes, N)."""
+    """Transforms columns to the planes of their spectrum: shape (planes, N)."""
     real, imaginary = torch.cos(_angles(n_tile)), -torch.sin(_angles(n_tile))
     inner = slice(1, n_tile // 2)
     return torch.cat(
@@ -183,9 +183,9 @@ def _forth(n_tile: int) -> Tensor:
 
 
 def _kernel_planes(weight: Tensor, n_tile: int) -> Tensor:
-    """What each plane is multiplied with: shape (planes, channels in, channels out).
+    """The factor of each plane: shape (planes, channels in, channels out).
 
-    `nn.Conv1d` correlates, so it is the conjugate of the kernel's spectrum a + ib.
+    `nn.Conv1d` correlates, so a + ib is the conjugate of the kernel's spectrum.
     """
     n_out, n_in, kernel = weight.shape
     a, b = torch.cos(_angles(n_tile))[:, :kernel], torch.sin(_angles(n_tile))[:, :kernel]
@@ -196,7 +196,7 @@ def _kernel_planes(weight: Tensor, n_tile: int) -> Tensor:
 
 
 def _back(n_tile: int) -> Tensor:
-    """From the products k1, k2, k3 of the planes to columns: shape (N, planes)."""
+    """Transforms the products k1, k2, k3 of the planes to columns: shape (N, planes)."""
     cos, sin = torch.cos(_angles(n_tile)).T, torch.sin(_angles(n_tile)).T
     inner = slice(1, n_tile // 2)
     of_k1 = 2 * (cos - sin)[:, inner]

@@ -1,9 +1,9 @@
-"""Which method computes each of the vocoder's convolutions fastest on this CPU, measured at the start.
+"""Measures at the start which method computes each of the vocoder's convolutions fastest on this CPU.
 
-That depends on the processor, on torch and on the shape. bfloat16 halves the time of a direct convolution
-on processors that multiply in it, and takes 26 to 90 times as long on those with AVX2 alone; torch 2.13
-slows some dilated convolutions down 4 to 16 times in bfloat16 only (issue 183815 of pytorch). Spectral
-convolutions win where kernels are large. So every shape that the vocoder has is timed.
+The answer depends on the processor, torch and the shape. bfloat16 halves the time of a direct convolution on
+processors with bfloat16 products, and takes 26 to 90 times as long on those with only AVX2. torch 2.13 slows
+some dilated convolutions down 4 to 16 times in bfloat16 (issue 183815 of pytorch). Spectral convolutions are
+fastest for large kernels. So every shape is timed.
 """
 
 import math
@@ -22,25 +22,25 @@ from kokoro_trio.model.convolution import Method, Workload, convolution_of, has_
 log = structlog.get_logger()
 
 N_FRAMES = 32
-"""The length of what is timed, about that of a first window with its context. It matters: a kernel of 11 at
-128 channels took 1.15, 1.21 and 1.5 times as long spectrally as in bfloat16 at 20, 32 and 160 frames."""
+"""The length that is timed, about a first window with its context. The length matters: at 20, 32 and 160
+frames, a kernel of 11 at 128 channels took 1.15, 1.21 and 1.5 times as long spectrally as in bfloat16."""
 BUDGET_S = 0.8
-"""For all rounds together. On two cores with AVX-512 a round takes 0.3 s, and preparing takes as long."""
+"""For all rounds. On two cores with AVX-512 a round takes 0.3 s, and the preparation as long again."""
 MIN_ROUNDS, MAX_ROUNDS = 3, 8
-"""A round times each method of each shape once, so that a busy moment slows all of them. The best counts."""
+"""A round times each method of each shape once, so a busy moment slows all methods. The best time counts."""
 MIN_GAIN = 1.1
-"""How much faster than float32 bfloat16 must be. It is less exact, by 0.07 dB of log-spectral distance
-where all are in bfloat16; another noise alone makes 0.5."""
+"""The least speed-up of bfloat16 over float32. bfloat16 in all convolutions costs 0.07 dB of log-spectral
+distance; another seed of the noise changes 0.5 dB."""
 HOPELESS = 3.0
-"""A method that takes so many times as long as the fastest is not timed again."""
+"""A method this many times slower than the fastest is not timed again."""
 MAX_ERROR = 0.02
-"""Of bfloat16, relative to the root mean square of the result; 0.004 where all is well. On some processors
-torch has returned wrong sums in bfloat16 (issues 148973, 163347 and 169688 of pytorch)."""
+"""The error of bfloat16, relative to the root mean square of the result; normally 0.004. torch has returned
+wrong sums in bfloat16 on some processors (issues 148973, 163347 and 169688 of pytorch)."""
 
 
 @frozen
 class Shape:
-    """What the time of a convolution depends on. Where the stride is not 1, it is an upsampling."""
+    """The properties that determine a convolution's time. A stride other than 1 means upsampling."""
 
     channels: tuple[int, int]
     kernel: int
@@ -61,15 +61,15 @@ class Shape:
 
 
 Timer = Callable[[Workload, Method], float]
-"""Runs a convolution once by a method, and returns how many seconds that took."""
+"""Runs a convolution once and returns the seconds."""
 
 
 @define
 class Stopwatch:
-    """The real timer: the processor time of all threads, divided among them.
+    """Measures the processor time of all threads, divided by their number.
 
-    Where other processes take the processors away, the wall clock says nothing: on two cores that eight
-    threads wanted, the best of three by the wall clock chose a method at random.
+    The wall clock is useless on a busy machine: with eight threads on two cores, the best of three
+    wall-clock times chose a method at random.
     """
 
     _runs: dict[tuple[Shape, Method], Callable[[], Tensor]] = field(factory=dict, init=False)
@@ -79,7 +79,7 @@ class Stopwatch:
         key = (Shape.of(workload), method)
         if key not in self._runs:
             self._runs[key] = _run_of(workload, method)
-            # torch prepares itself in the first run of each shape.
+            # In the first run of a shape torch prepares it.
             self._runs[key]()
         seconds = timeit.timeit(self._runs[key], timer=time.process_time, number=1)
         return seconds / torch.get_num_threads()
@@ -107,7 +107,7 @@ class Race:
         return cls(workload, dict.fromkeys(methods, math.inf))
 
     def run(self, timer: Timer) -> float:
-        """Times each method once that may still win. Returns the seconds of all together."""
+        """Times each remaining method once. Returns the sum of the seconds."""
         total_s = 0.0
         for method in [method for method in self.best_s if not self.is_hopeless(method)]:
             seconds = timer(self.workload, method)
@@ -120,7 +120,7 @@ class Race:
 
     @property
     def winner(self) -> Method:
-        """Of methods that are equally fast, the more exact and then the simpler one."""
+        """The fastest method. Among equals, the more exact one, then the simpler one."""
         exact = min((m for m in self.best_s if m is not Method.BFLOAT16), key=self.best_s.__getitem__)
         in_bfloat16_s = self.best_s.get(Method.BFLOAT16, math.inf)
         is_worth_it = in_bfloat16_s * MIN_GAIN <= self.best_s[exact] and _is_right_in_bfloat16(self.workload)
@@ -140,7 +140,7 @@ def _is_right_in_bfloat16(workload: Workload) -> bool:
 def fastest_methods(
     workloads: Sequence[Workload], allows_bfloat16: bool, timer: Timer | None = None
 ) -> list[Method]:
-    """The fastest method of each, for convolutions on the CPU."""
+    """The fastest method of each convolution, on the CPU."""
     races = {Shape.of(workload): Race.of(workload, allows_bfloat16) for workload in workloads}
     total_s, n_rounds, timer = 0.0, 0, timer or Stopwatch()
     while n_rounds < MIN_ROUNDS or (n_rounds < MAX_ROUNDS and total_s < BUDGET_S):
@@ -152,11 +152,11 @@ def fastest_methods(
 
 
 def _round(races: dict[Shape, Race], timer: Timer) -> float:
-    """Returns the seconds of all together.
+    """Runs all races once and returns the sum of the seconds.
 
-    Where bfloat16 is hopeless for one shape, it is not tried for those behind it of the same dilation or
-    more: on processors that do not multiply in it, that would take many seconds. Upsampling comes last, as
-    it is computed in another way.
+    If bfloat16 is hopeless for one shape, it is dropped for the remaining ones of the same dilation or more:
+    timing them would take many seconds on processors without bfloat16 products. Upsampling comes last,
+    because it is computed differently.
     """
     total_s, too_dilated = 0.0, math.inf
     for shape, race in sorted(races.items(), key=lambda item: (item[0].stride, item[0].dilation)):

@@ -1,4 +1,4 @@
-"""The blends that users have named: a JSON file of names and recipes, for a command line and the server."""
+"""The voice blends that users named: a JSON file of names and recipes, shared by a script and the server."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -30,7 +30,7 @@ class BadVoiceName(KokoroTrioError):
     reason: str
 
     def __str__(self) -> str:
-        return f"a blend cannot be called {self.name!r}: {self.reason}"
+        return f"invalid name {self.name!r} for a blend: {self.reason}"
 
 
 @define
@@ -39,7 +39,7 @@ class VoiceExists(KokoroTrioError):
     recipe: object
 
     def __str__(self) -> str:
-        return f"there is a voice {self.name!r} already, {self.recipe!r}; --replace takes its place"
+        return f"the voice {self.name!r} exists already, {self.recipe!r}; use --replace to overwrite it"
 
 
 @define
@@ -49,12 +49,12 @@ class NoSuchCustomVoice(KokoroTrioError):
 
     def __str__(self) -> str:
         near = f"; did you mean {' or '.join(self.close_matches)}?" if self.close_matches else ""
-        return f"there is no custom voice {self.name!r}{near}"
+        return f"no custom voice {self.name!r}{near}"
 
 
 @frozen
 class Blend:
-    """A recipe with a name; `written`: the recipe in the words of who made it."""
+    """A recipe with a name. `written` is the recipe as the user wrote it."""
 
     name: str
     recipe: Recipe
@@ -63,7 +63,7 @@ class Blend:
 
 @frozen
 class LeftOut:
-    """What stands in the file and cannot be spoken with."""
+    """An entry of the file that the server cannot use."""
 
     name: str
     reason: str
@@ -71,22 +71,22 @@ class LeftOut:
 
 @frozen
 class CustomVoices:
-    """The file, and what may be done to it. Reading and changing raise `DamagedFile` and OSError."""
+    """Reads and changes the file. All methods may raise `DamagedFile` and OSError."""
 
     folder: Path
     base_voices: Collection[str]
-    """The only ones that a recipe may mix, and that no blend may be called."""
+    """The voices that a recipe may mix. A blend may not have the name of one."""
 
     @property
     def path(self) -> Path:
         return self.folder / FILE_NAME
 
     def read(self) -> dict[str, Any]:
-        """All that stands in the file, by name: recipes, and whatever else somebody wrote there."""
+        """All entries of the file by name, also those that are not valid recipes."""
         return read_json_object(self.path)
 
     def add(self, name: str, recipe: str, *, validate: bool = False, replace: bool = False) -> None:
-        """With `validate` the voices of the recipe must be known here too.
+        """Adds a blend. `validate` also checks that `base_voices` has the voices of the recipe.
 
         Raises `BadVoiceName`, `VoiceExists` unless `replace`, `NotMixable`, `MalformedRecipe`, and
         `FileBusy`.
@@ -114,7 +114,7 @@ class CustomVoices:
         change_json_object(self.path, take)
 
     def watch(self) -> WatchedJson[Blends]:
-        """The usable blends by name, whenever they are asked for; the log tells which are left out."""
+        """The current usable blends by name. Unusable entries are logged and ignored."""
 
         def parse(entries: Mapping[str, Any]) -> Blends:
             blends, left_out = usable_blends(entries, self.base_voices)
@@ -139,7 +139,7 @@ def usable_blends(entries: Mapping[str, Any], base_voices: Collection[str]) -> t
 def _blend(name: str, written: object, base_voices: Collection[str]) -> Blend:
     check_name(name, base_voices)
     if not isinstance(written, str):
-        raise MalformedRecipe(got=str(written)[:MAX_GOT_CHARS], close_matches=[], reason="it is no text")
+        raise MalformedRecipe(got=str(written)[:MAX_GOT_CHARS], close_matches=[], reason="it is not a string")
     recipe = Recipe.parse(written)
     check_voices(recipe, base_voices)
     return Blend(name, recipe, written)
@@ -148,11 +148,11 @@ def _blend(name: str, written: object, base_voices: Collection[str]) -> Blend:
 def check_name(name: str, base_voices: Collection[str]) -> None:
     """Raises `BadVoiceName`."""
     if not _NAME.fullmatch(name):
-        raise BadVoiceName(name, "a name has 1 to 64 letters, digits, _ and -")
+        raise BadVoiceName(name, "a name has 1 to 64 letters, digits, _ or -")
     if name in base_voices or name in ALIASES:
-        raise BadVoiceName(name, "that is the name of another voice")
+        raise BadVoiceName(name, "another voice has this name")
 
 
 def released_voices() -> tuple[str, ...]:
-    """The voices that Kokoro-82M v1.0 was published with, whether or not its weights are here."""
+    """The voices of Kokoro-82M v1.0. Needs no weights."""
     return tuple(sorted(Release.load().hub.voices))

@@ -1,4 +1,4 @@
-"""Where the model computes, how exactly, and how what it made gets from there to the host."""
+"""Chooses the device and the precision, handles errors of the GPU, and copies samples to the host."""
 
 import traceback
 from collections.abc import Iterator
@@ -29,27 +29,30 @@ CPU_ONLY = "is built for the cpu only"
 NO_DRIVER = "found no nvidia driver"
 ADVICE = (
     (CPU_ONLY, f"install one that is built for CUDA: {INSTALL_CUDA_TORCH}"),
-    (NO_DRIVER, "install NVIDIA's driver; a container must be given the GPU (docker run --gpus all)"),
-    ("driver on your system is too old", f"update the driver, or fit torch to it: {INSTALL_CUDA_TORCH}"),
-    ("no cuda gpus", "look at nvidia-smi and CUDA_VISIBLE_DEVICES"),
-    ("no kernel image", "the GPU is older than what this torch is built for: install an older torch"),
-    ("out of memory", "nvidia-smi shows who holds its memory"),
-    ("busy or unavailable", "nvidia-smi shows who holds it"),
+    (NO_DRIVER, "install NVIDIA's driver; give a container the GPU with docker run --gpus all"),
+    (
+        "driver on your system is too old",
+        f"update the driver, or install a torch that matches it: {INSTALL_CUDA_TORCH}",
+    ),
+    ("no cuda gpus", "check nvidia-smi and CUDA_VISIBLE_DEVICES"),
+    ("no kernel image", "the GPU is too old for this torch: install an older one"),
+    ("out of memory", "nvidia-smi shows which processes use its memory"),
+    ("busy or unavailable", "nvidia-smi shows which processes use it"),
 )
-"""Parts of what torch says, in lower case, and what to do."""
+"""Parts of torch's error messages, in lower case, and what to do."""
 
 
 @frozen
 class ChosenDevice:
     device: torch.device
     reason: str = ""
-    """Why the CPU was chosen although the machine has a GPU, and what to do about it; else empty."""
+    """Why the CPU was chosen although the machine has a GPU, and how to change that; else empty."""
 
 
 def choose_device(config: ModelConfig) -> ChosenDevice:
     """The device that `KOKORO_DEVICE` names, with the memory cap set. Raises `DeviceUnavailable`.
 
-    To be called on the thread that will compute there.
+    Must be called on the thread that will use the device.
     """
     if config.device == "cpu":
         return ChosenDevice(CPU)
@@ -69,14 +72,14 @@ def choose_device(config: ModelConfig) -> ChosenDevice:
 
 
 def _trouble_with(device: torch.device) -> str | None:
-    """Why it cannot be used, and what to do about that; None where it can."""
+    """Why the device is unusable, and what to do; None if it is usable."""
     if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
         return _advised("torch is built for the CPU only")
     try:
         torch.cuda.init()  # type: ignore[no-untyped-call]
         if (device.index or 0) >= torch.cuda.device_count():
             return f"there are {torch.cuda.device_count()} CUDA devices, numbered from 0"
-        # What is there may still be too old for this torch's kernels, or somebody else's alone.
+        # The GPU may be too old for this torch's kernels, or another process may use it exclusively.
         _compute(device)
     except RuntimeError as error:
         return _advised(str(error))
@@ -84,12 +87,12 @@ def _trouble_with(device: torch.device) -> str | None:
 
 
 def _compute(device: torch.device) -> None:
-    """The least there is to compute, to its end. Raises RuntimeError."""
+    """Computes something small and waits for the result. Raises RuntimeError."""
     torch.zeros(1, device=device).add_(1).item()
 
 
 def is_lost(device: torch.device) -> bool:
-    """Whether this process can no longer compute there.
+    """Whether this process can no longer use the device.
 
     After an illegal access, a failed assertion or a memory fault on a GPU every CUDA call of the process
     fails. Other CUDA errors, such as a failed allocation of pinned memory, cost one call only.
@@ -99,7 +102,7 @@ def is_lost(device: torch.device) -> bool:
     try:
         _compute(device)
     except torch.OutOfMemoryError:
-        return False  # Somebody else may hold it for a while.
+        return False  # Another process may use the memory for a while.
     except RuntimeError:
         return True
     return False
@@ -112,7 +115,7 @@ def halving(limit: BatchLimit, n_rows: int) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         limit.too_many(n_rows)
-        # The frames hold the tensors of the batch, which the cache cannot give back before they are gone.
+        # The frames of the traceback still hold the tensors of the batch.
         traceback.clear_frames(error.__traceback__)
         torch.cuda.empty_cache()
         log.warning("out_of_memory", rows=n_rows, max_batch=limit.now)
@@ -128,30 +131,30 @@ def _advised(message: str) -> str:
 
 
 def choose_dtype(config: ModelConfig) -> torch.dtype:
-    """What the vocoder's convolutions multiply in where `choose_methods` leaves that open."""
+    """The type that the vocoder's convolutions multiply in, unless `choose_methods` chooses for each."""
     return torch.bfloat16 if config.dtype == "bfloat16" else torch.float32
 
 
 def choose_methods(config: ModelConfig, device: torch.device) -> ChooseMethods | None:
-    """Only CPUs have a choice. There `auto` allows bfloat16, and the others take the fastest of float32."""
+    """On a CPU the fastest method per convolution. Only `auto` allows bfloat16. None on a GPU."""
     if device.type != "cpu" or config.dtype == "bfloat16":
         return None
     return partial(fastest_methods, allows_bfloat16=config.dtype == "auto")
 
 
 def allows_tf32(config: ModelConfig, device: torch.device) -> bool:
-    """Whether the vocoder's products of float32 may be rounded to TF32, as only GPUs can.
+    """Whether a GPU may round the factors of the vocoder's float32 products to TF32.
 
-    TF32 keeps three bits more of each factor than bfloat16 does, and sums in float32. Emulated on the CPU,
-    six sentences by six voices came out 0.004 to 0.007 dB (log-spectral distance) from float32; factors
-    of bfloat16 make that 0.03 to 0.06, another noise 0.5.
+    TF32 keeps three bits more than bfloat16, and sums in float32. Emulated on the CPU, it changed six
+    sentences by six voices by 0.004 to 0.007 dB (log-spectral distance). bfloat16 factors change 0.03 to
+    0.06 dB, another seed of the noise 0.5 dB.
     """
     return device.type == "cuda" and config.dtype in ("auto", "tf32")
 
 
 @contextmanager
 def float32_products(tf32: bool) -> Iterator[None]:
-    """How GPUs multiply float32. torch's default for convolutions and LSTMs is TF32."""
+    """Sets how GPUs multiply float32. torch's default for convolutions and LSTMs is TF32."""
     cudnn: Any = torch.backends.cudnn
     settings: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
     before = [each.fp32_precision for each in settings]
@@ -165,24 +168,24 @@ def float32_products(tf32: bool) -> Iterator[None]:
 
 
 def choose_runner(config: ModelConfig, device: torch.device) -> Runner | None:
-    """None on the CPU, where each window is best made in its own shape."""
+    """None on the CPU, which computes each window best in its own shape."""
     if device.type == "cpu":
         return None
     return GraphRunner(CudaCapture(device)) if config.cuda_graphs else EagerRunner()
 
 
 def to_host(samples: Tensor) -> NDArray[np.float32]:
-    """Waits until they are there.
+    """Copies samples to the host and waits for the copy.
 
-    Through memory that the device can write to by itself; torch keeps it for the next time. They stay
-    float32: at 3000 seconds of audio a second that is 290 MB/s, a hundredth of what the bus carries.
+    The copy goes to pinned memory, which torch caches and the device writes to directly. Samples stay
+    float32: even 3000 seconds of audio per second are 290 MB/s, a hundredth of the bus.
     """
     if samples.device.type == "cpu":
         host = samples
     else:
         host = torch.empty(samples.shape, dtype=samples.dtype, pin_memory=True)
         host.copy_(samples, non_blocking=True)
-        # One that lets the event loop have the processor meanwhile.
+        # A blocking event leaves the processor to the event loop.
         is_there = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
         is_there.record()
         is_there.synchronize()

@@ -17,9 +17,9 @@ from kokoro_trio.weights.release import file_sha256
 log = structlog.get_logger()
 
 FIT_FILE = Path(__file__).with_name("statistics.safetensors")
-"""The coefficients that come with the package."""
+"""The coefficients in the package."""
 CALIBRATION_FILE = "statistics.safetensors"
-"""Beside the weights: how the means of the fit are shifted for them."""
+"""The file beside the weights with the shift of the fit's means."""
 
 N_CHECK_LINES = 10
 MIN_CHECKED = 8
@@ -31,10 +31,10 @@ MAX_MEAN_DB, MAX_WORST_DB = 1.3, 2.5
 @frozen
 class FitRecord:
     model_checksum: str
-    """Of the weights of the fit."""
+    """The checksum of the weights of the fit."""
     checksum: str
     mean_db: float
-    """Of the check lines, with those weights."""
+    """The mean deviation of the check lines with those weights."""
 
     @classmethod
     def read(cls, path: Path = FIT_FILE) -> "FitRecord":
@@ -48,12 +48,12 @@ class FitRecord:
 
 @frozen
 class CalibrationRecord:
-    """For which weights and which fit a calibration holds, and what the check lines showed."""
+    """The weights and the fit of a calibration, and the deviations of the check lines."""
 
     model_checksum: str
     fit_checksum: str
     deviations_db: tuple[float, ...]
-    """Of each check line that could be vocoded in windows."""
+    """One per check line near enough to the fit for windows."""
     date: str
 
     @property
@@ -91,7 +91,7 @@ class CalibrationRecord:
 
     @classmethod
     def read(cls, folder: Path) -> "CalibrationRecord | None":
-        """None where there is none, or one that is damaged."""
+        """None if it is missing or damaged."""
         path = folder / CALIBRATION_FILE
         if not path.exists():
             return None
@@ -105,7 +105,7 @@ class CalibrationRecord:
 
 
 def calibration_of(folder: Path, model_checksum: str, fit: FitRecord) -> CalibrationRecord | None:
-    """The calibration beside the weights; None where it is for other weights or another fit."""
+    """The calibration beside the weights; None if it is for other weights or another fit."""
     record = CalibrationRecord.read(folder)
     is_for_these = record is not None and (record.model_checksum, record.fit_checksum) == (
         model_checksum,
@@ -119,7 +119,7 @@ def is_fitted_on(model_checksum: str) -> bool:
 
 
 def known_early_audio(folder: Path, model_checksum: str) -> EarlyAudio | None:
-    """None where the weights in `folder` must be calibrated first."""
+    """None if the weights in `folder` must be calibrated first."""
     fit = FitRecord.read()
     if fit.model_checksum == model_checksum:
         return fit.early_audio

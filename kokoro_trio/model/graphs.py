@@ -1,8 +1,8 @@
-"""Computations of fixed shapes: as they come, or recorded once as a graph and replayed.
+"""Runs computations of fixed shapes eagerly, or records them once as CUDA graphs and replays them.
 
-Hundreds of small kernels make up a step of the vocoder, and a graphics processor is done with each sooner
-than the next is started. A CUDA graph starts them all at once. It is of fixed shapes and reads and writes
-fixed memory, so what it is to work on is copied there first, and what it made is copied away.
+A step of the vocoder has hundreds of small kernels, and a GPU finishes each before the next is launched. A
+CUDA graph launches all of them at once. It has fixed shapes and reads and writes fixed memory, so its inputs
+are copied there first, and its result is copied out.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -17,24 +17,24 @@ from torch import Tensor
 log = structlog.get_logger()
 
 MAX_GRAPHS = 64
-"""Of five lengths, six numbers of rows, masked or not, there are 60."""
+"""Five lengths, six numbers of rows, masked or not: 60 shapes."""
 WARM_UP_RUNS = 2
-"""Before a capture, so that libraries choose their kernels and take their memory."""
+"""Runs before a capture, in which libraries choose kernels and allocate memory."""
 
 Function = Callable[[Sequence[Tensor]], Tensor]
-"""Of tensors with a row for each of a batch, to one with as many. It asks for no values of theirs."""
+"""Maps tensors with one row per item of a batch to one such tensor. It reads no values on the host."""
 
 
 class Runner(Protocol):
     def run(self, key: Hashable, n_rows: int, inputs: Sequence[Tensor], function: Function) -> Tensor:
-        """What `function` makes of `inputs`, which have `n_rows` or fewer.
+        """The result of `function` for `inputs`, which have `n_rows` rows or fewer.
 
-        For equal keys the function, `n_rows` and the shapes of rows are equal too.
+        Equal keys imply the same function, `n_rows` and shapes of rows.
         """
 
 
 class EagerRunner:
-    """Runs everything as it comes."""
+    """Runs every function directly."""
 
     def run(self, key: Hashable, n_rows: int, inputs: Sequence[Tensor], function: Function) -> Tensor:
         return function(inputs)
@@ -42,9 +42,9 @@ class EagerRunner:
 
 class Capture(Protocol):
     def __call__(self, run: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        """Records what `run` does. What is returned does the same to the same memory, over and over.
+        """Records `run` and returns a function that repeats it on the same memory.
 
-        Raises RuntimeError where it cannot be recorded.
+        Raises RuntimeError if `run` cannot be recorded.
         """
 
 
@@ -60,15 +60,15 @@ class _Graph:
         return self.replay()[: len(inputs[0])]
 
     def is_empty(self, inputs: Sequence[Tensor]) -> bool:
-        """Whether the capture missed the work, as on another device or stream. torch only warns of that."""
+        """Whether the capture missed the work, e.g. on another device or stream. torch only warns of that."""
         self.run(inputs).fill_(torch.nan)
         return bool(self.run(inputs).isnan().all())
 
 
 class GraphRunner:
-    """Captures a graph the first time that a key comes up, and replays it from then on.
+    """Captures a graph at the first use of a key, and replays it from then on.
 
-    A key that cannot be captured, or is one too many, is run as it comes.
+    Functions of keys that cannot be captured, or exceed `max_graphs`, are run directly.
     """
 
     def __init__(self, capture: Capture, max_graphs: int = MAX_GRAPHS) -> None:
@@ -82,7 +82,7 @@ class GraphRunner:
         return len(self._graphs)
 
     def run(self, key: Hashable, n_rows: int, inputs: Sequence[Tensor], function: Function) -> Tensor:
-        """Raises `torch.OutOfMemoryError`, also where there is too little for the capture."""
+        """Raises `torch.OutOfMemoryError`, also if the memory is too small for the capture."""
         if key not in self._graphs and key not in self._uncaptured:
             self._try_to_capture(key, n_rows, inputs, function)
         if key in self._uncaptured:
@@ -93,9 +93,9 @@ class GraphRunner:
         self, key: Hashable, n_rows: int, inputs: Sequence[Tensor], function: Function
     ) -> None:
         if len(self._graphs) == self._max_graphs:
-            self._leave_out(key, f"there are {self._max_graphs} already")
+            self._leave_out(key, f"{self._max_graphs} graphs exist already")
             return
-        # Rows that nothing is copied to hold zeros, or what was there before: numbers, in any case.
+        # Unused rows hold zeros or values of earlier runs, never NaN.
         static = tuple(each.new_zeros(n_rows, *each.shape[1:]) for each in inputs)
         try:
             graph = _Graph(static, self._capture(lambda: function(static)))
@@ -115,7 +115,7 @@ class GraphRunner:
 
 
 class CudaCapture:
-    """CUDA graphs that share their memory: no two of them are replayed at once."""
+    """Captures CUDA graphs that share memory, because no two are replayed at once."""
 
     def __init__(self, device: torch.device) -> None:
         self._pool = torch.cuda.graph_pool_handle()
@@ -129,7 +129,7 @@ class CudaCapture:
                     run()
             torch.cuda.current_stream().wait_stream(self._stream)
             graph = torch.cuda.CUDAGraph()
-            # Other threads have no business on the device, and must not fail this if they do.
+            # A CUDA call on another thread must not make the capture fail.
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 made = run()
 
@@ -142,7 +142,7 @@ class CudaCapture:
 
 @contextmanager
 def _fastest_convolutions() -> Iterator[None]:
-    """By measurement of each shape the first time: worth it for those of a graph, which come for ever."""
+    """Times the algorithms of cuDNN per shape: worthwhile for graphs, whose shapes recur."""
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = True
     try:

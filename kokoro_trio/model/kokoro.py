@@ -1,4 +1,4 @@
-"""Kokoro behind the `Synthesizer` interface: both halves, the voice packs and the device."""
+"""Kokoro as a `Synthesizer`: joins both halves, the voice packs and the device."""
 
 import math
 import timeit
@@ -61,29 +61,28 @@ log = structlog.get_logger()
 
 WARM_UP_PHONEMES = "ðə kwˈɪk bɹˈWn fˈɑks ʤˈʌmps ˈOvəɹ ðə lˈAzi dˈɔɡ."
 WARM_UP_REPEATS = (1, 2, 3)
-"""From a short sentence to a long one: torch picks its kernels by shape the first time it sees one."""
+"""From a short sentence to a long one, because torch prepares kernels at the first use of a shape."""
 GROWTH_MARGIN = 0.6
-"""The part of a listener's slack in which the next window should be made: the prosody of the next sentence
-wants the rest."""
+"""The part of a listener's slack for the next window. The rest is for the prosody of the next sentence."""
 MAX_STEP_S = 0.5
-"""How long a window in flight may hold up the other listeners. Only a newcomer's step interrupts it."""
+"""How long a window may delay the other listeners. Only a new listener's step interrupts it."""
 MAX_WHOLE_STEP_S = 1.0
-"""The same, for a segment that is vocoded whole."""
+"""The same for a segment that is vocoded whole."""
 MIN_LINE_PHONEMES = 24
-"""A word or two: on a machine that is too slow for that, steps are longer."""
+"""A word or two. On a machine too slow for that, steps are longer."""
 MAX_BATCH = 8
 MAX_BATCH_ON_GPU = ROWS[-1]
 MIN_BATCH_GAIN = 1.25
-"""The least speed-up by a batch over single windows. In a batch windows wait for each other, and padding
-rows are computed and thrown away."""
+"""The least useful speed-up of a batch over single windows. In a batch windows wait for each other, and
+padding rows are computed and thrown away."""
 
 
 @frozen
 class _Sounding:
-    """What a segment is vocoded from, made once for all its windows.
+    """The inputs of the vocoder for a segment, computed once for all its windows.
 
-    `affine` is None where the vocoder's statistics cannot be known beforehand: then only the whole
-    segment at once sounds right. `distance`: how far it is from what they were fitted on.
+    `affine` is None if the vocoder's statistics are not predicted; then the segment must be vocoded whole.
+    `distance`: see `StatisticsPredictor.distances`.
     """
 
     material: Material
@@ -92,7 +91,7 @@ class _Sounding:
 
     @property
     def is_whole(self) -> bool:
-        """The segment can only be vocoded at once."""
+        """Whether the segment must be vocoded whole."""
         return self.affine is None
 
 
@@ -111,11 +110,9 @@ class KokoroSynthesizer:
         tf32: bool = False,
         choose_methods: ChooseMethods | None = None,
     ) -> None:
-        """Without a predictor every segment is one window. `dtype`, `tf32` and `choose_methods` are
-        the vocoder's.
-
-        A `max_batch` over 1 holds until `warm_up` has measured what is gained by it. With a runner all
-        windows that can be batched are made in few shapes, see `BatchShape`.
+        """Without a predictor every segment is one window. `dtype`, `tf32` and `choose_methods` are the
+        vocoder's. `warm_up` may lower a `max_batch` over 1. With a runner, windows are batched in few shapes,
+        see `BatchShape`.
         """
         network = KokoroNetwork(weights.config, weights.model).to(device)
         self._prosody_half = ProsodyHalf(network)
@@ -144,7 +141,7 @@ class KokoroSynthesizer:
         windows: WindowConfig,
         device_reason: str = "",
     ) -> "KokoroSynthesizer":
-        """As it is served. On the thread that the others of its methods belong to."""
+        """The synthesizer of a server. Must be called on the inference thread."""
         synthesizer = cls(
             weights,
             device,
@@ -182,7 +179,7 @@ class KokoroSynthesizer:
 
     @property
     def is_interruptible(self) -> bool:
-        """Not on a GPU, where a step takes milliseconds."""
+        """False on a GPU, where a step takes milliseconds."""
         return self._runner is None
 
     def interrupt_with(self, work: Callable[[], None]) -> None:
@@ -194,7 +191,7 @@ class KokoroSynthesizer:
         return self._calibration is not None
 
     def do_spare_work(self) -> None:
-        """One line of the calibration. A fault of it leaves early audio off."""
+        """Runs one line of the calibration. An error leaves early audio off."""
         assert self._calibration is not None
         try:
             next(self._calibration)
@@ -217,7 +214,7 @@ class KokoroSynthesizer:
 
     @property
     def max_batch(self) -> int:
-        """Whole segments are made one to a step: each takes as long as a batch of windows may."""
+        """1 for whole segments, each of which takes as long as a batch of windows."""
         return self._max_batch if self._predictor else 1
 
     @property
@@ -260,10 +257,7 @@ class KokoroSynthesizer:
 
     @torch.inference_mode()
     def _affine_of_whole(self, prosody: Prosody) -> Affine:
-        """AdaIN with the statistics of the whole line.
-
-        Also measures how long a line may be that is vocoded whole.
-        """
+        """AdaIN with the statistics of the whole line. Also measures how long a whole line may be."""
         n_phonemes = int(MAX_WHOLE_STEP_S / self._whole_s(prosody) * len(prosody.line.phonemes))
         self._max_whole_phonemes = min(max(n_phonemes, MIN_LINE_PHONEMES), MAX_SEGMENT_PHONEMES)
         material = _sounding(prosody).material
@@ -271,11 +265,11 @@ class KokoroSynthesizer:
         return self._vocoder_half.affine(material.style, statistics)
 
     def _whole_s(self, prosody: Prosody) -> float:
-        # The better of two: the first of a shape is slow.
+        # The first run of a shape is slow.
         return min(timeit.repeat(lambda: self.vocode_exactly(prosody), number=1, repeat=2))
 
     def _choose_pace(self, window: Window) -> None:
-        """By measurement: how long windows may be, and whether to make them side by side."""
+        """Measures how long windows may be, and whether batches are worthwhile."""
         alone_s = self._seconds([window])
         cost = alone_s / ((window.end_frame + 2 * CONTEXT_COST_FRAMES) * FRAME_SECONDS)
         makeable_frames = round(MAX_STEP_S / cost / FRAME_SECONDS) - 2 * CONTEXT_COST_FRAMES
@@ -285,7 +279,7 @@ class KokoroSynthesizer:
             batch_gain = 2 * alone_s / self._seconds([window] * 2)
             longest_s = cost * (self._pace.max_frames + 2 * CONTEXT_COST_FRAMES) * FRAME_SECONDS
             max_batch = batch_of(max_batch, batch_gain, longest_s)
-        # More than fitted at the start is not tried again.
+        # A batch that ran out of memory during the warm-up is not tried again.
         self._batch_limit = BatchLimit(max_batch)
         log.info(
             "paced",
@@ -298,7 +292,7 @@ class KokoroSynthesizer:
 
     @torch.inference_mode()
     def _warm_up_shapes(self, prosody: Prosody) -> None:
-        """The largest first: what memory they take, the others can share."""
+        """Captures the largest shapes first, because the others can share their memory."""
         sounding = _sounding(prosody)
         if self._runner is None:
             return
@@ -319,8 +313,8 @@ class KokoroSynthesizer:
                             self._run(self._runner, shape, evolve(batch, is_masked=is_masked))
 
     def _seconds(self, windows: Sequence[Window]) -> float:
-        """How long the vocoder takes for them."""
-        # The best of a few: the first of a shape is slow, and so is any that a neighbour disturbs.
+        """How long the vocoder takes for the windows."""
+        # The first run of a shape is slow, and other processes may slow any run.
         return min(timeit.repeat(lambda: self.vocode(windows), number=1, repeat=4))
 
     def prosody(self, lines: Sequence[Line]) -> list[Prosody]:
@@ -337,7 +331,7 @@ class KokoroSynthesizer:
             self._voices.style_vector(line.voice, len(phonemes))
             for line, phonemes in zip(lines, spoken, strict=True)
         ]
-        # Durations and melody are decided here, so products are never rounded.
+        # Rounding would change durations and melody.
         with halving(self._batch_limit, len(lines)), float32_products(tf32=False):
             segments = self._prosody_half(ids, torch.stack(styles), [line.speed for line in lines])
             soundings = self._soundings_of([line.voice for line in lines], segments, predictor)
@@ -357,7 +351,7 @@ class KokoroSynthesizer:
 
     @torch.inference_mode()
     def vocode(self, windows: Sequence[Window]) -> list[Samples]:
-        """Of any shapes; those of one shape are made side by side."""
+        """Vocodes windows of any shapes, and batches those of equal shape."""
         samples: dict[int, Samples] = {}
         for group in _stackable(windows, is_static=self._runner is not None):
             with halving(self._batch_limit, len(group)), float32_products(self._tf32):
@@ -366,16 +360,16 @@ class KokoroSynthesizer:
         return [samples[n] for n in range(len(windows))]
 
     def is_vocoded_whole(self, prosody: Prosody) -> bool:
-        """Because the vocoder's statistics cannot be known beforehand."""
+        """Whether the vocoder's statistics are not predicted for this segment."""
         return _sounding(prosody).is_whole
 
     def distance(self, prosody: Prosody) -> float:
-        """Of a segment to what the vocoder's statistics were fitted on; see `StatisticsPredictor`."""
+        """The distance of a segment from the fit; see `StatisticsPredictor.distances`."""
         return _sounding(prosody).distance
 
     @torch.inference_mode()
     def vocode_exactly(self, prosody: Prosody) -> Samples:
-        """The whole segment with its own statistics: what windows are measured against."""
+        """The whole segment with its own statistics, the reference for windows."""
         samples, _ = self._vocoder_half.whole(_sounding(prosody).material)
         return to_host(samples[0])
 
@@ -391,7 +385,7 @@ class KokoroSynthesizer:
 
     @torch.inference_mode()
     def statistics_of(self, line: Line) -> tuple[Tensor, Statistics]:
-        """The decoder's features of a line, and the vocoder's statistics over the whole of it."""
+        """The decoder's features of a line, and the vocoder's statistics of the whole line."""
         (prosody,) = self.prosody([line])
         material = _sounding(prosody).material
         _, statistics = self._vocoder_half.whole(material)
@@ -423,7 +417,7 @@ class KokoroSynthesizer:
         ]
 
     def _vocode(self, windows: Sequence[Window]) -> list[Samples]:
-        """Stackable ones: of one that is vocoded whole, it alone."""
+        """Vocodes one group of `_stackable` windows."""
         soundings = [_sounding(window.prosody) for window in windows]
         if soundings[0].is_whole:
             starts = [0]
@@ -437,7 +431,7 @@ class KokoroSynthesizer:
             (window.start_frame - start) * FRAME_SAMPLES
             for window, start in zip(windows, starts, strict=True)
         ]
-        # A slow listener's samples must not keep those of the whole batch in memory.
+        # Copied, so that one slow listener does not keep the whole batch in memory.
         return [
             np.array(row[first : first + window.n_samples])
             for row, first, window in zip(samples, firsts, windows, strict=True)
@@ -464,10 +458,10 @@ class KokoroSynthesizer:
 
 
 def batch_of(max_batch: int, gain: float, window_s: float) -> int:
-    """How many windows are to be made side by side at most.
+    """The largest batch of windows.
 
-    `gain`: how much faster two are made so than one after the other. `window_s`: what one takes alone; all
-    together are one step, which is to be over in `MAX_STEP_S`.
+    `gain`: the speed-up of a batch of two over two single windows. `window_s`: the time for a single window.
+    A batch is one step and must take at most `MAX_STEP_S`.
     """
     if gain < MIN_BATCH_GAIN:
         return 1
@@ -475,19 +469,19 @@ def batch_of(max_batch: int, gain: float, window_s: float) -> int:
 
 
 def _kept(row: Tensor) -> Tensor:
-    """A row of a batch, without the memory of the others: a segment may wait for minutes."""
+    """A copy of a batch's row, because a segment may wait for minutes and would keep the whole batch."""
     return row if row.numel() * row.element_size() == row.untyped_storage().nbytes() else row.clone()
 
 
 def _durations_of(line: Line, features: SegmentFeatures) -> NDArray[np.int64]:
-    """A full stop that the line does not have is silence at its end, as the padding is."""
+    """The durations of the line's phonemes. An added full stop counts as silence at the end."""
     n_tokens = len(line.phonemes) + 2
     durations: NDArray[np.int64] = features.durations_frames.numpy()
     return np.append(durations[: n_tokens - 1], durations[n_tokens - 1 :].sum())
 
 
 def _stackable(windows: Sequence[Window], is_static: bool) -> list[list[int]]:
-    """Which windows go through the vocoder side by side, by their numbers."""
+    """Groups the windows that the vocoder computes in one batch, by their indices."""
     groups: dict[Hashable, list[int]] = {}
     for number, window in enumerate(windows):
         groups.setdefault(_stack_of(window, is_static) or (number,), []).append(number)
@@ -495,7 +489,7 @@ def _stackable(windows: Sequence[Window], is_static: bool) -> list[list[int]]:
 
 
 def _stack_of(window: Window, is_static: bool) -> tuple[int, int | None] | None:
-    """None for a whole segment, which is made alone."""
+    """The key of a window's group; None for a whole segment, which is vocoded alone."""
     if window.shape_frames is None or _sounding(window.prosody).is_whole:
         return None
     has_room = is_static or window.prosody.n_frames >= window.shape_frames + 2 * CONTEXT_FRAMES
@@ -503,8 +497,8 @@ def _stack_of(window: Window, is_static: bool) -> tuple[int, int | None] | None:
 
 
 def _made_in(windows: Sequence[Window], is_static: bool) -> tuple[list[int], int]:
-    """Where what is made for each begins, and its length: of the shape, where the segment has room, or
-    `is_static`."""
+    """The start of the frames to vocode for each window, and their number: that of the shape, unless the
+    segment is shorter and not `is_static`."""
     shape, n_segment = windows[0].shape_frames, windows[0].prosody.n_frames
     assert shape is not None
     n_frames = shape if is_static else min(shape, n_segment)

@@ -1,7 +1,7 @@
-"""Kokoro's network, put together from the kokoro package's modules and loaded once.
+"""Builds Kokoro's network from the kokoro package's modules.
 
-The modules and their names are those of `kokoro.KModel`; only the loading is ours, because KModel
-reads a pickle. Weight norm is folded into plain weights: left in place it is recomputed on every call.
+The modules and their names are those of `kokoro.KModel`, which itself only loads a pickle. Weight norm is
+folded into plain weights, because otherwise every call recomputes it.
 """
 
 import warnings
@@ -23,14 +23,14 @@ STYLE_CHANNELS = 128
 
 
 class KokoroNetwork(nn.Module):
-    """`configuration` is the model's `config.json`, `state` its state dict as KModel names it."""
+    """`configuration` is the model's `config.json`, `state` its state dict with KModel's names."""
 
     def __init__(self, configuration: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> None:
         super().__init__()
         hidden = configuration["hidden_dim"]
         with warnings.catch_warnings():
-            # The package still uses the old interface of weight norm, and asks an LSTM of one layer
-            # for dropout; neither matters, because weight norm is folded and dropout is off.
+            # The package uses the old interface of weight norm and dropout in an LSTM of one layer.
+            # Neither matters, because weight norm is folded and dropout is off.
             warnings.filterwarnings("ignore", category=FutureWarning, message=".*weight_norm")
             warnings.filterwarnings("ignore", category=UserWarning, message="dropout option adds dropout")
             bert = AlbertConfig(vocab_size=configuration["n_token"], **configuration["plbert"])
@@ -68,7 +68,7 @@ def _fold_weight_norm(network: nn.Module) -> None:
 
 
 def _fuse_activation(bert: CustomAlbert) -> None:
-    """The same GELU in one pass over memory instead of eight."""
+    """Replaces BERT's GELU by an equal one that reads memory once instead of eight times."""
     for group in bert.encoder.albert_layer_groups:
         for layer in group.albert_layers:
             layer.activation = nn.GELU(approximate="tanh")

@@ -1,11 +1,11 @@
-"""The prosody half: phonemes and a style vector in; durations, pitch and decoder features out.
+"""The prosody half: computes durations, pitch and decoder features from phonemes and a style vector.
 
-About a tenth of the arithmetic, and it needs the whole segment: BERT, the duration, F0 and energy
-predictors, the text encoder, and the encode and decode blocks of the decoder.
+It consists of BERT, the duration, F0 and energy predictors, the text encoder, and the encode and decode
+blocks of the decoder. It needs the whole segment and takes about a tenth of the arithmetic.
 
-Segments of different lengths go through side by side, padded at their ends. What is padding is left
-out of every sum over time and is zero before every convolution, so that a segment comes out as it would
-alone. Everything is (batch, time, channels); time is tokens first and frames later.
+Segments of different lengths are batched and padded at their ends. Sums over time exclude the padding, and it
+is zeroed before every convolution, so a segment's result does not depend on the batch. All tensors are
+(batch, time, channels); time is in tokens first and in frames later.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ LEAKY_SLOPE = 0.2
 
 @frozen
 class SegmentFeatures:
-    """What the vocoder half needs to know of one segment of T frames.
+    """The inputs of the vocoder half for one segment of T frames.
 
     `decoded`: shape (1, 2T, 512), the decoder's features at 80 Hz. `f0_hz`: shape (1, 2T), 0 where
     unvoiced. `decoder_style`: shape (1, 128). `durations_frames`: shape (tokens,), sums to T, on the CPU.
@@ -54,7 +54,7 @@ class ProsodyHalf:
     def __call__(
         self, token_ids: Sequence[Sequence[int]], styles: Tensor, speeds: Sequence[float]
     ) -> list[SegmentFeatures]:
-        """`token_ids`: of each segment, with a padding token at each end; `styles`: shape (batch, 256).
+        """`token_ids` has a padding token at both ends of each segment; `styles` has shape (batch, 256).
 
         A speed divides the predicted durations: 2.0 speaks in half the time.
         """
@@ -81,7 +81,7 @@ class ProsodyHalf:
         ]
 
     def _timed(self, ids: Tensor, style: Tensor, tokens: "_Extent") -> Tensor:
-        """What the tokens mean, as the duration encoder puts it: (batch, tokens, 640)."""
+        """The output of the duration encoder: (batch, tokens, 640)."""
         attended = torch.ones_like(ids) if tokens.mask is None else tokens.mask[..., 0].long()
         spoken = self._network.bert_encoder(self._network.bert(ids, attention_mask=attended))
         every_style = style[:, None].expand(-1, ids.shape[1], -1)
@@ -96,9 +96,9 @@ class ProsodyHalf:
     def _durations(self, timed: Tensor, tokens: "_Extent", speeds: Sequence[float]) -> list[Tensor]:
         predictor = self._network.predictor
         votes = predictor.duration_proj(_run_lstm(predictor.lstm, timed, tokens)).sigmoid()
-        # 50 units vote, each with a probability, for one more frame.
+        # Each of 50 units gives the probability of one more frame.
         frames = votes.sum(dim=2) / votes.new_tensor(speeds)[:, None]
-        # What follows is as long as they say, so here the device is waited for: once for all rows.
+        # The shapes below depend on the durations, so the host waits for the device, once per batch.
         durations = frames.round().clamp(min=1).long().cpu()
         return [row[:n] for row, n in zip(durations, tokens.lengths, strict=True)]
 
@@ -116,7 +116,7 @@ class ProsodyHalf:
         return curves[0], curves[1]
 
     def _letters_of(self, ids: Tensor, tokens: "_Extent") -> Tensor:
-        """What the tokens sound like: (batch, tokens, 512)."""
+        """The output of the text encoder: (batch, tokens, 512)."""
         encoder = self._network.text_encoder
         x = tokens.masked(encoder.embedding(ids))
         for convolution, norm in self._letters:
@@ -135,7 +135,7 @@ class ProsodyHalf:
         )
         residual = F.linear(phonetic, decoder.asr_res[0].weight[:, :, 0], decoder.asr_res[0].bias)
         x, _ = self._encode(torch.cat([phonetic, f0, energy], dim=2), style, frames)
-        # All blocks see the inputs again; the last doubles the rate, so nothing follows it.
+        # Every block gets the inputs again. The last one doubles the rate.
         for block in self._decode:
             x, _ = block(torch.cat([x, residual, f0, energy], dim=2), style, frames)
         return x
@@ -143,8 +143,8 @@ class ProsodyHalf:
 
 @frozen
 class _Extent:
-    """How long each row of a padded batch is. `mask`: shape (batch, longest, 1), True where a row is not
-    over yet; None where nothing is padding."""
+    """The lengths of the rows of a padded batch. `mask` has shape (batch, longest, 1) and is False in the
+    padding; None means no padding."""
 
     lengths: list[int]
     mask: Tensor | None
@@ -157,7 +157,7 @@ class _Extent:
         return cls(lengths, (columns < torch.tensor(lengths, device=device)[:, None])[..., None])
 
     def masked(self, x: Tensor) -> Tensor:
-        """Zero where a row is over: (batch, longest, channels)."""
+        """`x` with zeros in the padding: (batch, longest, channels)."""
         return x if self.mask is None else x * self.mask
 
     def doubled(self) -> "_Extent":
@@ -174,7 +174,7 @@ class _Extent:
 
 
 class _AdainBlock:
-    """Two rounds of AdaIN, leaky ReLU and convolution beside a shortcut; some double the rate."""
+    """Twice AdaIN, leaky ReLU and convolution, with a shortcut. Some blocks double the rate."""
 
     def __init__(self, block: AdainResBlk1d) -> None:
         self._block = block
@@ -182,7 +182,7 @@ class _AdainBlock:
         self._doubles = block.upsample_type != "none"
 
     def __call__(self, x: Tensor, style: Tensor, extent: _Extent) -> tuple[Tensor, _Extent]:
-        """What follows, and how long its rows are. Rows hold anything where they are over."""
+        """The output and its extent. Values past the end of a row are undefined."""
         first, second = self._convolutions
         shortcut = x
         x = extent.masked(F.leaky_relu(_adain(self._block.norm1, x, style, extent), LEAKY_SLOPE))
@@ -211,9 +211,9 @@ def _ada_layer_norm(norm: AdaLayerNorm, x: Tensor, style: Tensor) -> Tensor:
 
 
 def _doubled(pool: nn.ConvTranspose1d, x: Tensor) -> Tensor:
-    """A transposed convolution of each channel for itself, with a kernel of 3 at a stride of 2.
+    """A depthwise transposed convolution with a kernel of 3 and a stride of 2.
 
-    Column 2t is made from column t, column 2t + 1 from t and t + 1.
+    Column 2t depends on column t, and column 2t + 1 on columns t and t + 1.
     """
     left, middle, right = pool.weight[:, 0].unbind(dim=1)
     assert pool.bias is not None
@@ -224,7 +224,7 @@ def _doubled(pool: nn.ConvTranspose1d, x: Tensor) -> Tensor:
 
 
 def _run_lstm(lstm: nn.LSTM, x: Tensor, extent: _Extent) -> Tensor:
-    """Zero where a row is over; the backward direction begins at each row's own end."""
+    """Zero in the padding. The backward direction begins at the end of each row."""
     if extent.mask is None:
         out: Tensor = lstm(x)[0]
         return out
@@ -234,11 +234,11 @@ def _run_lstm(lstm: nn.LSTM, x: Tensor, extent: _Extent) -> Tensor:
 
 
 def _token_of_frame(durations: Sequence[Tensor]) -> Tensor:
-    """Which token sounds in each frame: (batch, longest), 0 where a row is over."""
+    """The index of the token of each frame: (batch, longest), 0 in the padding."""
     tokens = [torch.repeat_interleave(torch.arange(len(each)), each) for each in durations]
     return pad_sequence(tokens, batch_first=True)
 
 
 def _spread(of_tokens: Tensor, token_of_frame: Tensor) -> Tensor:
-    """(batch, tokens, channels) → (batch, frames, channels)."""
+    """Expands (batch, tokens, channels) to (batch, frames, channels)."""
     return of_tokens.gather(1, token_of_frame[..., None].expand(-1, -1, of_tokens.shape[2]))

@@ -1,7 +1,7 @@
-"""How voices are mixed: `af_aoede+af_nicole`, each repeat or `(weight)` counting for more.
+"""Recipes of voice blends: `af_aoede+af_nicole`. A repeat or a `(weight)` raises a voice's share.
 
-A voice alone is a recipe too. Equal mixtures have one recipe, and one spelling of it: that is what the
-model knows a voice by.
+A single voice is a recipe too. Equal blends have equal recipes with one spelling, by which the model
+identifies a voice.
 """
 
 import difflib
@@ -26,13 +26,13 @@ _TERM = re.compile(
 
 @frozen
 class Recipe:
-    """`weights` by voice: whole numbers without a common divisor, in the order of the voices' names."""
+    """`weights` by voice: integers without a common divisor, ordered by the voices' names."""
 
     weights: Mapping[str, int]
 
     @classmethod
     def parse(cls, text: str) -> "Recipe":
-        """Whether there are such voices is for the caller to know. Raises `MalformedRecipe`."""
+        """Does not check that the voices exist. Raises `MalformedRecipe`."""
         if len(text) > MAX_RECIPE_CHARS:
             raise _malformed(text, f"it has more than {MAX_RECIPE_CHARS} characters")
         shares: defaultdict[str, Fraction] = defaultdict(Fraction)
@@ -40,7 +40,7 @@ class Recipe:
             voice, weight = _term(text, term)
             shares[voice] += weight
         if len(shares) > MAX_RECIPE_VOICES:
-            raise _malformed(text, f"it mixes {len(shares)} voices, {MAX_RECIPE_VOICES} are allowed")
+            raise _malformed(text, f"it mixes {len(shares)} voices, at most {MAX_RECIPE_VOICES} are allowed")
         return cls(_reduced(shares))
 
     def __str__(self) -> str:
@@ -50,12 +50,12 @@ class Recipe:
 
     @property
     def main_voice(self) -> str:
-        """The one with the most weight; among equals the first by name."""
+        """The voice with the largest weight, and among equals the first by name."""
         return max(self.weights, key=lambda voice: self.weights[voice])
 
 
 def looks_like_a_recipe(name: str) -> bool:
-    """Whether it can be no name: no voice has one of these marks in its name."""
+    """Whether it has a mark that no voice's name has."""
     return _MARKS.search(name) is not None
 
 
@@ -64,7 +64,7 @@ def _term(text: str, term: str) -> tuple[str, Fraction]:
         raise _malformed(text, "there must be a voice on both sides of a +")
     found = _TERM.fullmatch(term.strip())
     if found is None:
-        raise _malformed(text, f"{term.strip()!r} is not a voice, or a voice with its (weight)")
+        raise _malformed(text, f"{term.strip()!r} is neither a voice nor a voice with a (weight)")
     weight = Fraction(found["weight"] or 1)
     if weight == 0:
         raise _malformed(text, "a weight must be above 0")
@@ -83,7 +83,7 @@ def _malformed(text: str, reason: str) -> MalformedRecipe:
 
 
 def check_voices(recipe: Recipe, known: Collection[str]) -> None:
-    """Raises `NotMixable` for the first voice of a recipe that is none of the model's, `known`."""
+    """Raises `NotMixable` for the first voice of a recipe that is not in `known`."""
     for voice in recipe.weights:
         if voice not in known:
             raise NotMixable(got=voice[:MAX_GOT_CHARS], close_matches=near_names(voice, known))
@@ -94,5 +94,5 @@ def unknown_voice(name: str, known: Collection[str]) -> UnknownVoice:
 
 
 def near_names(name: str, known: Collection[str]) -> list[str]:
-    # A name as long as a message may be would take seconds to compare.
+    # Comparing a name of the maximum message length would take seconds.
     return difflib.get_close_matches(name[:MAX_GOT_CHARS], known, CLOSE_MATCHES)

@@ -1,9 +1,8 @@
-"""The excitation that the vocoder shapes: harmonics of F0 where there is a voice, noise everywhere.
+"""Computes the vocoder's excitation: harmonics of F0 in voiced frames, and noise.
 
-The harmonic-plus-noise source of Wang et al. (2019) as `kokoro.istftnet` has it, with two savings. Each
-of the nine sines gets its own Gaussian noise there and their weighted sum goes on, which is Gaussian too:
-one draw a sample does, of a ninth of the numbers. And the sums of phases are made at the 80 Hz that F0
-comes in, instead of thinning out what was spread over 24,000 samples a second before.
+This is the harmonic-plus-noise source of Wang et al. (2019), equal to that of `kokoro.istftnet` with two
+savings. There each of nine sines gets Gaussian noise; the weighted sum is Gaussian too, so one draw per
+sample suffices. And phases are summed at F0's rate of 80 Hz instead of 24 kHz.
 """
 
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ SAMPLES_PER_COLUMN = 300
 
 
 class HarmonicSource:
-    """Always float32, and for whole segments at once: phase runs on through all of each."""
+    """Always float32 and for whole segments, because the phase is continuous through a segment."""
 
     def __init__(self, generator: Generator) -> None:
         merge, sines = generator.m_source.l_linear, generator.m_source.l_sin_gen
@@ -31,8 +30,8 @@ class HarmonicSource:
         self._stft = generator.stft
 
     def spectra(self, f0_hz: Sequence[Tensor]) -> list[Tensor]:
-        """Magnitudes and phases of 11 bins: (1, 2T) of each segment → (1, 120T + 1, 22) of each."""
-        # Padded with zeros, at which phases stand still: up to its end each row is as it would be alone.
+        """Magnitudes and phases of 11 bins. Converts (1, 2T) of each segment to (1, 120T + 1, 22)."""
+        # Zeros keep the phase constant, so the padding does not change a row.
         excitation = self.excitation(pad_sequence([each[0] for each in f0_hz], batch_first=True))
         lengths = [SAMPLES_PER_COLUMN * each.shape[1] for each in f0_hz]
         magnitude, phase = self._stft.transform(
@@ -42,7 +41,7 @@ class HarmonicSource:
         return [spectra[row : row + 1, : n // self._stft.hop_length + 1] for row, n in enumerate(lengths)]
 
     def excitation(self, f0_hz: Tensor) -> Tensor:
-        """Samples: (batch, 2T) → (batch, 600T). Draws from torch's global generator."""
+        """Converts (batch, 2T) to samples (batch, 600T). Draws from torch's global generator."""
         f0_per_sample = f0_hz.repeat_interleave(SAMPLES_PER_COLUMN, dim=1)
         is_voiced = (f0_per_sample > self._voiced_above_hz).float()
         noise_level = is_voiced * self._voiced_noise + (1 - is_voiced) * self._sine_level / 3
@@ -60,8 +59,7 @@ class HarmonicSource:
 
 
 def _reflected(x: Tensor, lengths: Sequence[int], n_reflected: int) -> Tensor:
-    """What follows the end of a row is what comes before it, backwards, as the centred transform has it at
-    the end of them all. In place."""
+    """Pads each row by reflection, in place, like the centred transform pads the longest one."""
     for row, n in enumerate(lengths):
         if n < x.shape[1]:
             x[row, n : n + n_reflected] = x[row, n - 1 - n_reflected : n - 1].flip(0)

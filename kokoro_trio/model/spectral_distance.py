@@ -1,4 +1,4 @@
-"""How far one sound is from another, in dB: the log-spectral distance (LSD) over mel bands. Pure."""
+"""The log-spectral distance (LSD) of two sounds over mel bands, in dB. Pure."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,13 +8,13 @@ from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples
 N_FFT, HOP = 1024, 256
 N_MELS = 80
 POWER_FLOOR = 1e-8
-"""−80 dB of a full-scale bin: nobody hears differences below it."""
+"""−80 dB of a full-scale bin: differences below it are inaudible."""
 
 
 def log_spectral_distance_db(one: Samples, other: Samples) -> float:
     """The root mean square over bands of the difference in dB, averaged over time.
 
-    Both of one length. Another seed of the excitation's noise alone makes about 0.5 dB.
+    Both have the same length. Another seed of the excitation's noise changes about 0.5 dB.
     """
     difference = log_mel_db(one) - log_mel_db(other)
     return float(np.sqrt(np.square(difference).mean(axis=1)).mean())

@@ -1,9 +1,9 @@
-"""What the vocoder's statistics of a segment will be, predicted from the decoder's features of it.
+"""Predicts the vocoder's statistics of a segment from its decoder features.
 
-Ridge regression: ŷ = ȳ + (φ − φ̄)·A·B, where φ are the features of the segment, y the statistics, the
-means φ̄ and ȳ are those of the voice, and the slopes A·B, of reduced rank, are shared by all voices. The
-coefficients are data: `bench/research/fit_statistics.py` makes them from one set of weights, and
-`calibration.py` shifts their means for another.
+Ridge regression: ŷ = ȳ + (φ − φ̄)·A·B, with the features φ and the statistics y of the segment, the voice's
+means φ̄ and ȳ, and the slopes A·B, of reduced rank and common to all voices.
+`bench/research/fit_statistics.py` computes the coefficients from one set of weights; `calibration.py` shifts
+their means for another set.
 """
 
 import json
@@ -36,7 +36,7 @@ def features_of(decoded: Tensor) -> Tensor:
 
 @frozen(eq=False)
 class Means:
-    """Of a voice, or of some lines: features, shape (1024,), and targets, (18432,)."""
+    """The means of a voice or of some lines: features, shape (1024,), and targets, (18432,)."""
 
     features: Tensor
     targets: Tensor
@@ -47,7 +47,7 @@ class StatisticsPredictor:
     """`feature_means[voice]`: (1024,), `target_means[voice]`: (18432,), `slopes_in`: (1024, rank),
     `slopes_out`: (rank, 18432), `feature_spread`: (1024,), the standard deviation within a voice.
 
-    A mixture of voices that has no means of its own has the weighted mean of theirs.
+    The means of a blend are the weighted means of its voices.
     """
 
     feature_means: Mapping[str, Tensor]
@@ -56,7 +56,7 @@ class StatisticsPredictor:
     slopes_out: Tensor
     feature_spread: Tensor
     max_distance: float
-    """Beyond this a segment is vocoded whole: `bench.research.fit_statistics --listen` shows why there."""
+    """A segment beyond this distance is vocoded whole, see `bench.research.fit_statistics --listen`."""
     _means_of: Callable[[str], Means | None] = field(
         init=False,
         repr=False,
@@ -64,7 +64,7 @@ class StatisticsPredictor:
     )
 
     def shifted(self, shift: Means) -> "StatisticsPredictor":
-        """With the means of every voice moved by as much."""
+        """The predictor with the means of all voices shifted."""
         return evolve(
             self,
             feature_means={voice: mean + shift.features for voice, mean in self.feature_means.items()},
@@ -72,19 +72,19 @@ class StatisticsPredictor:
         )
 
     def distances(self, voices: Sequence[str], features: Tensor) -> list[float]:
-        """How far the features of segments (batch, 1024) are from their voices' means, in those' standard
-        deviations, rms over features; infinite for a voice without means, and for a mixture with one."""
+        """The distances of features (batch, 1024) from the means of their voices: the root mean square over
+        features, in standard deviations. Infinite for a voice without means."""
         means = [self._means_of(voice) for voice in voices]
         known = torch.stack(
             [features.new_zeros(features.shape[1]) if m is None else m.features for m in means]
         )
         deviations = (features - known) / self.feature_spread
-        # A device is waited for here, once for all.
+        # The host waits for the device, once per batch.
         rms = deviations.square().mean(dim=1).sqrt().tolist()
         return [math.inf if m is None else distance for m, distance in zip(means, rms, strict=True)]
 
     def predict(self, voices: Sequence[str], features: Tensor) -> Statistics:
-        """The statistics of segments; not to be trusted beyond `max_distance`.
+        """The statistics of segments, unreliable beyond `max_distance`.
 
         Raises KeyError for a voice without means.
         """
@@ -110,9 +110,9 @@ class StatisticsPredictor:
 
 @frozen(eq=False)
 class Fit:
-    """The coefficients that come with the package.
+    """The coefficients in the package.
 
-    `reference`: the means over the lines of `calibration.py`, with the weights of the fit.
+    `reference`: the means over `calibration.LINES` with the weights of the fit.
     """
 
     predictor: StatisticsPredictor

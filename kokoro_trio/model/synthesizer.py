@@ -1,6 +1,6 @@
-"""What the engine asks of a model, and a model of tones that answers without weights.
+"""The engine's interface of a model, and a model of tones that needs no weights.
 
-Both halves of a synthesizer are called from one thread only, the engine's inference thread.
+Only the engine's inference thread calls a synthesizer's methods.
 """
 
 import math
@@ -34,44 +34,44 @@ class EarlyAudio:
 class Synthesizer(Protocol):
     """The prosody half and the vocoder half of a text-to-speech model.
 
-    Prosody is made for a whole segment at once; sound is made window by window. The windows of one
-    prosody may be vocoded in any batch, beside those of others, but in the order of their frames.
+    Prosody is computed for a whole segment, audio window by window. The windows of a segment may be vocoded
+    in batches with those of other segments, but in the order of their frames.
     """
 
     @property
     def max_batch(self) -> int:
-        """The most segments, or windows of one shape, that are worth taking together. Known once warm;
-        less after a call that raised because they were too many."""
+        """The largest useful batch of segments, or of windows of one shape. Measured by `warm_up`, and
+        reduced when memory runs out."""
 
     @property
     def voice_names(self) -> tuple[str, ...]: ...
 
     @property
     def alphabet(self) -> frozenset[str]:
-        """The phonemes that a line may hold, one character each."""
+        """The phonemes that a line may contain, one character each."""
 
     @property
     def max_line_phonemes(self) -> int:
-        """The longest line, at a speed of 1, that does not hold up the others for long."""
+        """The longest line, at speed 1, that does not delay other listeners for long."""
 
     @property
     def device(self) -> str: ...
 
     @property
     def device_reason(self) -> str:
-        """Why it is not the GPU, where there is one."""
+        """Why the model does not use the machine's GPU; else empty."""
 
     @property
     def early_audio(self) -> EarlyAudio: ...
 
     @property
     def is_interruptible(self) -> bool:
-        """Whether `vocode` does other work in between, see `interrupt_with`."""
+        """Whether `vocode` can run other work in between, see `interrupt_with`."""
 
     def interrupt_with(self, work: Callable[[], None]) -> None:
-        """`vocode` is to call `work` every few milliseconds, if it is interruptible.
+        """Makes an interruptible `vocode` call `work` every few milliseconds.
 
-        `work` may call the synthesizer. It raises nothing.
+        `work` may call the synthesizer, and raises nothing.
         """
 
     @property
@@ -82,19 +82,16 @@ class Synthesizer(Protocol):
         """Does one piece of that work, about a second long. Raises nothing."""
 
     def is_broken(self) -> bool:
-        """Whether its device is lost, so that all further calls will raise. Asked after one that raised."""
+        """Whether the device is lost, so that all further calls fail. Called after a failed call."""
 
     def warm_up(self) -> None:
-        """Does once what the first request would otherwise wait for."""
+        """Does the one-time work that would delay the first request."""
 
     def prosody(self, lines: Sequence[Line]) -> list[Prosody]:
         """Durations and features of each line, in order."""
 
     def windows(self, prosody: Prosody) -> Windows:
-        """The windows that `prosody` is to be vocoded in: in order, without gaps.
-
-        Any thread may take them.
-        """
+        """The windows of `prosody`, in order and without gaps. Any thread may take them."""
 
     def vocode(self, windows: Sequence[Window]) -> list[Samples]:
         """The samples of each window, in order: float32, shape (window.n_samples,)."""
@@ -102,7 +99,7 @@ class Synthesizer(Protocol):
 
 @define(eq=False)
 class EqualWindows(Windows):
-    """Of `length` frames each, however much time there is; the last may be shorter."""
+    """Windows of `length` frames, whatever the slack. The last may be shorter."""
 
     length: int
 
@@ -114,10 +111,10 @@ class EqualWindows(Windows):
 
 @frozen
 class ToneSynthesizer:
-    """Speaks every phoneme as a tone of its own pitch; for tests and for load without a model.
+    """Speaks every phoneme as a tone of its own pitch, for tests and for load tests without a model.
 
-    Deterministic, and the windows of a segment join without a seam. `padding_frames` of silence lie
-    at both ends, as the real model has them.
+    It is deterministic, and the windows of a segment join without a seam. Like the real model it pads both
+    ends of a segment with silence, `padding_frames` long.
     """
 
     max_batch: int = 1
@@ -172,7 +169,7 @@ class ToneSynthesizer:
     def _tones(self, window: Window) -> Samples:
         pitch_hz = np.repeat(window.prosody.features, window.prosody.durations_frames * FRAME_SAMPLES)
         phase = 2 * np.pi * np.cumsum(pitch_hz) / SAMPLE_RATE_HZ
-        # Where there is no pitch the phase stands still, which would leave a constant, not silence.
+        # Without a pitch the phase is constant, and its sine is not silence.
         tones = np.where(pitch_hz > 0, self.level * np.sin(phase), 0.0)
         return tones[window.start_frame * FRAME_SAMPLES :][: window.n_samples].astype(np.float32)
 

@@ -1,12 +1,12 @@
-"""The vocoder half: decoder features in, samples out; nine tenths of the arithmetic.
+"""The vocoder half: computes samples from decoder features. It takes nine tenths of the arithmetic.
 
 This is the iSTFTNet generator (Kaneko et al., 2022) with a harmonic-plus-noise source (Wang et al.,
 2019). Two upsampling stages bring 80 Hz to 4800 Hz, where each column is one short spectrum of 20
 samples at a hop of 5; the inverse STFT gives 24 kHz.
 
-48 adaptive instance norms (AdaIN; Huang and Belongie, 2017) stand between its convolutions. With the
-statistics of the whole segment given beforehand each is one scale and one shift per channel, nothing
-reduces over time any more, and a window of frames comes out as it would in the whole.
+48 adaptive instance norms (AdaIN; Huang and Belongie, 2017) lie between its convolutions. With given
+statistics of the whole segment, each is a scale and a shift per channel. Then no operation reduces over time,
+and the samples of a window equal those of the whole segment.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,21 +39,21 @@ LAST_LEAKY_SLOPE = 0.01
 NORM_EPSILON = 1e-5
 VARIANCE_FLOOR = 1e-6
 LATER_CONTEXT_FRAMES = 1
-"""What the second stage needs: its convolutions reach over 68 columns of 120 a frame."""
+"""The context of the second stage, whose convolutions span 68 columns, at 120 per frame."""
 LATER_SOURCE_CONTEXT_FRAMES = 2
-"""Of the excitation, which goes through 60 columns more before it gets there."""
+"""The context of its excitation, whose convolutions span 60 columns more."""
 
 DECODED_COLUMNS = 2
-"""Of the decoder's features in each frame."""
+"""The columns of the decoder's features per frame."""
 
 SITES_PER_BLOCK = 6
 BLOCKS_PER_STAGE = 4
-"""One for the excitation, then those of three kernel sizes."""
+"""One block for the excitation, then one per kernel size."""
 
 
 @frozen
 class Statistics:
-    """Mean and variance over time of what enters each AdaIN site of the generator, site after site.
+    """Mean and variance over time of the input of each AdaIN site of the generator, in order.
 
     Both of shape (batch, 9216): 24 sites of 256 channels, then 24 of 128.
     """
@@ -62,7 +62,7 @@ class Statistics:
     variance: Tensor
 
     def as_targets(self) -> Tensor:
-        """What is predicted: means and log variances, shape (batch, 18432)."""
+        """The targets of the predictor: means and log variances, shape (batch, 18432)."""
         return torch.cat([self.mean, torch.log(self.variance + VARIANCE_FLOOR)], dim=1)
 
     @classmethod
@@ -83,19 +83,19 @@ class Affine:
 
     @property
     def rows(self) -> "list[Affine]":
-        """Of each segment alone."""
+        """One per segment."""
         pairs = zip(self.scale.split(1), self.shift.split(1), strict=True)  # type: ignore[no-untyped-call]
         return [Affine(scale, shift) for scale, shift in pairs]
 
 
 Convolutions = Mapping[TorchConvolution, Convolution]
 AffineOf = Callable[[int, Tensor], Affine]
-"""The AdaIN of one site: (site, what enters it: (batch, time, channels)) → scale and shift."""
+"""The AdaIN of a site: maps the site and its input (batch, time, channels) to scale and shift."""
 
 
 @frozen
 class Material:
-    """What one segment of T frames is vocoded from.
+    """The inputs of the vocoder for a segment of T frames.
 
     `decoded`: shape (1, 2T, 512), the decoder's features at 80 Hz. `source`: (1, 120T + 1, 22), the
     spectrum of the excitation. `style`: (1, 128).
@@ -112,11 +112,11 @@ class Material:
 
 @frozen
 class WindowBatch:
-    """What windows of one length are made from, row by row.
+    """The inputs of the vocoder for windows of equal length, one row per window.
 
-    `decoded`, `source`: of the stretches around the windows, as in `Material`, zero beyond the segments.
-    `scale`, `shift`: see `Affine`. `places`: shape (batch, 4), whole numbers, see `_Places`. `is_masked`:
-    some stretches are longer than their segment.
+    `decoded`, `source`: as in `Material`, for the stretches around the windows; zero past the ends of
+    segments. `scale`, `shift`: see `Affine`. `places`: integers of shape (batch, 4), see `_Places`.
+    `is_masked`: whether some stretch is longer than its segment.
     """
 
     decoded: Tensor
@@ -138,12 +138,12 @@ class WindowBatch:
 
 @frozen
 class _Places:
-    """Where things lie in the stretches of a batch, in frames; each of shape (batch,).
+    """Positions in the stretches of a batch, in frames; each of shape (batch,).
 
-    `real`: how many frames of the stretch are of the segment. `excitation`: where the stretch begins whose
-    excitation the second stage needs, counted from that of the first. `later`: where the stretch of the
-    second stage begins, counted from that of the excitation; `later_first`, from that of the first stage.
-    `kept`: where the window begins, counted from that of the second stage.
+    `real`: the frames of the first stage's stretch that lie in the segment. `excitation`: the start of the
+    stretch of the second stage's excitation, relative to the first stage's stretch. `later`: the start of the
+    second stage's stretch, relative to that of the excitation; `later_first`: relative to the first stage's.
+    `kept`: the start of the window, relative to the second stage's stretch.
     """
 
     real: Tensor
@@ -157,12 +157,12 @@ class _Places:
 
 
 class VocoderHalf:
-    """The generator, over a whole segment or over windows of many.
+    """The generator, for a whole segment or for windows of several.
 
-    `dtype` is what the large convolutions multiply in, unless `choose_methods` decides that for each.
-    Everything else is float32. Between the convolutions bfloat16 saves no time on a CPU (110 ms for a
-    window of 160 frames in either). The last convolution makes phases and log magnitudes: bfloat16 there
-    costs 0.6 dB of log-spectral distance, in all the large ones together 0.07.
+    The large convolutions multiply in `dtype`, unless `choose_methods` chooses a method for each. Everything
+    else is float32. On a CPU, bfloat16 between the convolutions saves no time (110 ms for a window of 160
+    frames in both). bfloat16 in the last convolution, which computes phases and log magnitudes, costs 0.6 dB
+    of log-spectral distance; in all large ones it costs 0.07 dB.
     """
 
     def __init__(
@@ -179,13 +179,13 @@ class VocoderHalf:
             for workload, method in zip(workloads, methods, strict=True)
         }
         self.between_layers: Callable[[], None] = lambda: None
-        """Called before each of the layers, where other work may be done on this thread."""
+        """Called before each layer. It may do other work on this thread."""
         self.dtype = torch.bfloat16 if Method.BFLOAT16 in methods else torch.float32
         blocks = list(_blocks(self._generator))
         sites = list(_adain_sites(blocks))
         ends = accumulate((site.norm.num_features for site in sites), initial=0)
         self._channels_of_site = [slice(start, end) for start, end in pairwise(ends)]
-        # All sites see the same style, so all γ and β come out of one product each.
+        # All sites have the same style, so one product computes all γ, and another all β.
         weights, biases = zip(*((s.fc.weight.chunk(2), s.fc.bias.chunk(2)) for s in sites), strict=True)
         self._gamma_weight, self._beta_weight = (torch.cat(parts) for parts in zip(*weights, strict=True))
         self._gamma_bias, self._beta_bias = (torch.cat(parts) for parts in zip(*biases, strict=True))
@@ -200,7 +200,7 @@ class VocoderHalf:
         self._inverse = InverseTransform(stft.window.to(self._gamma_weight.device), stft.hop_length)
 
     def whole(self, material: Material) -> tuple[Tensor, Statistics]:
-        """A whole segment, exactly, and the statistics that came up in it.
+        """The exact samples of a whole segment, and its statistics.
 
         Returns samples of shape (1, 600T), full scale ±1.
         """
@@ -219,17 +219,16 @@ class VocoderHalf:
         return samples, Statistics(torch.cat(means, dim=1), torch.cat(variances, dim=1))
 
     def affine(self, style: Tensor, statistics: Statistics) -> Affine:
-        """What the AdaIN sites do to a segment of this style (batch, 128) with these statistics."""
+        """The AdaIN of all sites for a style (batch, 128) and given statistics."""
         return self._folded(style, statistics, slice(None))
 
     def windows(
         self, materials: Sequence[Material], affines: Sequence[Affine], starts: Sequence[int], n_frames: int
     ) -> Tensor:
-        """The frames from `starts[n]` to `starts[n] + n_frames` of each segment, as it sounds in the whole.
+        """The samples of frames `starts[n]` to `starts[n] + n_frames` of each segment.
 
-        All that are longer than a window with its context are of one shape, whatever their lengths, and
-        go through the network side by side; of the shorter ones only those of equal length may.
-        Returns shape (batch, 600 · n_frames).
+        Segments shorter than a window with its context must have equal lengths. Returns shape
+        (batch, 600 · n_frames).
         """
         return self.made(self.batch(materials, affines, starts, n_frames, is_static=False))
 
@@ -241,11 +240,10 @@ class VocoderHalf:
         n_frames: int,
         is_static: bool,
     ) -> WindowBatch:
-        """The windows that begin at `starts`, put together for `made`.
+        """Joins the inputs of the windows that begin at `starts`, for `made`.
 
-        Where `is_static`, its shapes are those of `n_frames` however short the segments are; then
-        `starts[n] + n_frames` may also lie beyond the end of segment n, and what comes out of there is
-        nothing.
+        If `is_static`, its shapes depend only on `n_frames`. Then a window may exceed its segment, and its
+        samples past the end are undefined.
         """
 
         def stretches(context: int) -> list[Stretch]:
@@ -277,8 +275,8 @@ class VocoderHalf:
         )
 
     def made(self, batch: WindowBatch) -> Tensor:
-        """Samples, shape (batch, 600 · n_frames). A pure function of tensors that asks for none of their
-        values, as a CUDA graph must be."""
+        """Samples, shape (batch, 600 · n_frames). Reads no values on the host, so that a CUDA graph can
+        capture it."""
         places = _Places(*batch.places.unbind(dim=1))
 
         def affine_of(site: int, _: Tensor) -> Affine:
@@ -309,7 +307,7 @@ class VocoderHalf:
         return _taken(samples[..., None], FRAME_SAMPLES * places.kept, n_kept)[..., 0]
 
     def _folded(self, style: Tensor, statistics: Statistics, channels: slice) -> Affine:
-        """AdaIN(x) = (1 + γ)(x − μ)/√(σ² + ε) + β, written as one scale and one shift."""
+        """AdaIN(x) = (1 + γ)(x − μ)/√(σ² + ε) + β as a scale and a shift."""
         gamma = F.linear(style, self._gamma_weight[channels], self._gamma_bias[channels])
         beta = F.linear(style, self._beta_weight[channels], self._beta_bias[channels])
         scale = (1 + gamma) * torch.rsqrt(statistics.variance + NORM_EPSILON)
@@ -327,11 +325,11 @@ class VocoderHalf:
     ) -> Tensor:
         """Upsamples, adds the excitation, and averages the residual blocks of three kernel sizes.
 
-        `x` is zero where a row is over; `mask` says where it is in what comes out.
+        `x` is zero past the end of a row. `mask` is that of the result.
         """
         x = self._ups[stage](F.leaky_relu(x, LEAKY_SLOPE))
         if stage == self._generator.num_upsamples - 1:
-            # As a reflection pads it.
+            # Padding by reflection.
             x = torch.cat([x[:, 1:2], x], dim=1)
         x = x.add_(excitation)
         first = stage * BLOCKS_PER_STAGE + 1
@@ -342,7 +340,7 @@ class VocoderHalf:
         return total.div_(len(blocks))
 
     def _samples(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The inverse STFT of what the last convolution says: (batch, 120T + 1, 128) → (batch, 600T)."""
+        """The last convolution and the inverse STFT: (batch, 120T + 1, 128) to (batch, 600T)."""
         spectrum = self._last(_masked(F.leaky_relu(x, LAST_LEAKY_SLOPE), mask))
         magnitude, phase = spectrum.chunk(2, dim=2)
         return self._inverse(magnitude.exp(), phase.sin(), mask)
@@ -357,7 +355,7 @@ class _Layer:
     convolution: Convolution
 
     def __call__(self, x: Tensor, affine_of: AffineOf, mask: Tensor | None) -> Tensor:
-        """Snake is x + sin²(αx)/α (Ziyin et al., 2020); x here is what AdaIN makes of it."""
+        """Snake is x + sin²(αx)/α (Ziyin et al., 2020), applied to the result of AdaIN."""
         affine = affine_of(self.site, x)
         waves = torch.addcmul(self.alpha * affine.shift, x, self.alpha * affine.scale).sin_().square_()
         bent = torch.addcmul(affine.shift, x, affine.scale).addcmul_(waves, 1 / self.alpha)
@@ -385,14 +383,14 @@ class _ResidualBlock:
         )
 
     def __call__(self, x: Tensor, affine_of: AffineOf, mask: Tensor | None) -> Tensor:
-        """Rows hold anything where they are over: what a convolution sees of that is zero."""
+        """Values past the end of a row are undefined; each layer masks them before its convolution."""
         for first, second in self.layers:
             x = second(first(x, affine_of, mask), affine_of, mask).add_(x)
         return x
 
 
 def _mask(columns_per_frame: int, n_frames: Tensor, n_columns: int) -> Tensor:
-    """(batch, columns, 1): True within the frames, and at the end of the last where there is a column."""
+    """(batch, columns, 1): True up to the end of the last frame, including a column at the very end."""
     columns = torch.arange(n_columns, device=n_frames.device)
     extra = n_columns % columns_per_frame
     return (columns < columns_per_frame * n_frames[:, None] + extra)[..., None]
@@ -404,14 +402,14 @@ def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _cut(x: Tensor, stretch: Stretch, columns_per_frame: int, extra: int = 0) -> Tensor:
-    """The columns of a stretch of (1, time, channels), with `extra` more at the end; zeros beyond the end."""
+    """The columns of a stretch and `extra` more, from (1, time, channels), with zeros past its end."""
     begin, end = columns_per_frame * stretch.start, columns_per_frame * stretch.end + extra
     beyond = max(0, end - x.shape[1])
     return F.pad(x[:, begin:end], (0, 0, 0, beyond)) if beyond else x[:, begin:end]
 
 
 def _taken(x: Tensor, begins: Tensor, n_columns: int) -> Tensor:
-    """That many columns of each row of (batch, time, channels), from another one on in each."""
+    """`n_columns` of each row of (batch, time, channels), from the row's own begin."""
     batch, n_time, n_channels = x.shape
     rows = torch.arange(batch, device=x.device)
     columns = (rows * n_time + begins)[:, None] + torch.arange(n_columns, device=x.device)
@@ -420,7 +418,7 @@ def _taken(x: Tensor, begins: Tensor, n_columns: int) -> Tensor:
 
 
 def _workloads(generator: Generator) -> Iterator[Workload]:
-    """The upsamplings and the convolutions of the residual blocks: 96% of the time."""
+    """The upsamplings and the convolutions of the residual blocks, which take 96% of the time."""
     columns_per_frame = DECODED_COLUMNS
     blocks = list(_blocks(generator))
     for stage, up in enumerate(generator.ups):
@@ -432,7 +430,7 @@ def _workloads(generator: Generator) -> Iterator[Workload]:
 
 
 def _blocks(generator: Generator) -> Iterator[AdaINResBlock1]:
-    """Stage after stage: that of the excitation, then those of three kernel sizes."""
+    """Per stage: the block of the excitation, then one per kernel size."""
     for stage in range(generator.num_upsamples):
         kernels = generator.num_kernels
         yield generator.noise_res[stage]

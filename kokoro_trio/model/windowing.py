@@ -1,9 +1,8 @@
-"""Where a segment is cut into windows. Pure: phonemes and durations in, frames out.
+"""Cuts segments into windows. Pure: computes frames from phonemes and durations.
 
-With the vocoder's statistics predicted, sound is the same wherever the edges lie; they are a matter of
-latency and cost. So the first window that somebody waits for is short, and each later one as long as can be
-made before its listener runs dry, because each costs its context besides. Edges lie between words where that
-is near.
+With predicted statistics the edges of windows do not change the audio, only latency and cost. The first
+window of an utterance is short, for latency. Each later one is as long as can be vocoded before the
+listener's slack ends, because every window also costs its context. Edges snap to nearby word ends.
 """
 
 import math
@@ -17,26 +16,26 @@ from kokoro_trio.config import WindowConfig
 from kokoro_trio.speech import FRAME_SECONDS, Prosody, Window, Windows
 
 CONTEXT_FRAMES = 5
-"""What the vocoder's first stage needs to see on each side of a window. Error at 5: 1e-7 of the signal; at
-4: 6e-6; at 3: 1.8e-3."""
+"""The context that the vocoder's first stage needs on each side of a window. The error is 1e-7 of the signal
+at 5 frames, 6e-6 at 4, and 1.8e-3 at 3."""
 CONTEXT_COST_FRAMES = 3
-"""What that costs, in frames that go the whole way: the later, dearer stage needs less of it."""
+"""The cost of that context, in frames of a window: the second, more expensive stage needs less context."""
 MIN_FIRST_FRAMES, MAX_FIRST_FRAMES = 24, 32
-"""0.6 to 0.8 s, however short or long the words are that the first window is to hold."""
+"""0.6 to 0.8 s, whatever the length of the first words."""
 LATE_FRAMES = 64
-"""1.6 s: the length of a later window when even the shortest would come too late."""
+"""1.6 s: the length of a later window that will be late at any length."""
 MAX_FRAMES = 160
 SHAPES = (MIN_FIRST_FRAMES, MAX_FIRST_FRAMES, 48, 80, MAX_FRAMES)
-"""The lengths of windows that are made side by side: only what is of one length can be."""
+"""The lengths of windows in batches: all windows of a batch have the same length."""
 
 
 @frozen
 class Pace:
-    """How fast windows are made here and now.
+    """The speed of the vocoder on this machine.
 
-    `growth`: frames, context included, that can be made while one frame is heard. `max_frames`: of one
-    window, so that a step never holds up others for long; at least `MIN_FIRST_FRAMES`. `shapes`: the
-    lengths to make them in, none where each may have its own.
+    `growth`: the frames, including context, that are vocoded while one frame is played. `max_frames`: the
+    longest window, so that a step does not delay other listeners for long. `shapes`: the allowed lengths of
+    windows; empty if any length is allowed.
     """
 
     growth: float
@@ -47,16 +46,16 @@ class Pace:
 SNAP_FRAMES = 10
 MIN_REST_FRAMES = 12
 KEPT_SILENCE_FRAMES = 3
-"""Of the silence before the first word. The model predicts 10 to 19 frames, and nobody hears them."""
+"""The silence kept before the first word, of the 10 to 19 frames that the model predicts."""
 
 
 @define(eq=False)
 class SegmentWindows(Windows):
-    """Those of one segment, see `of`."""
+    """The windows of one segment."""
 
     _pace: Pace
     _first_frames: int
-    """0 for a segment that does not begin an utterance, or whose first window is taken."""
+    """The length of an utterance's first window; 0 for all later windows."""
     _word_ends: Sequence[int]
     _is_whole: bool
 
@@ -64,10 +63,10 @@ class SegmentWindows(Windows):
     def of(
         cls, prosody: Prosody, config: WindowConfig, pace: Pace, *, is_whole: bool = False
     ) -> "SegmentWindows":
-        """`is_whole`: all of it is one window.
+        """If `is_whole`, the segment is one window.
 
-        The leading silence of an utterance is left out, and so is that of a segment that continues a
-        sentence: before the others it is the pause between two sentences.
+        The leading silence of an utterance is dropped, and that of a segment that continues a sentence.
+        In other segments it is the pause between two sentences.
         """
         line, durations = prosody.line, prosody.durations_frames.tolist()
         ends = list(accumulate(durations))
@@ -102,12 +101,12 @@ class SegmentWindows(Windows):
 
 
 def shape_of(n_frames: int, shapes: Sequence[int]) -> int:
-    """The length in which a window is made: the next one that there is, or its own."""
+    """The length that a window is vocoded in: the next larger shape, else its own length."""
     return min((shape for shape in shapes if shape >= n_frames), default=n_frames)
 
 
 def _first_frames(phonemes: str, ends: Sequence[int], start: int, config: WindowConfig) -> int:
-    """Up to the boundary mark or the last word that the first window may hold, within the limits."""
+    """The frames up to the first boundary mark or the last allowed word, within the limits."""
     n_words = 0
     for n, phoneme in enumerate(phonemes):
         # `ends[n]` is where the phoneme before this one ends.
@@ -122,7 +121,7 @@ def _first_frames(phonemes: str, ends: Sequence[int], start: int, config: Window
 
 
 def _later_edge(start: int, n_frames: int, word_ends: Sequence[int], pace: Pace) -> int:
-    """That many frames on: to the nearest word, or what fills a shape."""
+    """The edge about `n_frames` after `start`: at the nearest word end, or at the length of a shape."""
     if pace.shapes:
         return start + max((shape for shape in pace.shapes if shape <= n_frames), default=n_frames)
     return _snapped(start + n_frames, word_ends)
@@ -134,7 +133,7 @@ def _snapped(edge: int, word_ends: Sequence[int]) -> int:
 
 
 def _may_join(start: int, edge: int, end: int, shapes: Sequence[int]) -> bool:
-    """One window in a shape that there is costs no more than the two with an edge between them."""
+    """Whether one window up to `end` costs no more than two with an edge between."""
     if not shapes:
         return True
     in_two = shape_of(edge - start, shapes) + shape_of(end - edge, shapes) + 2 * CONTEXT_COST_FRAMES

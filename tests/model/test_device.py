@@ -107,7 +107,7 @@ def test_a_number_that_is_not_there(cuda: FakeCuda) -> None:
         (OLD_DRIVER, r"too old \(found version 11040\); update the driver"),
         (
             "No CUDA GPUs are available",
-            "No CUDA GPUs are available; look at nvidia-smi and CUDA_VISIBLE_DEVICES",
+            "No CUDA GPUs are available; check nvidia-smi and CUDA_VISIBLE_DEVICES",
         ),
         ("CUDA unknown error", "CUDA unknown error; this is torch"),
     ],
@@ -121,8 +121,11 @@ def test_a_driver_that_is_no_good(cuda: FakeCuda, error: str, advice: str) -> No
 @pytest.mark.parametrize(
     ("error", "advice"),
     [
-        (RuntimeError(OLD_CARD), "the GPU is older than what this torch is built for"),
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 MiB."), "who holds its memory"),
+        (RuntimeError(OLD_CARD), "the GPU is too old for this torch"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 MiB."),
+            "which processes use its memory",
+        ),
     ],
 )
 def test_a_card_that_cannot_run_a_kernel(cuda: FakeCuda, error: Exception, advice: str) -> None:

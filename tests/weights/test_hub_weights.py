@@ -112,7 +112,7 @@ def test_a_calibration_that_fails_is_left_to_the_server(
             (tmp_path / path.name).symlink_to(path)
     early_audio = calibrate_prepared(tmp_path, Told())
     assert early_audio == EarlyAudio(
-        False, "calibrating failed (no memory); the server tries it after each start"
+        False, "the calibration failed (no memory); the server repeats it after each start"
     )
     with pytest.raises(torch.OutOfMemoryError):
         calibrate_prepared(tmp_path, Told(), anew=True)
