@@ -11,7 +11,8 @@ from tests.support.programs import Program, lack_of, skip_or_fail
     [
         (Program(("no-such-program",), "some-package"), "", pytest.skip.Exception),
         (Program(("no-such-program",), "some-package"), "1", pytest.fail.Exception),
-        (Program(("sh",), "dash", lambda: False), "1", pytest.skip.Exception),
+        (Program(("sh",), "dash", lambda: False), "", pytest.skip.Exception),
+        (Program(("sh",), "dash", lambda: False), "1", pytest.fail.Exception),
     ],
 )
 def test_missing_program_skips_or_fails_the_test(

@@ -38,28 +38,16 @@ PROGRAMS: Mapping[str, Program] = {
 }
 
 
-@frozen
-class Lacking:
-    """Why a test cannot run here."""
-
-    reason: str
-    is_mendable: bool
-    """Whether installing a package helps."""
-
-
-def lack_of(name: str) -> Lacking | None:
+def lack_of(name: str) -> str | None:
+    """Why a test that needs the program cannot run here; None if it can."""
     program = PROGRAMS[name]
     if program.path is None:
-        return Lacking(
-            f"{name} is not installed; on Debian and Ubuntu: apt-get install {program.package}", True
-        )
-    if not program.may_run():
-        return Lacking(f"{name} may not be used here: run the test as root", False)
-    return None
+        return f"{name} is not installed; on Debian and Ubuntu: apt-get install {program.package}"
+    return None if program.may_run() else f"{name} is not permitted here: run the test as root"
 
 
-def skip_or_fail(lacking: Lacking) -> None:
-    """Continuous integration installs all programs, so it must not skip a test for a missing one."""
-    if lacking.is_mendable and os.environ.get("REQUIRE_PROGRAMS"):
-        pytest.fail(lacking.reason, False)
-    pytest.skip(lacking.reason)
+def skip_or_fail(reason: str) -> None:
+    """Continuous integration sets REQUIRE_PROGRAMS, because it must skip no test for a missing program."""
+    if os.environ.get("REQUIRE_PROGRAMS"):
+        pytest.fail(reason, False)
+    pytest.skip(reason)
