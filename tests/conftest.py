@@ -18,7 +18,7 @@ from tests.support.programs import lack_of, skip_or_fail
 if TYPE_CHECKING:
     from kokoro_trio.model.kokoro import KokoroSynthesizer
 
-# How fast an example is made says something about the machine's neighbours, nothing about the code.
+# The time for an example depends on the machine's load.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 DEFAULT_EXAMPLES = settings().max_examples
@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="N times as many of the tests that are drawn by chance",
+        help="run N times as many generated examples",
     )
 
 
@@ -45,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("model") and not is_prepared(TEST_WEIGHTS):
-        pytest.fail(f"{TEST_WEIGHTS} is not prepared; to mend it run: bash scripts/setup.sh --test", False)
+        pytest.fail(f"{TEST_WEIGHTS} has no prepared weights; run: bash scripts/setup.sh --test", False)
     for mark in item.iter_markers("needs"):
         if (lacking := lack_of(*mark.args)) is not None:
             skip_or_fail(lacking)
@@ -59,7 +59,7 @@ def fuzz_factor(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture(scope="session")
 def g2p() -> GraphemeToPhoneme:
-    """The real one: misaki, spaCy, espeak and the extras."""
+    """The real grapheme-to-phoneme converter with misaki, spaCy, espeak and the extras."""
     loaded = GraphemeToPhoneme(ALPHABET)
     loaded.warm_up()
     return loaded
@@ -67,7 +67,7 @@ def g2p() -> GraphemeToPhoneme:
 
 @pytest.fixture(scope="session")
 def exact_kokoro() -> "KokoroSynthesizer":
-    """The real one, a window a segment, with the silence before it left out."""
+    """The real model with whole segments and without their leading silence."""
     import torch
 
     from kokoro_trio.model.kokoro import KokoroSynthesizer
@@ -79,7 +79,7 @@ def exact_kokoro() -> "KokoroSynthesizer":
 
 @pytest.fixture
 def open_tmp_path() -> Iterator[Path]:
-    """As tmp_path, but one that others may enter."""
+    """Like tmp_path, but other users may enter it."""
     with TemporaryDirectory() as folder:
         path = Path(folder)
         path.chmod(0o755)
