@@ -1,6 +1,7 @@
 """French. The table of symbols has "plusse" for "+", because espeak leaves out the "s" of "plus"."""
 
 import re
+from functools import partial
 
 from kokoro_trio.text.normalization.languages.romance import WITH_SPACES, say_date
 from kokoro_trio.text.normalization.number_words import NumberWords
@@ -20,10 +21,6 @@ def _of(noun: str) -> str:
     return ("d'" if noun[0] in "aeiouéh" else "de ") + noun
 
 
-def _date(numbers: NumberWords, day: int, month: str, year: int) -> str:
-    return say_date(numbers, day, month, year, " ", "premier")
-
-
 def _time(numbers: NumberWords, hour: int, minute: int) -> str:
     spoken_hour = f"{_agree(numbers.cardinal(hour), 'heure')} heure{'s' if hour != 1 else ''}"
     return f"{spoken_hour} {numbers.cardinal(minute)}" if minute else spoken_hour
@@ -39,7 +36,7 @@ FRENCH = Vocabulary(
     number_sign="numéro",
     version="version",
     region="FR",
-    say_date=_date,
+    say_date=partial(say_date, joint=" ", first="premier"),
     say_time=_time,
     and_seconds="et {} secondes",
     cents={

@@ -1,5 +1,7 @@
 """Italian."""
 
+from functools import partial
+
 from kokoro_trio.text.normalization.languages.romance import WITH_POINTS, say_date
 from kokoro_trio.text.normalization.number_words import NumberWords
 from kokoro_trio.text.normalization.vocabulary import Vocabulary, spell_in_capitals
@@ -9,10 +11,6 @@ def _agree(number: str, noun: str) -> str:
     if number == "uno":
         return "una" if noun.endswith("a") and not noun.endswith("ma") else "un"
     return number
-
-
-def _date(numbers: NumberWords, day: int, month: str, year: int) -> str:
-    return say_date(numbers, day, month, year, " ", "primo")
 
 
 def _time(numbers: NumberWords, hour: int, minute: int) -> str:
@@ -30,7 +28,7 @@ ITALIAN = Vocabulary(
     number_sign="numero",
     version="versione",
     region="IT",
-    say_date=_date,
+    say_date=partial(say_date, joint=" ", first="primo"),
     say_time=_time,
     and_seconds="e {} secondi",
     cents={

@@ -1,6 +1,7 @@
 """Brazilian Portuguese."""
 
 import re
+from functools import partial
 
 from kokoro_trio.text.normalization.languages.romance import WITH_POINTS, is_feminine, say_date
 from kokoro_trio.text.normalization.number_words import NumberWords
@@ -12,10 +13,6 @@ def _agree(number: str, noun: str) -> str:
         return number
     number = re.sub(r"entos\b", "entas", number)
     return re.sub(r"dois\Z", "duas", re.sub(r"\bum\Z", "uma", number))
-
-
-def _date(numbers: NumberWords, day: int, month: str, year: int) -> str:
-    return say_date(numbers, day, month, year, " de ", "primeiro")
 
 
 def _time(numbers: NumberWords, hour: int, minute: int) -> str:
@@ -35,7 +32,7 @@ PORTUGUESE = Vocabulary(
     number_sign="número",
     version="versão",
     region="BR",
-    say_date=_date,
+    say_date=partial(say_date, joint=" de ", first="primeiro"),
     say_time=_time,
     and_seconds="e {} segundos",
     clock_word=r"\s?hs?\b",

@@ -17,6 +17,7 @@ def is_feminine(noun: str) -> bool:
     return noun.partition(" ")[0].endswith(("a", "as"))
 
 
-def say_date(numbers: NumberWords, day: int, month: str, year: int, joint: str, first: str) -> str:
+def say_date(numbers: NumberWords, day: int, month: str, year: int, *, joint: str, first: str) -> str:
+    """`first` is the word for the first of a month."""
     spoken_day = first if day == 1 else numbers.cardinal(day)
     return f"{spoken_day}{joint}{month}{joint}{numbers.cardinal(year)}"

@@ -1,6 +1,7 @@
 """Spanish."""
 
 import re
+from functools import partial
 
 from kokoro_trio.text.normalization.languages.romance import WITH_POINTS, is_feminine, say_date
 from kokoro_trio.text.normalization.number_words import NumberWords
@@ -12,10 +13,6 @@ def _agree(number: str, noun: str) -> str:
     if is_feminine(noun):
         return re.sub(r"uno\Z", "una", re.sub(r"ientos\b", "ientas", number))
     return re.sub(r"uno\Z", "un", re.sub(r"veintiuno\Z", "veintiún", number))
-
-
-def _date(numbers: NumberWords, day: int, month: str, year: int) -> str:
-    return say_date(numbers, day, month, year, " de ", "uno")
 
 
 def _time(numbers: NumberWords, hour: int, minute: int) -> str:
@@ -33,7 +30,7 @@ SPANISH = Vocabulary(
     number_sign="número",
     version="versión",
     region="ES",
-    say_date=_date,
+    say_date=partial(say_date, joint=" de ", first="uno"),
     say_time=_time,
     and_seconds="y {} segundos",
     clock_word=r"\s?(?:hs?|hrs)\b",
