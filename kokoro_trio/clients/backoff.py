@@ -3,6 +3,8 @@
 from attrs import define
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
+MAX_DOUBLINGS = 5
+"""After this many, the first pause is longer than the longest. 2**1024 does not fit into a float."""
 SETTLED_S = 5.0
 """After a connection that lasted this long, the pauses start again with the first one."""
 RETRY_STATUSES = frozenset((429, 502, 503, 504))
@@ -33,7 +35,8 @@ class Backoff:
             if now_s - self._connected_at_s >= SETTLED_S:
                 self.n_failures = 0
             self._connected_at_s = None
-        pause_s = max(min(FIRST_PAUSE_S * 2**self.n_failures, LONGEST_PAUSE_S), retry_after_s or 0.0)
+        growing_s = FIRST_PAUSE_S * 2 ** min(self.n_failures, MAX_DOUBLINGS)
+        pause_s = max(min(growing_s, LONGEST_PAUSE_S), retry_after_s or 0.0)
         self.n_failures += 1
         return pause_s if now_s + pause_s <= self.since_s + self.patience_s else None
 

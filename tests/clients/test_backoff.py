@@ -1,5 +1,7 @@
 """Pure: how long a client waits before it connects again, and when it gives up."""
 
+import math
+
 import pytest
 
 from kokoro_trio.clients.backoff import SETTLED_S, Backoff, parse_retry_after
@@ -8,6 +10,11 @@ from kokoro_trio.clients.backoff import SETTLED_S, Backoff, parse_retry_after
 def test_pauses_double_up_to_the_longest() -> None:
     backoff = Backoff(patience_s=60.0, since_s=10.0)
     assert [backoff.pause_s(10.0) for _ in range(7)] == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+
+
+def test_pauses_stay_the_longest_through_days_of_failures() -> None:
+    backoff = Backoff(patience_s=math.inf, since_s=0.0)
+    assert [backoff.pause_s(0.0) for _ in range(2000)][-1] == 1.0
 
 
 def test_retry_after_lengthens_the_pause() -> None:
