@@ -36,10 +36,10 @@ GROUP = ["setsid"]
 
 
 @asynccontextmanager
-async def running(phonemizer: Phonemizer) -> AsyncIterator[None]:
+async def running(phonemizer: Phonemizer) -> AsyncIterator[Phonemizer]:
     async with trio.open_nursery() as nursery:
         await nursery.start(phonemizer.run, ALPHABET)
-        yield
+        yield phonemizer
         nursery.cancel_scope.cancel()
 
 
@@ -53,8 +53,7 @@ async def obey(phonemizer: Phonemizer, command: str) -> int:
     "phonemizer", [partial(PhonemizerThread, obedient), partial(PhonemizerProcesses, obedient, 1, no_log)]
 )
 async def test_returns_the_results_of_the_reader(phonemizer: Callable[[], Phonemizer]) -> None:
-    ready = phonemizer()
-    async with running(ready):
+    async with running(phonemizer()) as ready:
         first, second = await ready.sentences("Hello there. It is I.", "a")
         assert (first.text, second.text, second.start_char) == ("Hello there.", "It is I.", 13)
         (segment,) = await ready.segments(second, "a", 3)
@@ -85,8 +84,7 @@ async def test_two_processes_read_at_the_same_time() -> None:
 
 
 async def test_busy_s_counts_while_all_processes_are_busy() -> None:
-    phonemizer = PhonemizerProcesses(obedient, 2, no_log)
-    async with running(phonemizer):
+    async with running(PhonemizerProcesses(obedient, 2, no_log)) as phonemizer:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(obey, phonemizer, "Sleep 60")
             await trio.testing.wait_all_tasks_blocked()
@@ -101,8 +99,7 @@ async def test_busy_s_counts_while_all_processes_are_busy() -> None:
 
 class TestErrors:
     async def test_errors_of_the_reader_keep_their_type_and_facts(self) -> None:
-        phonemizer = PhonemizerProcesses(obedient, 1, no_log)
-        async with running(phonemizer):
+        async with running(PhonemizerProcesses(obedient, 1, no_log)) as phonemizer:
             with pytest.raises(TooLong) as caught:
                 await obey(phonemizer, "Refuse")
             assert caught.value.facts() == {"max_words": 2, "got_words": 3}
@@ -111,29 +108,25 @@ class TestErrors:
             assert await obey(phonemizer, "Work") > 0
 
     async def test_killed_process_fails_its_request_and_is_replaced(self) -> None:
-        phonemizer = PhonemizerProcesses(obedient, 1, no_log)
-        async with running(phonemizer):
+        async with running(PhonemizerProcesses(obedient, 1, no_log)) as phonemizer:
             before = await obey(phonemizer, "Work")
             with pytest.raises(SynthesisFailed):
                 await obey(phonemizer, "Die")
             assert await obey(phonemizer, "Work") != before
 
     async def test_process_killed_while_idle_fails_no_request(self) -> None:
-        phonemizer = PhonemizerProcesses(obedient, 1, no_log)
-        async with running(phonemizer):
+        async with running(PhonemizerProcesses(obedient, 1, no_log)) as phonemizer:
             before = await obey(phonemizer, "Work")
             os.kill(before, signal.SIGKILL)
             await wait_until_gone(before)
             assert await obey(phonemizer, "Work") != before
 
     async def test_process_killed_before_the_end_raises_nothing(self) -> None:
-        phonemizer = PhonemizerProcesses(obedient, 1, no_log)
-        async with running(phonemizer):
+        async with running(PhonemizerProcesses(obedient, 1, no_log)) as phonemizer:
             os.kill(await obey(phonemizer, "Work"), signal.SIGKILL)
 
     async def test_stuck_process_is_replaced(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        phonemizer = PhonemizerProcesses(obedient, 1, no_log)
-        async with running(phonemizer):
+        async with running(PhonemizerProcesses(obedient, 1, no_log)) as phonemizer:
             before = await obey(phonemizer, "Work")
             monkeypatch.setattr(g2p_processes, "STUCK_AFTER_S", 0.2)
             with pytest.raises(SynthesisFailed):
@@ -143,9 +136,8 @@ class TestErrors:
             assert await obey(phonemizer, "Work") != before
 
     async def test_error_of_loading_stops_the_start(self) -> None:
-        phonemizer = PhonemizerProcesses(unavailable, 1, no_log)
         with pytest.RaisesGroup(pytest.RaisesExc(G2PUnavailable, match="nowhere"), flatten_subgroups=True):
-            async with running(phonemizer):
+            async with running(PhonemizerProcesses(unavailable, 1, no_log)):
                 pass
 
 
@@ -156,8 +148,7 @@ async def wait_until_gone(process: int) -> None:
 @pytest.mark.slow
 class TestCancel:
     async def test_cancelled_caller_returns_at_once_and_the_process_stays(self) -> None:
-        phonemizer = PhonemizerProcesses(obedient, 1, no_log)
-        async with running(phonemizer):
+        async with running(PhonemizerProcesses(obedient, 1, no_log)) as phonemizer:
             before = await obey(phonemizer, "Work")
             with trio.move_on_after(0.05) as left:
                 await obey(phonemizer, "Sleep 2")
@@ -166,8 +157,10 @@ class TestCancel:
             assert await obey(phonemizer, "Work") == before
 
     async def test_cancelled_waiting_callers_leave_no_work(self) -> None:
-        phonemizer = PhonemizerProcesses(obedient, 1, no_log)
-        async with running(phonemizer), trio.open_nursery() as nursery:
+        async with (
+            running(PhonemizerProcesses(obedient, 1, no_log)) as phonemizer,
+            trio.open_nursery() as nursery,
+        ):
             nursery.start_soon(obey, phonemizer, "Sleep 0.3")
             await trio.testing.wait_all_tasks_blocked()
             async with trio.open_nursery() as canceled:
@@ -214,8 +207,7 @@ def voices(tmp_path: Path) -> VoiceConfig:
 
 
 async def test_real_reader_in_a_process(g2p: GraphemeToPhoneme, voices: VoiceConfig) -> None:
-    phonemizer = PhonemizerProcesses(partial(load_without_torch, voices), 1, no_log)
-    async with running(phonemizer):
+    async with running(PhonemizerProcesses(partial(load_without_torch, voices), 1, no_log)) as phonemizer:
         for text, language in (("It's $3.50, Dr. Zxqwv. Über alles.", "a"), ("Où est-elle ?", "f")):
             sentences = await phonemizer.sentences(text, language)
             for sentence, expected in zip(sentences, g2p.sentences(text, language), strict=True):

@@ -12,6 +12,11 @@ from kokoro_trio.telemetry.prometheus import BUCKETS_S, FINE_BUCKETS_S, Promethe
 from tests.support.scraping import Load, record, scraped
 
 
+@pytest.fixture
+def prometheus() -> PrometheusMetrics:
+    return PrometheusMetrics()
+
+
 def nobody() -> int:
     return 0
 
@@ -30,8 +35,7 @@ def buckets(values: dict[str, float], histogram: str) -> dict[float, float]:
 
 
 class TestRequests:
-    def test_times_are_counted_in_buckets_in_seconds(self) -> None:
-        prometheus = PrometheusMetrics()
+    def test_times_are_counted_in_buckets_in_seconds(self, prometheus: PrometheusMetrics) -> None:
         prometheus.request_ended(record(ttfb_ms=200.0, ttfa_ms=450.0, queue_ms=0.0, turn_wait_ms=4000.0))
         prometheus.request_ended(record(ttfb_ms=200.1, ttfa_ms=12_000.0, queue_ms=10.0))
         values = of(prometheus)
@@ -41,8 +45,7 @@ class TestRequests:
         assert buckets(values, "turn_wait_seconds") == {0.01: 1, 5.0: 1}
         assert values["ttfa_seconds_sum"] == pytest.approx(12.45)
 
-    def test_missing_times_are_not_observed(self) -> None:
-        prometheus = PrometheusMetrics()
+    def test_missing_times_are_not_observed(self, prometheus: PrometheusMetrics) -> None:
         prometheus.request_ended(
             record(end="canceled", ttfb_ms=None, ttfa_ms=None, queue_ms=40.0, turn_wait_ms=None)
         )
@@ -50,8 +53,7 @@ class TestRequests:
         counts = [values[f"{name}_seconds_count"] for name in ("ttfb", "ttfa", "turn_wait", "queue_wait")]
         assert counts == [0, 0, 0, 1]
 
-    def test_requests_are_counted_by_their_end(self) -> None:
-        prometheus = PrometheusMetrics()
+    def test_requests_are_counted_by_their_end(self, prometheus: PrometheusMetrics) -> None:
         for end in ("done", "done", "canceled", "disconnected", "synthesis_failed"):
             prometheus.request_ended(record(end=end, audio_s=0.5))
         values = of(prometheus)
@@ -64,8 +66,7 @@ class TestRequests:
         }
         assert values["audio_seconds_total"] == 2.5
 
-    def test_all_series_exist_from_the_start(self) -> None:
-        prometheus = PrometheusMetrics()
+    def test_all_series_exist_from_the_start(self, prometheus: PrometheusMetrics) -> None:
         before = of(prometheus)
         assert before["requests_total{end=unpronounceable}"] == 0
         for number in range(100):
@@ -75,8 +76,7 @@ class TestRequests:
         assert after["requests_total{end=other}"] == 100
 
 
-def test_refusals_are_counted_by_code_and_status() -> None:
-    prometheus = PrometheusMetrics()
+def test_refusals_are_counted_by_code_and_status(prometheus: PrometheusMetrics) -> None:
     for code in ("too_long", "overloaded", "overloaded"):
         prometheus.message_refused(code)
     prometheus.handshake_refused(HTTPStatus.UNAUTHORIZED)
@@ -93,8 +93,7 @@ def test_refusals_are_counted_by_code_and_status() -> None:
 
 
 class TestSteps:
-    def test_steps_are_counted_by_kind_in_fine_buckets(self) -> None:
-        prometheus = PrometheusMetrics()
+    def test_steps_are_counted_by_kind_in_fine_buckets(self, prometheus: PrometheusMetrics) -> None:
         for kind, seconds in (("prosody", 0.004), ("vocode", 0.0005), ("vocode", 0.25)):
             prometheus.step_ended(kind, seconds)
         values = of(prometheus)
@@ -105,8 +104,7 @@ class TestSteps:
         assert values["step_seconds_bucket{kind=vocode,le=0.3}"] == 2
 
 
-def test_cancel_acknowledgements_have_fine_buckets() -> None:
-    prometheus = PrometheusMetrics()
+def test_cancel_acknowledgements_have_fine_buckets(prometheus: PrometheusMetrics) -> None:
     for seconds in (0.0008, 0.002, 0.004, 0.02):
         prometheus.cancel_acknowledged(seconds)
     assert buckets(of(prometheus), "cancel_ack_seconds") == {0.001: 1, 0.0025: 1, 0.005: 1, 0.02: 1}
@@ -130,28 +128,24 @@ class TestLoad:
         values = of(prometheus)
         assert (values["sessions"], values["active"], values["queued"]) == (0, 0, 0)
 
-    def test_connections_and_sessions_are_separate(self) -> None:
-        prometheus = PrometheusMetrics()
+    def test_connections_and_sessions_are_separate(self, prometheus: PrometheusMetrics) -> None:
         prometheus.watch(lambda: Load(sessions=1), lambda: 5)
         values = of(prometheus)
         assert (values["connections"], values["sessions"]) == (5, 1)
 
-    def test_no_slack_series_without_a_playout(self) -> None:
-        prometheus = PrometheusMetrics()
+    def test_no_slack_series_without_a_playout(self, prometheus: PrometheusMetrics) -> None:
         prometheus.watch(Load, nobody)
         assert not [series for series in of(prometheus) if "slack" in series]
 
 
 class TestProcess:
-    def test_open_files_are_counted(self) -> None:
-        prometheus = PrometheusMetrics()
+    def test_open_files_are_counted(self, prometheus: PrometheusMetrics) -> None:
         before = of(prometheus)["process_open_fds"]
         with Path("/dev/null").open():
             assert of(prometheus)["process_open_fds"] == before + 1
         assert of(prometheus)["process_open_fds"] == before
 
-    def test_threads_are_counted(self) -> None:
-        prometheus = PrometheusMetrics()
+    def test_threads_are_counted(self, prometheus: PrometheusMetrics) -> None:
         before = of(prometheus)["process_threads"]
         done = threading.Event()
         thread = threading.Thread(target=done.wait)
@@ -175,8 +169,7 @@ def test_two_servers_in_a_process_have_separate_metrics() -> None:
     assert (of(second)["active"], of(second)["requests_total{end=done}"]) == (2, 0)
 
 
-def test_accept_header_selects_openmetrics() -> None:
-    prometheus = PrometheusMetrics()
+def test_accept_header_selects_openmetrics(prometheus: PrometheusMetrics) -> None:
     prometheus.watch(lambda: Load(slacks_s=(1.0,)), nobody)
     prometheus.request_ended(record())
     text, content_type = prometheus.scrape("application/openmetrics-text; version=1.0.0, text/plain;q=0.5")
