@@ -118,7 +118,7 @@ async def _serve_until_signal(config: Config, telemetry: ServerTelemetry) -> Non
     async with trio.open_nursery() as nursery:
         shut_down = partial(_shut_down_on_signal, config.listen.shutdown_grace_s, listener, supervisor)
         await nursery.start(shut_down, nursery)
-        nursery.start_soon(supervisor.reassure)
+        nursery.start_soon(supervisor.keep_alive)
         if config.listen.metrics_port:
             await nursery.start(serve_metrics, config.listen, telemetry)
         port = await nursery.start(listener.serve)
@@ -134,7 +134,7 @@ async def _serve_until_signal(config: Config, telemetry: ServerTelemetry) -> Non
             custom_folder=config.voices.custom_folder,
         )
         listener.open_for(LoadedModel(voices, config.requests, synthesizer.device, synthesizer.device_reason))
-        supervisor.tell(READY)
+        supervisor.notify(READY)
         logger.info("ready", device=synthesizer.device, voices=len(voices.names))
 
 
@@ -193,7 +193,7 @@ async def _shut_down_on_signal(
         task_status.started()
         number = await anext(signals)
         logger.info("shutting_down", signal=signal.Signals(number).name, grace_s=grace_s)
-        supervisor.tell(STOPPING)
+        supervisor.notify(STOPPING)
         nursery.start_soon(_drain, listener, grace_s, nursery.cancel_scope)
         number = await anext(signals)
         logger.info("grace_period_skipped", signal=signal.Signals(number).name)

@@ -21,7 +21,7 @@ class Supervisor:
 
     config: SupervisorConfig
 
-    def tell(self, state: str) -> None:
+    def notify(self, state: str) -> None:
         if (address := self.config.notify_socket) is None:
             return
         if address.startswith("@"):
@@ -31,14 +31,14 @@ class Supervisor:
                 to_supervisor.setblocking(False)
                 to_supervisor.sendto(state.encode(), address)
         except OSError as error:
-            logger.warning("supervisor_not_told", state=state, reason=str(error))
+            logger.warning("supervisor_not_notified", state=state, reason=str(error))
 
-    async def reassure(self) -> None:
+    async def keep_alive(self) -> None:
         """Sends keep-alive notifications while the event loop runs, if the supervisor expects them."""
         if self.config.watchdog_s is None:
             return
         while True:
-            self.tell(WATCHDOG)
+            self.notify(WATCHDOG)
             await trio.sleep(self.config.watchdog_s / 2)
 
 

@@ -179,12 +179,12 @@ def test_unreadable_settings_file_is_an_error(open_tmp_path: Path) -> None:
     env_file = open_tmp_path / ".env"
     env_file.write_text("API_KEY=k\n")
     env_file.chmod(0)
-    with _as_nobody(), pytest.raises(SettingsUnreadable, match="Permission denied"):
+    with _as_user_nobody(), pytest.raises(SettingsUnreadable, match="Permission denied"):
         ClientConfig.load(env_file)
 
 
 @contextmanager
-def _as_nobody() -> Iterator[None]:
+def _as_user_nobody() -> Iterator[None]:
     """Without root's permission to read every file."""
     if os.geteuid() != 0:
         yield

@@ -44,19 +44,19 @@ class TestCommandLine:
         assert {"--host", "--port", "--version"} <= set(run("--help").stdout.split())
 
     @pytest.mark.parametrize(
-        ("settings", "says"),
+        ("settings", "knob"),
         [
             ({"MAX_CONCURRENT_JOBS": "0"}, "MAX_CONCURRENT_JOBS"),
             ({"API_KEY": ""}, "API_KEY"),
             ({"PORT": "http"}, "PORT"),
         ],
     )
-    def test_bad_knob_stops_the_start_with_one_line(self, settings: dict[str, str], says: str) -> None:
+    def test_bad_knob_stops_the_start_with_one_line(self, settings: dict[str, str], knob: str) -> None:
         ended = run("--host", "0.0.0.0", **settings)
         assert ended.returncode == 1
         (line,) = ended.stderr.splitlines()
         assert line.startswith("error: ")
-        assert says in line
+        assert knob in line
 
     def test_port_in_use_stops_the_start(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:

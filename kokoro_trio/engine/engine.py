@@ -192,7 +192,7 @@ class Engine:
         is_canceled = True
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read, utterance)
-            self._go_on()
+            self._advance()
             try:
                 yield utterance.stream(partial(self._taken, utterance.job))
                 is_canceled = False
@@ -210,18 +210,18 @@ class Engine:
         utterance.close()
         leave = self._scheduler.cancel if is_canceled else self._scheduler.remove
         leave(utterance.job, trio.current_time())
-        self._go_on()
+        self._advance()
 
     def _taken(self, job: Job, seconds: float) -> None:
         self._scheduler.taken(job, seconds)
-        self._go_on()
+        self._advance()
 
     async def _read(self, utterance: EngineUtterance) -> None:
         """Turns the text into lines, each sentence shortly before it is needed."""
         await utterance.slot_given.wait()
         with self._failing_only(utterance.job):
             await self._add_lines(utterance)
-        self._go_on()
+        self._advance()
 
     async def _add_lines(self, utterance: EngineUtterance) -> None:
         request, job = utterance.request, utterance.job
@@ -235,7 +235,7 @@ class Engine:
             if segments:
                 segments = cut_segments(segments, self._max_phonemes(request.speed))
                 self._scheduler.add_lines(job, utterance.add_segments(segments))
-                self._go_on()
+                self._advance()
         if not utterance.n_segments:
             raise Unpronounceable
         self._scheduler.end_lines(job)
@@ -269,7 +269,7 @@ class Engine:
 
     # Steps.
 
-    def _go_on(self) -> None:
+    def _advance(self) -> None:
         """After any change in the scheduler: starts the admitted utterances, and submits the next step."""
         for job in self._scheduler.pop_admitted():
             self._utterances[job].slot_given.set()
@@ -306,7 +306,7 @@ class Engine:
                 self._take_sound(step, samples)
             case StepFailed() as failure:
                 self._retry_or_fail(step, failure)
-        self._go_on()
+        self._advance()
 
     def _take_prosody(self, step: Step, windows: Sequence[Windows]) -> None:
         self._failures.add_success(step.kind)

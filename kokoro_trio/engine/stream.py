@@ -13,7 +13,7 @@ from kokoro_trio.speech import SAMPLE_RATE_HZ, Samples, WordTime
 class Piece:
     """The next stretch of an utterance's audio, and the segment it belongs to: a pause, then samples.
 
-    A pause is a length, not an array: a client may ask for thirty seconds of it.
+    A pause is a length, not an array: a client may request thirty seconds of it.
     """
 
     segment: int

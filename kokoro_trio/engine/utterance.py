@@ -27,7 +27,7 @@ than any step."""
 
 @define(eq=False)
 class EngineUtterance:
-    """Only the engine changes it. What it sends reaches the consumer through an `UtteranceStream`."""
+    """Only the engine changes it. It sends to the consumer's `UtteranceStream`."""
 
     request: Utterance
     job: Job

@@ -31,7 +31,7 @@ class ServerTelemetry(PrometheusMetrics):
             try:
                 await trio.to_thread.run_sync(self._log.write, record)
             except OSError as error:
-                # The server goes on speaking when the disk is full.
+                # A full disk must not end the server.
                 logger.warning("metrics_not_written", reason=str(error))
 
     def close(self) -> None:

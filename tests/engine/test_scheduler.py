@@ -442,7 +442,7 @@ class TestAdmission:
         assert sum(job.made_s for job in jobs) == sum(made_s) + 4
         assert [job.is_made for job in jobs] == sorted((job.is_made for job in jobs), reverse=True)
 
-    def test_current_utterance_is_made_whatever_is_ahead_behind_it(self) -> None:
+    def test_audio_ahead_of_later_utterances_does_not_stop_the_current_one(self) -> None:
         schedule = scheduler(max_active=3)
         first = job_with_lines(schedule, "a", n_lines=3)
         beyond = job_with_lines(schedule, "a", n_lines=3)

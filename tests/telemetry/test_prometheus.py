@@ -17,7 +17,7 @@ def prometheus() -> PrometheusMetrics:
     return PrometheusMetrics()
 
 
-def nobody() -> int:
+def no_connection() -> int:
     return 0
 
 
@@ -120,7 +120,7 @@ class TestLoad:
     def test_gauges_are_read_at_each_scrape(self) -> None:
         now = [Load(sessions=3, active=4, waiting=2, slacks_s=(2.0, -0.5, 1.0, 8.0))]
         prometheus = PrometheusMetrics()
-        prometheus.watch(lambda: now[0], nobody)
+        prometheus.watch(lambda: now[0], no_connection)
         values = of(prometheus)
         assert (values["sessions"], values["active"], values["queued"]) == (3, 4, 2)
         assert (values["slack_min_seconds"], values["slack_median_seconds"]) == (-0.5, 1.5)
@@ -134,7 +134,7 @@ class TestLoad:
         assert (values["connections"], values["sessions"]) == (5, 1)
 
     def test_no_slack_series_without_a_playout(self, prometheus: PrometheusMetrics) -> None:
-        prometheus.watch(Load, nobody)
+        prometheus.watch(Load, no_connection)
         assert not [series for series in of(prometheus) if "slack" in series]
 
 
@@ -155,22 +155,22 @@ class TestProcess:
         thread.join()
 
     def test_memory_is_in_bytes(self) -> None:
-        told = of(PrometheusMetrics())["process_resident_memory_bytes"]
+        exposed = of(PrometheusMetrics())["process_resident_memory_bytes"]
         n_pages = int(Path("/proc/self/statm").read_text().split()[1])
-        assert told == pytest.approx(n_pages * resource.getpagesize(), rel=0.05)
+        assert exposed == pytest.approx(n_pages * resource.getpagesize(), rel=0.05)
 
 
 def test_two_servers_in_a_process_have_separate_metrics() -> None:
     first, second = PrometheusMetrics(), PrometheusMetrics()
-    first.watch(lambda: Load(active=1), nobody)
-    second.watch(lambda: Load(active=2), nobody)
+    first.watch(lambda: Load(active=1), no_connection)
+    second.watch(lambda: Load(active=2), no_connection)
     first.request_ended(record())
     assert (of(first)["active"], of(first)["requests_total{end=done}"]) == (1, 1)
     assert (of(second)["active"], of(second)["requests_total{end=done}"]) == (2, 0)
 
 
 def test_accept_header_selects_openmetrics(prometheus: PrometheusMetrics) -> None:
-    prometheus.watch(lambda: Load(slacks_s=(1.0,)), nobody)
+    prometheus.watch(lambda: Load(slacks_s=(1.0,)), no_connection)
     prometheus.request_ended(record())
     text, content_type = prometheus.scrape("application/openmetrics-text; version=1.0.0, text/plain;q=0.5")
     assert content_type.startswith("application/openmetrics-text")
