@@ -45,7 +45,6 @@ CHECKS_PER_LIMIT = 10
 
 @frozen
 class EngineStatistics:
-    is_ready: bool
     sessions: int
     active: int
     waiting: int
@@ -147,7 +146,6 @@ class Engine:
     def statistics(self) -> EngineStatistics:
         scheduler = self._scheduler.statistics()
         return EngineStatistics(
-            is_ready=self._synthesizer is not None,
             sessions=scheduler.sessions,
             active=scheduler.active,
             waiting=scheduler.waiting,

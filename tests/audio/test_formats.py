@@ -131,7 +131,7 @@ class TestCancel:
             statistics = evolve(server.engine.statistics(), steps_run=0)
         assert told[::2] == [[f"r{number}"] for number in range(30)]
         assert told[1::2] == [["unknown_request"]] * 30
-        assert statistics == EngineStatistics(True, 0, 0, 0, 0, 0, 0)
+        assert statistics == EngineStatistics(0, 0, 0, 0, 0, 0)
         assert Counter(record.end for record in server.records) == {"done": 1, "canceled": 30}
 
     async def test_a_peer_that_goes_in_the_middle_of_opus(self) -> None:

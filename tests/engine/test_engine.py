@@ -59,7 +59,7 @@ from tests.support.servers import until
 from tests.support.telemetry import RecordingTelemetry
 
 CONFIG = EngineConfig(max_concurrent_jobs=4, queue_maxsize=8)
-IDLE = EngineStatistics(is_ready=True, sessions=0, active=0, waiting=0, in_step=0, streams=0, steps_run=0)
+IDLE = EngineStatistics(sessions=0, active=0, waiting=0, in_step=0, streams=0, steps_run=0)
 
 
 def threaded(load: Callable[[], Synthesizer], telemetry: Telemetry | None = None) -> Engine:

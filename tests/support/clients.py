@@ -20,7 +20,7 @@ HANDSHAKE = (
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 HELLO: dict[str, object] = {"type": "speak", "request_id": "r1", "text": "Hello there."}
-IDLE = EngineStatistics(True, 0, 0, 0, 0, 0, 0)
+IDLE = EngineStatistics(0, 0, 0, 0, 0, 0)
 
 
 def talk(url: str, *messages: dict[str, object], until: int = 1) -> list[bytes | dict[str, object]]:
