@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from multiprocessing import resource_tracker
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 import trio
 import trio_parallel
-from attrs import define, field
+from attrs import define, frozen
 
 from kokoro_trio.engine import g2p_worker
 from kokoro_trio.engine.g2p_worker import Setup
@@ -44,28 +44,12 @@ def processes_for(cores: int) -> int:
     return min(MAX_PROCESSES, cores // CORES_PER_PROCESS) if cores > CORES_PER_PROCESS else 0
 
 
-@define(eq=False)
-class _Question(Generic[T]):
-    """`ask` is called in a worker process."""
-
-    ask: Callable[[], T]
-    _answered: trio.Event = field(factory=trio.Event, init=False)
-    _answer: T = field(init=False)
-    _error: Exception | None = field(default=None, init=False)
-
-    async def wait(self) -> T:
-        await self._answered.wait()
-        if self._error is not None:
-            raise self._error
-        return self._answer
-
-    def answer(self, answer: T) -> None:
-        self._answer = answer
-        self._answered.set()
-
-    def fail(self, error: Exception) -> None:
-        self._error = error
-        self._answered.set()
+@frozen
+class _Question:
+    ask: Callable[[], Any]
+    """Called in a worker process."""
+    answer: Callable[[Any], None]
+    """Takes the result, or an exception to be raised in the task that asked."""
 
 
 class PhonemizerProcesses:
@@ -85,7 +69,7 @@ class PhonemizerProcesses:
         self._load = load
         self._n_processes = n_processes
         self._configure_log = configure_log
-        self._send, self._receive = trio.open_memory_channel[_Question[Any]](0)
+        self._send, self._receive = trio.open_memory_channel[_Question](0)
         self._busy_since: list[float] = []
         """When each busy process began. A process that is being replaced counts as busy."""
 
@@ -112,9 +96,12 @@ class PhonemizerProcesses:
         return await self._ask(partial(g2p_worker.segments, sentence, language, first_index))
 
     async def _ask(self, ask: Callable[[], T]) -> T:
-        question = _Question(ask)
-        await self._send.send(question)
-        return await question.wait()
+        send, receive = trio.open_memory_channel[T | Exception](1)
+        await self._send.send(_Question(ask, send.send_nowait))
+        answer = await receive.receive()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def _work(
         self, setup: Setup, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -148,20 +135,20 @@ class _Process:
                 log.error("g2p_process_not_loaded", exit_code=_exit_code(error))
                 await trio.sleep(RETRY_AFTER_S)
 
-    async def answer(self, question: _Question[Any]) -> bool:
+    async def answer(self, question: _Question) -> bool:
         """Returns whether the process is still alive."""
         with trio.move_on_after(STUCK_AFTER_S):
             try:
                 question.answer(await self._run(question.ask))
             except trio_parallel.BrokenWorkerError as error:
                 log.error("g2p_process_died", exit_code=_exit_code(error))
-                question.fail(SynthesisFailed())
+                question.answer(SynthesisFailed())
                 return False
             except Exception as error:
-                question.fail(error)  # Raised in the task that asked.
+                question.answer(error)
             return True
         log.error("g2p_process_stuck", seconds=STUCK_AFTER_S)
-        question.fail(SynthesisFailed())
+        question.answer(SynthesisFailed())
         return False
 
     async def _run(self, ask: Callable[[], T]) -> T:
