@@ -25,7 +25,7 @@ class Piece:
         return self.silence_s + len(self.samples) / SAMPLE_RATE_HZ
 
 
-Outcome = Piece | RequestError
+Delivery = Piece | RequestError
 
 
 @frozen(eq=False)
@@ -38,7 +38,7 @@ class UtteranceStream:
     """
 
     words: trio.MemoryReceiveChannel[list[WordTime]]
-    _outcomes: trio.MemoryReceiveChannel[Outcome]
+    _deliveries: trio.MemoryReceiveChannel[Delivery]
     _slot_given: trio.Event
     _on_taken: Callable[[float], None]
 
@@ -55,10 +55,10 @@ class UtteranceStream:
 
     async def __anext__(self) -> Piece:
         try:
-            outcome = await self._outcomes.receive()
+            delivery = await self._deliveries.receive()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
-        if isinstance(outcome, RequestError):
-            raise outcome
-        self._on_taken(outcome.seconds)
-        return outcome
+        if isinstance(delivery, RequestError):
+            raise delivery
+        self._on_taken(delivery.seconds)
+        return delivery

@@ -11,7 +11,7 @@ import trio
 from attrs import define, field
 
 from kokoro_trio.engine.scheduler import Job
-from kokoro_trio.engine.stream import Outcome, Piece, UtteranceStream
+from kokoro_trio.engine.stream import Delivery, Piece, UtteranceStream
 from kokoro_trio.engine.timing import word_times
 from kokoro_trio.errors import RequestError, TooManyPhonemes
 from kokoro_trio.speech import Line, Samples, Segment, Utterance, Windows, WordTime
@@ -34,12 +34,12 @@ class EngineUtterance:
     slot_given: trio.Event = field(factory=trio.Event)
     n_segments: int = 0
     # The scheduler stops a few seconds ahead of the consumer, which bounds what the channels hold.
-    _outcomes: Channel[Outcome] = field(factory=lambda: trio.open_memory_channel[Outcome](math.inf))
+    _deliveries: Channel[Delivery] = field(factory=lambda: trio.open_memory_channel[Delivery](math.inf))
     _words: Channel[list[WordTime]] = field(
         factory=lambda: trio.open_memory_channel[list[WordTime]](math.inf)
     )
     _segments: deque[Segment] = field(factory=deque)
-    """Those without prosody."""
+    """The segments without prosody."""
     _n_phonemes: int = 0
     _silences_s: dict[int, float] = field(factory=lambda: defaultdict(float))
     """By segment, the pause before it, until it is sent. The pause at the end comes before no segment."""
@@ -51,7 +51,7 @@ class EngineUtterance:
     """The text side waits here until a step of this utterance begins or brings audio."""
 
     def stream(self, on_taken: Callable[[float], None]) -> UtteranceStream:
-        return UtteranceStream(self._words[1], self._outcomes[1], self.slot_given, on_taken)
+        return UtteranceStream(self._words[1], self._deliveries[1], self.slot_given, on_taken)
 
     def add_silence(self, seconds: float) -> None:
         """A pause after the segments that were added, and before those that follow."""
@@ -86,7 +86,7 @@ class EngineUtterance:
     def send_audio(self, segment: int, samples: Samples) -> float:
         """Sends a window, after the pause before its segment. Returns the seconds of that pause."""
         silence_s = self._silences_s.pop(segment, 0.0)
-        self._outcomes[0].send_nowait(Piece(segment, samples, silence_s))
+        self._deliveries[0].send_nowait(Piece(segment, samples, silence_s))
         self._has_begun = True
         self.note_progress()
         return silence_s
@@ -114,17 +114,17 @@ class EngineUtterance:
         silence_s = self._silences_s[self.n_segments]
         if silence_s:
             nothing = np.zeros(0, np.float32)
-            self._outcomes[0].send_nowait(Piece(self.n_segments - 1, nothing, silence_s))
-        self._outcomes[0].close()
+            self._deliveries[0].send_nowait(Piece(self.n_segments - 1, nothing, silence_s))
+        self._deliveries[0].close()
         return silence_s
 
     def fail(self, error: RequestError) -> None:
         """Sends the first error only: after a fault of the text, a step in flight may fail, too."""
         with suppress(trio.ClosedResourceError):
-            self._outcomes[0].send_nowait(error)
-        self._outcomes[0].close()
+            self._deliveries[0].send_nowait(error)
+        self._deliveries[0].close()
 
     def close(self) -> None:
         """The consumer has left."""
-        self._outcomes[1].close()
+        self._deliveries[1].close()
         self._words[0].close()
