@@ -83,7 +83,7 @@ class Comparison:
 
 @define
 class Side:
-    """A server or library with what has come out so far. `lines`: what speaks at the same time."""
+    """A server or library and its outcomes so far. `lines`: the connections that speak at the same time."""
 
     name: str
     lines: Sequence[Any]

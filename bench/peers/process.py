@@ -18,11 +18,12 @@ from kokoro_trio.errors import KokoroTrioError
 from kokoro_trio.installation import install_command
 
 from ..configured import weights_folder
-from ..load import Spoken
+from ..load import Failed, Spoken
 
 PROGRAM = Path(__file__).with_name("whole_sentences.py")
 KPIPELINE, KOKORO_ONNX = "kpipeline", "kokoro-onnx"
 PEERS = (KPIPELINE, KOKORO_ONNX)
+PROCESS_ENDED = "process_ended"
 ENGLISH = ("a", "b")
 """How the names of English voices begin."""
 
@@ -102,12 +103,15 @@ class ProcessPeer:
             with trio.CancelScope(shield=True):
                 await process.wait()
 
-    async def speak(self, sentence: str) -> Spoken:
-        """The first audio of a whole sentence is all of it. Raises `ProcessEnded`."""
+    async def speak(self, sentence: str) -> Spoken | Failed:
+        """The first audio of a whole sentence is all of it."""
         requested_at = trio.current_time()
-        async with self._lock:
-            await self._send(sentence)
-            spoken = await self._receive()
+        try:
+            async with self._lock:
+                await self._send(sentence)
+                spoken = await self._receive()
+        except ProcessEnded:
+            return Failed(PROCESS_ENDED)
         ended_at = trio.current_time()
         arrivals = [Arrival(ended_at, spoken["n_samples"])]
         return Spoken.of(Timing.of(requested_at, arrivals, spoken["silence_s"], ended_at), arrivals)

@@ -13,7 +13,14 @@ from bench.load import CONNECTION_LOST, Failed, Spoken
 from bench.peers import comparison
 from bench.peers.comparison import PeerFailed, measure
 from bench.peers.openai import OpenAiServer, base_url
-from bench.peers.process import NotEnglish, PeerMissing, ProcessEnded, ProcessPeer, command_of
+from bench.peers.process import (
+    PROCESS_ENDED,
+    NotEnglish,
+    PeerMissing,
+    ProcessEnded,
+    ProcessPeer,
+    command_of,
+)
 from tests.support.benches import http_server, options
 from tests.support.environment import TEST_WEIGHTS
 from tests.support.servers import running
@@ -80,11 +87,17 @@ class TestProcessPeer:
     async def test_first_audio_of_a_whole_sentence_is_all_of_it(self) -> None:
         async with ProcessPeer.started("fake", [sys.executable, "-c", FAKE]) as peer:
             assert peer.name == "fake 1.0"
-            timing = (await peer.speak("Hello.")).timing
+            heard = await peer.speak("Hello.")
+            assert isinstance(heard, Spoken)
+            timing = heard.timing
             assert (timing.audio_s, timing.ttfb_s) == (1.0, timing.wall_s)
             assert timing.ttfa_s == pytest.approx(timing.wall_s + 0.25)
-            with pytest.raises(ProcessEnded, match="fake ended with status 3"):
-                await peer.speak("Crash.")
+            assert [await peer.speak(text) for text in ("Crash.", "Hello.")] == [Failed(PROCESS_ENDED)] * 2
+
+    async def test_process_that_does_not_start(self) -> None:
+        with pytest.raises(ProcessEnded, match="fake ended with status 3"):
+            async with ProcessPeer.started("fake", [sys.executable, "-c", "raise SystemExit(3)"]):
+                pass
 
     def test_voice_that_is_not_english(self) -> None:
         with pytest.raises(NotEnglish, match="ff_siwis is not English"):
@@ -102,7 +115,9 @@ class TestProcessPeer:
         monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
         command = command_of("kpipeline", options(1), "bm_george", "cpu")
         async with ProcessPeer.started("kpipeline", command) as peer:
-            timing = (await peer.speak("The tea is ready, if you are.")).timing
+            heard = await peer.speak("The tea is ready, if you are.")
+        assert isinstance(heard, Spoken)
+        timing = heard.timing
         assert 1 < timing.audio_s < 4
         assert timing.ttfb_s is not None
         assert timing.ttfa_s is not None
