@@ -37,20 +37,18 @@ class TestEveryFormatAtEveryRate:
         ends = np.cumsum([round(seconds * SAMPLE_RATE_HZ) for seconds in self.PIECES])[:-1]
         return encoded(encoder_for(audio_format, rate_hz, STREAM), np.split(samples, ends))
 
-    def test_what_is_decoded_is_what_was_said(self, audio_format: str, rate_hz: int) -> None:
+    def test_decoded_audio_equals_the_input(self, audio_format: str, rate_hz: int) -> None:
         heard = decoded(audio_format, self.frames(audio_format, rate_hz))
         heard_hz = decoded_rate_hz(audio_format, rate_hz)
         expected = chirp(sum(self.PIECES), heard_hz)
         assert abs(len(heard) - len(expected)) <= 1
         assert likeness(heard[: len(expected)], expected[: len(heard)]) > 0.995
 
-    def test_the_samples_are_counted_at_the_rate_asked_for(self, audio_format: str, rate_hz: int) -> None:
+    def test_samples_are_counted_at_the_requested_rate(self, audio_format: str, rate_hz: int) -> None:
         n_samples = sum(frame.n_samples for frame in self.frames(audio_format, rate_hz))
         assert abs(n_samples - sum(self.PIECES) * rate_hz) <= 1
 
-    def test_the_first_piece_brings_all_but_a_twentieth_of_a_second(
-        self, audio_format: str, rate_hz: int
-    ) -> None:
+    def test_encoder_delay_is_below_50_ms(self, audio_format: str, rate_hz: int) -> None:
         frames = encoder_for(audio_format, rate_hz, STREAM).push(chirp(0.6))
         frame_s = 0.02
         assert sum(frame.n_samples for frame in frames) / rate_hz > 0.6 - 0.05 - 2 * frame_s
@@ -58,14 +56,14 @@ class TestEveryFormatAtEveryRate:
 
 
 class TestMulaw:
-    def test_every_code_means_what_another_decoder_says(self) -> None:
+    def test_every_code_decodes_as_in_another_decoder(self) -> None:
         codes = bytes(range(256))
         context = av.AudioCodecContext.create("pcm_mulaw", "r")
         context.sample_rate, context.layout = 8000, "mono"
         (frame,) = context.decode(av.Packet(codes))
         assert from_mulaw(codes).tolist() == frame.to_ndarray()[0].tolist()
 
-    def test_every_sample_is_within_half_a_step_of_what_its_code_means(self) -> None:
+    def test_quantization_error_is_at_most_half_a_step(self) -> None:
         pcm = np.arange(-32_767, 32_768)
         codes = to_mulaw((pcm / 32_767).astype(np.float32))
         meanings = from_mulaw(codes.tobytes()).astype(int)
@@ -75,12 +73,12 @@ class TestMulaw:
         assert (np.diff(meanings) >= 0).all()
         assert len(set(codes.tolist())) == 256
 
-    def test_silence_is_all_ones(self) -> None:
+    def test_silence_is_coded_as_ff(self) -> None:
         assert to_mulaw(np.zeros(2, np.float32)).tobytes() == b"\xff\xff"
 
 
 class TestPcm:
-    def test_half_a_sample(self) -> None:
+    def test_odd_number_of_bytes_is_rejected(self) -> None:
         with pytest.raises(BadMessage, match="3 bytes"):
             from_pcm16(bytes(3))
 
@@ -90,7 +88,7 @@ class TestOpus:
     def frames(self) -> list[AudioFrame]:
         return encoded(OpusEncoder(24_000), [chirp(1.23)])
 
-    def test_is_an_ogg_file_for_everybody_else(self, frames: list[AudioFrame]) -> None:
+    def test_other_decoders_read_the_ogg_file(self, frames: list[AudioFrame]) -> None:
         with av.open(io.BytesIO(b"".join(frame.data for frame in frames)), "r") as file:
             assert file.format.name == "ogg"
             assert file.streams.audio[0].codec_context.name in ("opus", "libopus")
@@ -99,9 +97,7 @@ class TestOpus:
         assert len(heard) == len(expected)
         assert likeness(heard, expected) > 0.995
 
-    def test_a_frame_is_a_page_of_twenty_ms_and_the_first_has_the_headers(
-        self, frames: list[AudioFrame]
-    ) -> None:
+    def test_frame_is_a_20_ms_page_and_the_first_has_the_headers(self, frames: list[AudioFrame]) -> None:
         per_frame = [list(pages(frame.data)) for frame in frames]
         assert [len(its_pages) for its_pages in per_frame] == [3] + [1] * (len(frames) - 1)
         assert per_frame[0][0].body.startswith(b"OpusHead")
@@ -109,23 +105,23 @@ class TestOpus:
         steps = np.diff([its_pages[-1].granule for its_pages in per_frame[:-1]])
         assert set(steps.tolist()) == {OPUS_RATE_HZ // 50}
 
-    def test_nothing_was_said(self) -> None:
+    def test_empty_request_has_no_frames(self) -> None:
         assert OpusEncoder(48_000).flush() == []
 
     @pytest.mark.parametrize("n_pieces", [0, 1, 3])
-    def test_closing_in_the_middle_leaves_nothing_open(self, n_pieces: int) -> None:
+    def test_close_in_the_middle_frees_resources(self, n_pieces: int) -> None:
         assert_closing_leaves_nothing_open(lambda: OpusEncoder(24_000), n_pieces)
 
     @pytest.mark.parametrize("cut", [slice(1, None), slice(None, -1), slice(10)])
-    def test_pages_that_are_not_whole(self, frames: list[AudioFrame], cut: slice) -> None:
+    def test_truncated_page_is_rejected(self, frames: list[AudioFrame], cut: slice) -> None:
         with pytest.raises(BadMessage, match="Ogg pages"):
             OpusDecoder().decode(frames[0].data[cut])
 
-    def test_audio_without_a_head(self, frames: list[AudioFrame]) -> None:
+    def test_audio_before_the_opus_head_is_rejected(self, frames: list[AudioFrame]) -> None:
         with pytest.raises(BadMessage, match="OpusHead"):
             OpusDecoder().decode(frames[1].data)
 
-    def test_pages_that_hold_no_opus(self, frames: list[AudioFrame]) -> None:
+    def test_page_with_malformed_opus_is_rejected(self, frames: list[AudioFrame]) -> None:
         decoder = OpusDecoder()
         decoder.decode(frames[0].data)
         (page,) = pages(frames[1].data)

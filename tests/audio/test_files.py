@@ -32,14 +32,14 @@ class TestEveryFormat:
         pieces = np.split(chirp(sum(self.PIECES_S)), ends)
         return [frame.data for frame in encoded(file_encoder_for(audio_format, STREAM), pieces)]
 
-    def test_what_is_decoded_is_what_was_said(self, audio_format: str) -> None:
+    def test_decoded_audio_equals_the_input(self, audio_format: str) -> None:
         heard = samples_in(b"".join(self.frames_of(audio_format)), audio_format)
         said = chirp(sum(self.PIECES_S))
         added_s = (len(heard) - len(said)) / SAMPLE_RATE_HZ
         assert -0.001 <= added_s <= (MOST_ADDED_S if audio_format in ("mp3", "aac") else 0.0)
         assert best_likeness(heard, said) > 0.995
 
-    def test_the_first_piece_is_heard_before_the_second_is_made(self, audio_format: str) -> None:
+    def test_first_piece_is_playable_before_the_second_is_encoded(self, audio_format: str) -> None:
         frames = file_encoder_for(audio_format, STREAM).push(chirp(0.6))
         heard = samples_in(b"".join(frame.data for frame in frames), audio_format)
         assert 0.45 < len(heard) / SAMPLE_RATE_HZ <= 0.6
@@ -48,22 +48,22 @@ class TestEveryFormat:
         frames = encoded(file_encoder_for(audio_format, STREAM), [chirp(0.2)] * 5)
         assert sum(frame.n_samples for frame in frames) == SAMPLE_RATE_HZ
 
-    def test_nothing_was_said(self, audio_format: str) -> None:
+    def test_empty_request_has_no_frames(self, audio_format: str) -> None:
         assert file_encoder_for(audio_format, STREAM).flush() == []
 
     @pytest.mark.parametrize("n_pieces", [0, 1, 3])
-    def test_closing_in_the_middle_leaves_nothing_open(self, audio_format: str, n_pieces: int) -> None:
+    def test_close_in_the_middle_frees_resources(self, audio_format: str, n_pieces: int) -> None:
         assert_closing_leaves_nothing_open(lambda: file_encoder_for(audio_format, STREAM), n_pieces)
 
 
 @pytest.mark.parametrize("audio_format", ["flac", "wav"])
-def test_lossless_formats_lose_nothing(audio_format: str) -> None:
+def test_lossless_formats_keep_every_sample(audio_format: str) -> None:
     frames = encoded(file_encoder_for(audio_format, STREAM), [chirp(0.7)])
     heard = samples_in(b"".join(frame.data for frame in frames), audio_format)
     assert heard.tolist() == to_pcm16(chirp(0.7)).tolist()
 
 
-def test_the_head_of_a_wave_file_is_that_of_the_standard_library_but_for_the_lengths() -> None:
+def test_wave_header_equals_that_of_the_standard_library_except_lengths() -> None:
     file = io.BytesIO()
     with wave.open(file, "wb") as written:
         written.setparams((1, 2, SAMPLE_RATE_HZ, 0, "NONE", ""))

@@ -45,7 +45,7 @@ def resampled(samples: NDArray[np.int16], rate_hz: int) -> NDArray[np.float32]:
 
 class TestFormats:
     @pytest.mark.parametrize(("audio_format", "rate_hz"), ALL)
-    async def test_what_is_heard_is_the_pcm(self, audio_format: str, rate_hz: int) -> None:
+    async def test_decoded_audio_equals_pcm(self, audio_format: str, rate_hz: int) -> None:
         async with running() as server, connected(server) as session:
             _, pcm = await speech_of(session)
             started = await session.start(format=audio_format, sample_rate=rate_hz)
@@ -63,7 +63,7 @@ class TestFormats:
         assert [record.end for record in server.records] == ["done", "done"]
         assert server.records[0].audio_s == pytest.approx(server.records[1].audio_s, abs=1e-3)
 
-    async def test_meta_counts_samples_of_the_rate_asked_for(self) -> None:
+    async def test_meta_counts_samples_at_the_requested_rate(self) -> None:
         start = {"type": "start", "format": "mulaw", "sample_rate": 8000}
         async with running() as server:
             heard = await in_thread(talk, server.url(), start, HELLO)
@@ -73,7 +73,7 @@ class TestFormats:
         frames = [len(each) for each in heard if isinstance(each, bytes)]
         assert set(frames[1:-1]) == {160}  # The first is the primer.
 
-    async def test_words_are_heard_at_the_same_time_in_every_format(self) -> None:
+    async def test_word_times_are_equal_in_every_format(self) -> None:
         async with running() as server, connected(server) as session:
             await session.start(timestamps=True)
             as_pcm, _ = await speech_of(session)
@@ -90,7 +90,7 @@ class TestFormats:
                 assert [page.is_last for page in its_pages] == [False] * (len(its_pages) - 1) + [True]
                 assert np.array_equal(OpusDecoder().decode(bytes(speech.encoded)), heard)
 
-    async def test_a_format_that_is_refused_leaves_the_one_before(self) -> None:
+    async def test_rejected_format_keeps_the_previous_one(self) -> None:
         async with running() as server, connected(server) as session:
             await session.start(format="mulaw", sample_rate=8000)
             for wrong in ({"format": "flac"}, {"sample_rate": 44_100}, {"format": "opus", "sample_rate": 3}):
@@ -102,7 +102,7 @@ class TestFormats:
 
 class TestCancel:
     @pytest.mark.parametrize("framing", ["plain", "tagged"])
-    async def test_nothing_follows_in_opus(self, framing: str) -> None:
+    async def test_no_opus_audio_after_canceled(self, framing: str) -> None:
         def interrupt(url: str) -> list[list[object]]:
             told: list[list[object]] = []
             with connect_plainly(url) as client:
@@ -134,7 +134,7 @@ class TestCancel:
         assert statistics == EngineStatistics(0, 0, 0, 0, 0, 0)
         assert Counter(record.end for record in server.records) == {"done": 1, "canceled": 30}
 
-    async def test_a_peer_that_goes_in_the_middle_of_opus(self) -> None:
+    async def test_client_disconnects_in_the_middle_of_opus(self) -> None:
         def leave(url: str) -> None:
             with connect_plainly(url) as client:
                 client.send(json.dumps({"type": "start", "format": "opus"}))
@@ -152,7 +152,7 @@ class TestTagged:
     @pytest.mark.parametrize(
         ("audio_format", "rate_hz"), [("pcm", 24_000), ("pcm", 16_000), ("opus", 24_000)]
     )
-    async def test_many_requests_side_by_side(self, audio_format: str, rate_hz: int) -> None:
+    async def test_concurrent_tagged_requests(self, audio_format: str, rate_hz: int) -> None:
         texts = {f"r{n} – é": f"{TEXT} {'And so on. ' * (n % 4)}" for n in range(12)}
         heard: dict[str, NDArray[np.int16]] = {}
         async with running() as server, connected(server) as session:
@@ -171,7 +171,7 @@ class TestTagged:
         for name, text in texts.items():
             assert np.array_equal(heard[name], alone[text])
 
-    async def test_a_short_request_is_not_kept_waiting_by_a_long_one(self) -> None:
+    async def test_short_request_overtakes_a_long_one(self) -> None:
         start = {"type": "start", "framing": "tagged"}
         long, short = HELLO | {"request_id": "long", "text": LONG * 3}, HELLO | {"request_id": "short"}
         async with running() as server:
@@ -181,7 +181,7 @@ class TestTagged:
         assert speakers[0] == ""  # The primer.
         assert set(speakers[1:]) == {"long", "short"}
 
-    async def test_an_id_that_is_too_long_for_a_tag_costs_its_own_request(self) -> None:
+    async def test_too_long_request_id_is_rejected_without_closing(self) -> None:
         start = {"type": "start", "framing": "tagged"}
         too_long = HELLO | {"request_id": "é" * 128}
         async with running() as server:

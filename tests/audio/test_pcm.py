@@ -13,7 +13,7 @@ def test_full_scale_is_symmetric_and_clips() -> None:
     assert to_pcm16(samples).tolist() == [0, 32767, -32767, 32767, -32767, 16384]
 
 
-def test_pcm_is_little_endian_whatever_the_machine() -> None:
+def test_pcm_is_little_endian_on_every_machine() -> None:
     assert to_pcm16(np.array([1 / 32767], np.float32)).tobytes() == b"\x01\x00"
 
 
@@ -38,12 +38,12 @@ def message_sizes(it: PcmFramer, n_samples: int) -> list[int]:
         (framer(buffer_bytes=99_999, flush_every=2, first_immediate=False), 2400, [1920, 1920, 960]),
     ],
 )
-def test_messages_are_gathered_as_configured(it: PcmFramer, n_samples: int, expected: list[int]) -> None:
+def test_messages_are_buffered_as_configured(it: PcmFramer, n_samples: int, expected: list[int]) -> None:
     assert message_sizes(it, n_samples) == expected
 
 
 @given(st.lists(st.integers(0, 3000), max_size=8), st.integers(1, 5000), st.integers(1, 7), st.booleans())
-def test_nothing_is_lost_and_only_the_last_message_is_short(
+def test_all_samples_are_kept_and_only_the_last_message_is_short(
     pieces: list[int], buffer_bytes: int, flush_every: int, first_immediate: bool
 ) -> None:
     it = framer(buffer_bytes=buffer_bytes, flush_every=flush_every, first_immediate=first_immediate)

@@ -80,19 +80,19 @@ def vocoder(fit: Fit) -> ShiftedVocoder:
     return ShiftedVocoder(fit.reference, shift)
 
 
-def test_the_lines_of_both_lists_are_by_other_voices() -> None:
+def test_check_lines_have_other_voices() -> None:
     assert not {line.voice for line in LINES} & {line.voice for line in CHECK_LINES}
     assert len(CHECK_LINES) == N_CHECK_LINES
 
 
-def test_the_shift_that_all_lines_have_is_found(fit: Fit, vocoder: ShiftedVocoder) -> None:
+def test_common_shift_is_measured(fit: Fit, vocoder: ShiftedVocoder) -> None:
     calibration = finished(calibrate(vocoder, fit, NEW_MODEL))
     torch.testing.assert_close(calibration.shift.targets, vocoder.shift.targets, atol=2e-3, rtol=0)
     # The floor under standard deviations moves the smallest of them a little.
     torch.testing.assert_close(calibration.shift.features, vocoder.shift.features, atol=2e-2, rtol=0)
 
 
-def test_the_check_lines_are_spoken_with_the_shifted_means(fit: Fit, vocoder: ShiftedVocoder) -> None:
+def test_check_lines_use_the_shifted_means(fit: Fit, vocoder: ShiftedVocoder) -> None:
     calibration = finished(calibrate(vocoder, fit, NEW_MODEL))
     applied = calibration.applied_to(fit)
     assert applied is not None
@@ -102,7 +102,7 @@ def test_the_check_lines_are_spoken_with_the_shifted_means(fit: Fit, vocoder: Sh
         torch.testing.assert_close(moved, calibration.shift.targets, atol=1e-4, rtol=0)
 
 
-def test_requests_can_be_served_between_its_steps(fit: Fit, vocoder: ShiftedVocoder) -> None:
+def test_calibration_yields_between_lines(fit: Fit, vocoder: ShiftedVocoder) -> None:
     steps: list[int] = []
     finished(calibrate(vocoder, fit, NEW_MODEL), lambda: steps.append(1))
     assert len(steps) == N_STEPS
@@ -120,7 +120,7 @@ def test_requests_can_be_served_between_its_steps(fit: Fit, vocoder: ShiftedVoco
         ([None] * 10, False, "only 0 of 10 lines"),
     ],
 )
-def test_it_is_accepted_by_its_figures(
+def test_calibration_is_accepted_within_the_limits(
     fit: Fit, vocoder: ShiftedVocoder, deviations: list[float | None], is_on: bool, reason: str
 ) -> None:
     vocoder.deviations = deviations
@@ -142,7 +142,7 @@ def calibration(fit: Fit, vocoder: ShiftedVocoder) -> Calibration:
     return finished(calibrate(vocoder, fit, NEW_MODEL))
 
 
-def test_what_was_saved_is_found_again(fit: Fit, calibration: Calibration, tmp_path: Path) -> None:
+def test_saved_calibration_is_loaded(fit: Fit, calibration: Calibration, tmp_path: Path) -> None:
     calibration.save(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [CALIBRATION_FILE]
     assert CalibrationRecord.read(tmp_path) == calibration.record
@@ -154,7 +154,7 @@ def test_what_was_saved_is_found_again(fit: Fit, calibration: Calibration, tmp_p
     torch.testing.assert_close(loaded.feature_means["bf_emma"], expected.feature_means["bf_emma"])
 
 
-def test_one_that_was_rejected_is_not_repeated_and_not_used(
+def test_rejected_calibration_is_neither_repeated_nor_used(
     fit: Fit, vocoder: ShiftedVocoder, tmp_path: Path
 ) -> None:
     vocoder.deviations = [3.0] * N_CHECK_LINES
@@ -165,7 +165,7 @@ def test_one_that_was_rejected_is_not_repeated_and_not_used(
     assert load_predictor(weights_in(tmp_path), CPU) is None
 
 
-def test_the_weights_of_the_fit_need_none(fit: Fit, tmp_path: Path) -> None:
+def test_weights_of_the_fit_need_no_calibration(fit: Fit, tmp_path: Path) -> None:
     known = known_early_audio(tmp_path, fit.record.model_checksum)
     assert known is not None
     assert (known.is_on, known.reason) == (True, f"fitted on these weights, {fit.record.mean_db:.1f} dB")
@@ -173,7 +173,7 @@ def test_the_weights_of_the_fit_need_none(fit: Fit, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("checksum", ["model_checksum", "fit_checksum"])
-def test_one_for_other_weights_or_another_fit_does_not_count(
+def test_calibration_for_other_weights_or_another_fit_is_ignored(
     calibration: Calibration, checksum: str, tmp_path: Path
 ) -> None:
     other = CalibrationRecord(**asdict(calibration.record) | {checksum: "1" * 64})
@@ -183,14 +183,14 @@ def test_one_for_other_weights_or_another_fit_does_not_count(
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 100, b"\x02\x00\x00\x00\x00\x00\x00\x00{}"])
-def test_a_damaged_one_is_told_and_does_not_count(content: bytes, tmp_path: Path) -> None:
+def test_damaged_calibration_is_logged_and_ignored(content: bytes, tmp_path: Path) -> None:
     (tmp_path / CALIBRATION_FILE).write_bytes(content)
     with structlog.testing.capture_logs() as logs:
         assert known_early_audio(tmp_path, NEW_MODEL) is None
     assert [each["event"] for each in logs] == ["calibration_unreadable"]
 
 
-def test_others_may_read_it(calibration: Calibration, tmp_path: Path) -> None:
+def test_calibration_file_is_readable_by_other_users(calibration: Calibration, tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
         calibration.save(tmp_path)
@@ -199,7 +199,7 @@ def test_others_may_read_it(calibration: Calibration, tmp_path: Path) -> None:
     assert (tmp_path / CALIBRATION_FILE).stat().st_mode & 0o777 == 0o644
 
 
-def test_a_save_that_fails_leaves_the_old_one(
+def test_failed_save_keeps_the_old_calibration(
     calibration: Calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calibration.save(tmp_path)
@@ -215,7 +215,7 @@ def test_a_save_that_fails_leaves_the_old_one(
     assert (tmp_path / CALIBRATION_FILE).read_bytes() == before
 
 
-def test_the_fit_says_what_it_is(fit: Fit) -> None:
+def test_metadata_of_the_fit(fit: Fit) -> None:
     assert FitRecord.read() == fit.record
     assert 0 < fit.record.mean_db < 1
     assert fit.reference.features.shape == (1024,)

@@ -32,9 +32,7 @@ def prosody_of(kokoro: KokoroSynthesizer, phonemes: str, voice: str = "af_heart"
 @pytest.mark.model
 class TestLengths:
     @pytest.mark.parametrize("phonemes", ["ɐ", "jˈɛs", "jˈɛs.", "nˈO?", "“jˈɛs”", "“jˈɛs.”"])
-    def test_one_duration_a_phoneme_and_the_sound_for_it(
-        self, kokoro: KokoroSynthesizer, phonemes: str
-    ) -> None:
+    def test_durations_match_phonemes_and_audio(self, kokoro: KokoroSynthesizer, phonemes: str) -> None:
         prosody = prosody_of(kokoro, phonemes)
         assert prosody.durations_frames.shape == (len(phonemes) + 2,)
         assert (prosody.durations_frames >= 1).all()
@@ -44,7 +42,7 @@ class TestLengths:
         for window, samples in zip(windows, kokoro.vocode(windows), strict=True):
             assert samples.shape == (window.n_samples,)
 
-    def test_bare_and_closed_lines_side_by_side(self, kokoro: KokoroSynthesizer) -> None:
+    def test_bare_and_closed_lines_in_one_batch(self, kokoro: KokoroSynthesizer) -> None:
         texts = ["jˈɛs", "jˈɛs.", SENTENCE, "ɐ"]
         together = kokoro.prosody([Line(n, text, "af_heart", 1.0) for n, text in enumerate(texts)])
         for prosody, text in zip(together, texts, strict=True):
@@ -53,12 +51,12 @@ class TestLengths:
 
 
 @pytest.mark.parametrize(("phonemes", "spoken_as"), [("jˈɛs", "jˈɛs."), ("“jˈɛs”", "“jˈɛs”."), ("ɐ", "ɐ.")])
-def test_a_short_line_without_a_mark_gets_a_full_stop(phonemes: str, spoken_as: str) -> None:
+def test_short_line_without_a_mark_gets_a_full_stop(phonemes: str, spoken_as: str) -> None:
     assert closed(phonemes) == spoken_as
 
 
 @pytest.mark.parametrize("phonemes", ["jˈɛs.", "nˈO?", "wˈɛl,", "ˈʌm—", "jˈɛs…", "“jˈɛs.”", "", "”"])
-def test_a_line_with_a_mark_or_without_sounds_is_left_as_it_is(phonemes: str) -> None:
+def test_line_with_a_mark_or_without_phonemes_is_unchanged(phonemes: str) -> None:
     assert closed(phonemes) == phonemes
 
 
@@ -70,7 +68,7 @@ def test_only_short_lines_are_closed() -> None:
 @pytest.mark.model
 class TestClosing:
     @pytest.mark.parametrize("bare", ["jˈɛs", "“jˈɛs”"])
-    def test_a_short_line_lasts_as_with_a_full_stop(self, kokoro: KokoroSynthesizer, bare: str) -> None:
+    def test_short_line_lasts_as_long_as_with_a_full_stop(self, kokoro: KokoroSynthesizer, bare: str) -> None:
         one, other = (prosody_of(kokoro, text).durations_frames.tolist() for text in (bare, bare + "."))
         assert one[:-1] == other[:-2]
         assert one[-1] == sum(other[-2:])
@@ -80,7 +78,7 @@ class TestClosing:
 class TestSound:
     @pytest.mark.parametrize("voice", VOICES)
     @pytest.mark.parametrize("bare", ["jˈɛs", "tˈu", "ˈO"])
-    def test_a_bare_word_is_as_loud_and_as_long_as_with_its_mark(
+    def test_bare_word_is_as_loud_and_long_as_with_its_mark(
         self, kokoro: KokoroSynthesizer, voice: str, bare: str
     ) -> None:
         one, other = (spoken(kokoro, voice, text, bare) for text in (bare, bare + "."))
@@ -88,7 +86,7 @@ class TestSound:
         assert one.seconds == pytest.approx(other.seconds, abs=0.05)
 
     @pytest.mark.parametrize("voice", VOICES)
-    def test_a_word_alone_is_not_fainter_or_shorter_than_the_last_of_a_sentence(
+    def test_single_word_is_not_fainter_or_shorter_than_the_last_of_a_sentence(
         self, kokoro: KokoroSynthesizer, voice: str
     ) -> None:
         alone = spoken(kokoro, voice, "jˈɛs", "jˈɛs")

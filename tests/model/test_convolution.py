@@ -42,7 +42,9 @@ def assert_is(computed: Convolution, conv: TorchConvolution, x: Tensor) -> None:
     st.integers(1, 10 * TILE_COLUMNS),
     st.booleans(),
 )
-def test_by_their_spectra(kernel: int, dilation: int, batch: int, n_columns: int, bias: bool) -> None:
+def test_spectral_convolution_equals_torch(
+    kernel: int, dilation: int, batch: int, n_columns: int, bias: bool
+) -> None:
     conv = conv1d(kernel, dilation, bias=bias)
     assert_is(SpectralConvolution(conv), conv, torch.randn(batch, n_columns, 6))
 
@@ -50,14 +52,14 @@ def test_by_their_spectra(kernel: int, dilation: int, batch: int, n_columns: int
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("channels", [(6, 4), (1, 4), (6, 1)])
 @pytest.mark.parametrize("n_columns", [1, 50])
-def test_directly(stride: int, channels: tuple[int, int], n_columns: int) -> None:
+def test_direct_convolution_equals_torch(stride: int, channels: tuple[int, int], n_columns: int) -> None:
     conv = conv1d(5, channels=channels, stride=stride)
     assert_is(DirectConvolution(conv), conv, torch.randn(2, n_columns, channels[0]))
 
 
 @pytest.mark.parametrize("channels", [(6, 4), (1, 4), (6, 1)])
 @pytest.mark.parametrize("n_columns", [1, 50])
-def test_upsampling(channels: tuple[int, int], n_columns: int) -> None:
+def test_upsampling_equals_torch(channels: tuple[int, int], n_columns: int) -> None:
     torch.manual_seed(7)
     conv = nn.ConvTranspose1d(*channels, 6, 2, padding=2)
     assert_is(DirectConvolution(conv), conv, torch.randn(2, n_columns, channels[0]))
@@ -75,13 +77,13 @@ def test_bfloat16_rounds_factors_and_results_only(conv: TorchConvolution) -> Non
 
 
 @pytest.mark.parametrize("max_values", [1, 6 * 3 * TILE_COLUMNS * 7])
-def test_a_long_input_is_convolved_block_by_block(monkeypatch: pytest.MonkeyPatch, max_values: int) -> None:
+def test_long_input_is_convolved_in_blocks(monkeypatch: pytest.MonkeyPatch, max_values: int) -> None:
     monkeypatch.setattr(convolution, "MAX_VALUES", max_values)
     conv = conv1d(7, 3)
     assert_is(SpectralConvolution(conv), conv, torch.randn(2, 1000, 6))
 
 
-def test_a_row_does_not_hear_the_other() -> None:
+def test_rows_of_a_batch_are_independent() -> None:
     spectral = SpectralConvolution(conv1d(11, 3))
     x = torch.randn(2, 100, 6)
     loud = torch.stack([x[0], 1e6 * x[1]])
@@ -98,7 +100,7 @@ def test_a_row_does_not_hear_the_other() -> None:
         nn.ConvTranspose1d(2, 2, 3, padding=1),
     ],
 )
-def test_what_does_not_keep_the_length_is_never_spectral(conv: TorchConvolution) -> None:
+def test_convolution_that_changes_the_length_is_never_spectral(conv: TorchConvolution) -> None:
     with pytest.raises(ValueError, match="keep the length"):
         SpectralConvolution(conv)
 
@@ -111,5 +113,5 @@ def test_what_does_not_keep_the_length_is_never_spectral(conv: TorchConvolution)
         (11, torch.bfloat16, Method.BFLOAT16),
     ],
 )
-def test_methods_where_nothing_is_timed(kernel: int, dtype: torch.dtype, method: Method) -> None:
+def test_default_methods_without_timing(kernel: int, dtype: torch.dtype, method: Method) -> None:
     assert list(methods_in(dtype)([Workload(conv1d(kernel), 20)])) == [method]

@@ -65,7 +65,7 @@ def test_the_choice_follows_the_timings(timer: FakeTimer, chosen: Method) -> Non
     assert fastest_methods([workload()], True, timer) == [chosen]
 
 
-def test_each_shape_has_its_own_method_and_is_timed_once_for_all_of_it() -> None:
+def test_each_shape_is_timed_once_and_has_its_own_method() -> None:
     """As in issue 183815 of pytorch: bfloat16 is slow where a convolution is dilated."""
 
     def seconds(conv: TorchConvolution, method: Method) -> float:
@@ -85,7 +85,7 @@ def test_the_best_time_counts() -> None:
     assert fastest_methods([workload()], False, timer) == [FLOAT32]
 
 
-def test_bfloat16_is_not_timed_where_it_is_not_allowed() -> None:
+def test_bfloat16_is_not_timed_unless_allowed() -> None:
     timer = taking(3.0, 2.0, 1.0)
     assert fastest_methods([workload()], False, timer) == [SPECTRAL]
     assert {method for _, method in timer.runs} == {FLOAT32, SPECTRAL}
@@ -98,13 +98,13 @@ def test_upsampling_is_never_spectral() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "rounds"), [(BUDGET_S, MIN_ROUNDS), (0.0, MAX_ROUNDS)])
-def test_rounds_end_with_the_budget(seconds: float, rounds: int) -> None:
+def test_rounds_end_when_the_budget_is_used(seconds: float, rounds: int) -> None:
     timer = FakeTimer(lambda *_: seconds)
     fastest_methods([workload()], False, timer)
     assert len(timer.runs) == 2 * rounds
 
 
-def test_a_hopeless_method_is_timed_once() -> None:
+def test_hopeless_method_is_timed_once() -> None:
     timer = taking(1.0, 5.0, 0.5)
     fastest_methods([workload()], True, timer)
     assert [method for _, method in timer.runs].count(SPECTRAL) == 1
@@ -124,7 +124,7 @@ def test_hopeless_bfloat16_is_not_timed_for_shapes_of_more_dilation() -> None:
     assert in_bfloat16.count(5) == 0
 
 
-def test_slow_upsampling_says_nothing_about_other_shapes() -> None:
+def test_slow_upsampling_does_not_exclude_other_shapes() -> None:
     def seconds(conv: TorchConvolution, method: Method) -> float:
         if method is BFLOAT16:
             return 90.0 if isinstance(conv, nn.ConvTranspose1d) else 0.5
@@ -145,7 +145,7 @@ def test_bfloat16_that_returns_wrong_sums_is_not_chosen(monkeypatch: pytest.Monk
     assert [record["shape"] for record in logs if record["event"] == "bfloat16_is_wrong"] == ["8-8 k3 s1 d1"]
 
 
-def test_one_record_tells_what_was_chosen() -> None:
+def test_chosen_methods_are_logged_once() -> None:
     with structlog.testing.capture_logs() as logs:
         fastest_methods([workload(), workload(11), upsampling()], False, taking(2.0, 1.0, 1.0))
     (record,) = logs

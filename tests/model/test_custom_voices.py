@@ -40,7 +40,7 @@ class TestStore:
         custom_voices.remove("one")
         assert custom_voices.read() == {"two": "af_sky(2)+af_bella"}
 
-    def test_a_name_is_given_again_only_where_that_is_asked_for(self, custom_voices: CustomVoices) -> None:
+    def test_existing_name_needs_replace(self, custom_voices: CustomVoices) -> None:
         custom_voices.add("one", "af_bella")
         with pytest.raises(VoiceExists, match="--replace"):
             custom_voices.add("one", "af_sky")
@@ -48,42 +48,42 @@ class TestStore:
         assert custom_voices.read() == {"one": "af_sky"}
 
     @pytest.mark.parametrize("name", ["", "a b", "a+b", "a(2)", "ä", "x" * 65, "one\n", "a/b", "."])
-    def test_bad_names(self, custom_voices: CustomVoices, name: str) -> None:
+    def test_invalid_names_are_rejected(self, custom_voices: CustomVoices, name: str) -> None:
         with pytest.raises(BadVoiceName, match="letters"):
             custom_voices.add(name, "af_bella")
 
     @pytest.mark.parametrize("name", ["af_bella", "female", "male"])
-    def test_names_of_other_voices(self, custom_voices: CustomVoices, name: str) -> None:
+    def test_names_of_other_voices_are_rejected(self, custom_voices: CustomVoices, name: str) -> None:
         with pytest.raises(BadVoiceName, match="another voice"):
             custom_voices.add(name, "af_bella", replace=True)
 
-    def test_a_recipe_must_be_one(self, custom_voices: CustomVoices) -> None:
+    def test_malformed_recipe_is_rejected(self, custom_voices: CustomVoices) -> None:
         with pytest.raises(MalformedRecipe):
             custom_voices.add("one", "af_bella+")
 
     @pytest.mark.parametrize("recipe", ["af_bela+af_sky", "female+af_sky", "one+af_sky"])
-    def test_validation_wants_voices_of_the_model(self, custom_voices: CustomVoices, recipe: str) -> None:
+    def test_validation_rejects_unknown_voices(self, custom_voices: CustomVoices, recipe: str) -> None:
         custom_voices.add("one", "af_bella")
         with pytest.raises(UnknownVoice):
             custom_voices.add("two", recipe, validate=True)
         custom_voices.add("two", recipe)
         assert set(custom_voices.read()) == {"one", "two"}
 
-    def test_removing_what_is_not_there(self, custom_voices: CustomVoices) -> None:
+    def test_removing_an_unknown_voice_is_rejected(self, custom_voices: CustomVoices) -> None:
         custom_voices.add("my_blend", "af_bella")
         with pytest.raises(NoSuchCustomVoice) as refused:
             custom_voices.remove("my_blnd")
         assert refused.value.close_matches == ["my_blend"]
         assert custom_voices.read() == {"my_blend": "af_bella"}
 
-    def test_what_somebody_else_wrote_is_kept(self, custom_voices: CustomVoices) -> None:
+    def test_unknown_entries_are_kept(self, custom_voices: CustomVoices) -> None:
         custom_voices.add("one", "af_bella")
         custom_voices.path.write_text('{"note": [1, 2], "one": "af_bella"}')
         custom_voices.add("two", "af_sky")
         assert custom_voices.read() == {"note": [1, 2], "one": "af_bella", "two": "af_sky"}
 
 
-def test_what_cannot_be_spoken_is_left_out_and_the_rest_is_not() -> None:
+def test_unusable_entries_are_ignored_and_logged() -> None:
     entries = {
         "good": "af_bella(2)+af_sky",
         "af_bella": "af_sky",
@@ -103,7 +103,7 @@ def test_what_cannot_be_spoken_is_left_out_and_the_rest_is_not() -> None:
 
 
 @pytest.mark.model
-def test_the_released_voices_are_those_of_the_weights() -> None:
+def test_released_voices_are_those_of_the_weights() -> None:
     from kokoro_trio.weights.prepared import open_weights
 
     assert set(released_voices()) == set(open_weights(TEST_WEIGHTS).voices)
@@ -172,7 +172,7 @@ class TestCommand:
             (("remove", "--name", "x"), "'x'"),
         ],
     )
-    def test_a_refusal_is_one_line(self, shell: Shell, arguments: tuple[str, ...], says: str) -> None:
+    def test_error_is_one_line(self, shell: Shell, arguments: tuple[str, ...], says: str) -> None:
         code, out, err = shell.run(*arguments)
         assert (code, out) == (1, "")
         (line,) = err.splitlines()
@@ -184,7 +184,7 @@ class TestCommand:
         "arguments",
         [("list",), ("add", "--name", "x", "--recipe", "af_bella"), ("remove", "--name", "x")],
     )
-    def test_a_damaged_file_is_reported_and_kept(self, shell: Shell, arguments: tuple[str, ...]) -> None:
+    def test_damaged_file_is_reported_and_kept(self, shell: Shell, arguments: tuple[str, ...]) -> None:
         shell.folder.mkdir()
         shell.path.write_text('{"my_blend": "af_ao')
         code, _, err = shell.run(*arguments)
@@ -193,19 +193,19 @@ class TestCommand:
         assert line.startswith(f"error: {shell.path} is damaged")
         assert shell.path.read_text() == '{"my_blend": "af_ao'
 
-    def test_a_folder_that_cannot_be_made(self, shell: Shell) -> None:
+    def test_folder_that_cannot_be_created(self, shell: Shell) -> None:
         shell.folder.write_text("a file is in the way")
         code, _, err = shell.run("add", "--name", "x", "--recipe", "af_bella")
         assert (code, len(err.splitlines())) == (1, 1)
 
-    def test_list_tells_what_the_server_leaves_out(self, shell: Shell) -> None:
+    def test_list_reports_unusable_entries(self, shell: Shell) -> None:
         assert shell.run("add", "--name", "x", "--recipe", "af_belle+af_sky")[0] == 0
         code, out, err = shell.run("list")
         assert (code, out) == (0, "")
         assert "'x'" in err
         assert "af_bella" in err
 
-    def test_two_at_once_lose_nothing(self, shell: Shell) -> None:
+    def test_concurrent_changes_are_both_kept(self, shell: Shell) -> None:
         names = ("one", "two")
         shell.folder.mkdir()
         with FileLock(f"{shell.path}.lock"):

@@ -88,14 +88,14 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
 @pytest.mark.parametrize(
     ("named", "chosen"), [("auto", "cuda:0"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1"), ("cpu", "cpu")]
 )
-def test_where_there_are_gpus(cuda: FakeCuda, named: str, chosen: str) -> None:
+def test_chosen_gpu(cuda: FakeCuda, named: str, chosen: str) -> None:
     device = choose_device(config(KOKORO_DEVICE=named, KOKORO_GPU_MEMORY_FRACTION="0.5")).device
     assert device == torch.device(chosen)
     assert cuda.fractions == ([] if named == "cpu" else [(0.5, device)])
     assert cuda.current == (None if named == "cpu" else device)
 
 
-def test_a_number_that_is_not_there(cuda: FakeCuda) -> None:
+def test_missing_gpu_index_is_rejected(cuda: FakeCuda) -> None:
     with pytest.raises(DeviceUnavailable, match="KOKORO_DEVICE=cuda:2: there are 2 CUDA devices"):
         choose_device(config(KOKORO_DEVICE="cuda:2"))
 
@@ -112,7 +112,7 @@ def test_a_number_that_is_not_there(cuda: FakeCuda) -> None:
         ("CUDA unknown error", "CUDA unknown error; this is torch"),
     ],
 )
-def test_a_driver_that_is_no_good(cuda: FakeCuda, error: str, advice: str) -> None:
+def test_driver_errors_come_with_advice(cuda: FakeCuda, error: str, advice: str) -> None:
     cuda.init_error = RuntimeError(error)
     with pytest.raises(DeviceUnavailable, match=advice):
         choose_device(config(KOKORO_DEVICE="cuda"))
@@ -128,13 +128,13 @@ def test_a_driver_that_is_no_good(cuda: FakeCuda, error: str, advice: str) -> No
         ),
     ],
 )
-def test_a_card_that_cannot_run_a_kernel(cuda: FakeCuda, error: Exception, advice: str) -> None:
+def test_unusable_gpu_comes_with_advice(cuda: FakeCuda, error: Exception, advice: str) -> None:
     cuda.first_kernel_error = error
     with pytest.raises(DeviceUnavailable, match=advice):
         choose_device(config(KOKORO_DEVICE="cuda"))
 
 
-def test_a_torch_without_cuda(cuda: FakeCuda) -> None:
+def test_torch_without_cuda_comes_with_advice(cuda: FakeCuda) -> None:
     cuda.is_built = False
     with pytest.raises(DeviceUnavailable, match="built for the CPU only; install one that is built for CUDA"):
         choose_device(config(KOKORO_DEVICE="cuda"))
@@ -150,7 +150,7 @@ def test_a_torch_without_cuda(cuda: FakeCuda) -> None:
         ("is built for the CPU only", True, r"built for CUDA: bash scripts/setup\.sh --cuda"),
     ],
 )
-def test_auto_takes_the_cpu_and_says_why_where_there_is_a_gpu(
+def test_auto_falls_back_to_the_cpu_with_a_reason(
     cuda: FakeCuda, error: str, has_gpu: bool, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nvidia_device = tmp_path / "nvidiactl"
@@ -196,7 +196,7 @@ def test_only_auto_times_bfloat16(monkeypatch: pytest.MonkeyPatch, named: str, a
     assert asked == [allowed]
 
 
-def test_products_are_exact_or_not_and_then_as_before() -> None:
+def test_precision_of_products_is_restored() -> None:
     def precisions() -> list[str]:
         cudnn = torch.backends.cudnn
         return [
@@ -212,7 +212,7 @@ def test_products_are_exact_or_not_and_then_as_before() -> None:
     assert precisions() == before
 
 
-def test_no_static_shapes_on_the_cpu() -> None:
+def test_no_runner_on_the_cpu() -> None:
     assert choose_runner(evolve(config(), cuda_graphs=True), CPU) is None
 
 
@@ -225,17 +225,17 @@ class TestLostDevice:
             (None, False),
         ],
     )
-    def test_fails_at_the_least_there_is(self, cuda: FakeCuda, error: Exception | None, is_one: bool) -> None:
+    def test_lost_gpu_is_detected(self, cuda: FakeCuda, error: Exception | None, is_one: bool) -> None:
         cuda.first_kernel_error = error
         assert is_lost(GPU) is is_one
 
-    def test_the_cpu_is_never_one(self, cuda: FakeCuda) -> None:
+    def test_cpu_is_never_lost(self, cuda: FakeCuda) -> None:
         cuda.first_kernel_error = RuntimeError("DefaultCPUAllocator: can't allocate memory")
         assert not is_lost(CPU)
         assert cuda.n_tensors == 0
 
 
-def test_memory_of_a_batch_that_was_too_large_is_free_before_the_next(
+def test_out_of_memory_frees_the_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     batches: list[weakref.ref[torch.Tensor]] = []
@@ -258,6 +258,6 @@ def test_memory_of_a_batch_that_was_too_large_is_free_before_the_next(
     assert limit.now == 6
 
 
-def test_what_is_on_the_host_already() -> None:
+def test_samples_on_the_host_are_returned() -> None:
     samples = torch.rand(2, 3)
     assert to_host(samples).tolist() == samples.tolist()

@@ -28,7 +28,7 @@ class Doubling:
         return 2 * x
 
 
-def test_each_key_is_captured_once_and_replayed_from_then_on() -> None:
+def test_each_key_is_captured_once_and_then_replayed() -> None:
     capture = CpuCapture()
     runner = GraphRunner(capture)
     for key in ("a", "b", "a", "a", "b"):
@@ -37,7 +37,7 @@ def test_each_key_is_captured_once_and_replayed_from_then_on() -> None:
     assert runner.n_graphs == 2
 
 
-def test_fewer_rows_than_the_graph_has_are_padded_and_cut_off() -> None:
+def test_missing_rows_are_padded_and_dropped() -> None:
     runner, doubling = GraphRunner(CpuCapture()), Doubling()
     for value, n_rows in ((1.0, 4), (3.0, 1), (5.0, 3)):
         made = runner.run("a", 4, [torch.full((n_rows, 2), value)], doubling)
@@ -46,14 +46,14 @@ def test_fewer_rows_than_the_graph_has_are_padded_and_cut_off() -> None:
     assert set(doubling.n_rows) == {4}
 
 
-def test_what_was_made_outlives_the_next_replay() -> None:
+def test_result_survives_the_next_replay() -> None:
     runner = GraphRunner(CpuCapture())
     first = runner.run("a", 1, [torch.ones(1, 2)], Doubling())
     runner.run("a", 1, [torch.zeros(1, 2)], Doubling())
     assert first.eq(2).all()
 
 
-def test_what_cannot_be_captured_is_run_as_it_comes_and_told_once() -> None:
+def test_failed_capture_runs_eagerly_and_is_logged_once() -> None:
     runner = GraphRunner(CpuCapture(failure=RuntimeError("operation not permitted when stream is capturing")))
     with structlog.testing.capture_logs() as logs:
         for _ in range(3):
@@ -62,7 +62,7 @@ def test_what_cannot_be_captured_is_run_as_it_comes_and_told_once() -> None:
     assert "not permitted" in logs[0]["reason"]
 
 
-def test_a_graph_that_does_nothing_is_not_replayed() -> None:
+def test_empty_graph_is_not_replayed() -> None:
     """torch captures nothing where the work is on another device or stream."""
 
     def capture_nothing(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
@@ -79,13 +79,13 @@ def test_a_graph_that_does_nothing_is_not_replayed() -> None:
     assert runner.n_graphs == 0
 
 
-def test_too_little_memory_for_a_capture_is_for_the_caller_to_know() -> None:
+def test_out_of_memory_during_a_capture_is_raised() -> None:
     runner = GraphRunner(CpuCapture(failure=torch.OutOfMemoryError("CUDA out of memory")))
     with pytest.raises(torch.OutOfMemoryError):
         runner.run("a", 4, [torch.ones(1, 2)], Doubling())
 
 
-def test_what_is_beyond_the_limit_is_run_as_it_comes() -> None:
+def test_keys_beyond_the_limit_run_eagerly() -> None:
     capture = CpuCapture()
     runner = GraphRunner(capture, max_graphs=2)
     with structlog.testing.capture_logs() as logs:
@@ -96,7 +96,7 @@ def test_what_is_beyond_the_limit_is_run_as_it_comes() -> None:
 
 
 @torch.inference_mode()
-def test_windows_come_out_of_a_graph_as_they_do_without() -> None:
+def test_windows_from_a_graph_equal_eager_ones() -> None:
     """One graph after the other takes batches of other segments, more and fewer of them."""
     half, capture = small_vocoder(), CpuCapture()
     graphs, eager = GraphRunner(capture), EagerRunner()

@@ -15,14 +15,14 @@ def spectra(n_columns: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("n_columns", [2, 3, 5, 200])
-def test_it_is_that_of_torch(n_columns: int) -> None:
+def test_equals_torch_istft(n_columns: int) -> None:
     magnitude, phase = spectra(n_columns)
     expected = torch.istft(torch.polar(magnitude, phase).transpose(1, 2), 20, HOP, window=WINDOW)
     samples = InverseTransform(WINDOW, HOP)(magnitude, phase)
     torch.testing.assert_close(samples, expected, atol=1e-6, rtol=0)
 
 
-def test_a_row_that_is_over_ends_as_alone() -> None:
+def test_masked_row_equals_the_row_alone() -> None:
     magnitude, phase = spectra(40)
     inverse = InverseTransform(WINDOW, HOP)
     lengths = [40, 17, 2]
@@ -34,6 +34,6 @@ def test_a_row_that_is_over_ends_as_alone() -> None:
         torch.testing.assert_close(samples[row, : len(alone)], alone)
 
 
-def test_a_hop_that_does_not_fit_is_refused() -> None:
+def test_hop_that_does_not_divide_the_window_raises() -> None:
     with pytest.raises(ValueError, match="hop of 4"):
         InverseTransform(WINDOW, 4)

@@ -30,12 +30,12 @@ from kokoro_trio.wire.limits import MAX_RECIPE_CHARS, MAX_RECIPE_VOICES
         ("af_sky(7)", "af_sky"),
     ],
 )
-def test_equal_mixtures_have_one_spelling(text: str, spelling: str) -> None:
+def test_equal_blends_have_one_spelling(text: str, spelling: str) -> None:
     assert str(Recipe.parse(text)) == spelling
 
 
 @given(st.dictionaries(st.sampled_from(["af_a", "am_b", "bf_c", "x"]), st.integers(1, 999_999), min_size=1))
-def test_a_spelling_is_read_as_what_it_spells(weights: dict[str, int]) -> None:
+def test_spelling_round_trips(weights: dict[str, int]) -> None:
     recipe = Recipe.parse("+".join(f"{voice}({weight})" for voice, weight in weights.items()))
     assert Recipe.parse(str(recipe)) == recipe
     total, whole = sum(weights.values()), sum(recipe.weights.values())
@@ -65,14 +65,14 @@ def test_a_spelling_is_read_as_what_it_spells(weights: dict[str, int]) -> None:
         ("a+" * MAX_RECIPE_CHARS, "2000 characters"),
     ],
 )
-def test_what_is_no_recipe(text: str, says: str) -> None:
+def test_malformed_recipe_is_rejected(text: str, says: str) -> None:
     with pytest.raises(MalformedRecipe) as refused:
         Recipe.parse(text)
     assert says in refused.value.reason
     assert len(str(refused.value)) < 400
 
 
-def test_as_many_voices_as_are_allowed() -> None:
+def test_most_voices_are_accepted() -> None:
     names = [f"v{n}" for n in range(MAX_RECIPE_VOICES)]
     assert set(Recipe.parse("+".join(names * 3)).weights.values()) == {1}
 
@@ -80,17 +80,17 @@ def test_as_many_voices_as_are_allowed() -> None:
 @pytest.mark.parametrize(
     ("text", "voice"), [("af_a+bm_b(2)", "bm_b"), ("bm_b+af_a", "af_a"), ("z_only", "z_only")]
 )
-def test_the_main_voice_has_the_most_weight(text: str, voice: str) -> None:
+def test_main_voice_has_the_largest_weight(text: str, voice: str) -> None:
     assert Recipe.parse(text).main_voice == voice
 
 
-def test_a_name_is_no_recipe() -> None:
+def test_name_does_not_look_like_a_recipe() -> None:
     assert not looks_like_a_recipe("my_blend-2")
     assert looks_like_a_recipe("af_bella+af_sky")
     assert looks_like_a_recipe("af_bella(2")
 
 
-def test_a_voice_that_is_none_is_refused_with_near_names() -> None:
+def test_unknown_voice_is_rejected_with_near_names() -> None:
     with pytest.raises(UnknownVoice) as refused:
         check_voices(Recipe.parse("af_bella+af_skye"), ["af_bella", "af_sky"])
     assert refused.value.got == "af_skye"

@@ -33,7 +33,7 @@ def mean(tensors: dict[str, torch.Tensor], weights: dict[str, float]) -> torch.T
     return torch.from_numpy(np.sum(arrays, axis=0, dtype=np.float32))
 
 
-def test_a_mixture_has_the_weighted_mean_of_the_means(predictor: StatisticsPredictor) -> None:
+def test_blend_has_the_weighted_mean_of_the_means(predictor: StatisticsPredictor) -> None:
     weights = {"af_a": 0.75, "bm_b": 0.25}
     features = mean(dict(predictor.feature_means), weights)[None]
     assert predictor.distances(["af_a(3)+bm_b"], features)[0] == pytest.approx(0, abs=1e-6)
@@ -42,7 +42,7 @@ def test_a_mixture_has_the_weighted_mean_of_the_means(predictor: StatisticsPredi
     torch.testing.assert_close(predicted, mean(dict(predictor.target_means), weights), atol=1e-5, rtol=1e-5)
 
 
-def test_a_voice_has_its_own(predictor: StatisticsPredictor) -> None:
+def test_voice_has_its_own_means(predictor: StatisticsPredictor) -> None:
     features = predictor.feature_means["c"][None]
     assert predictor.distances(["c"], features) == [0]
     torch.testing.assert_close(
@@ -51,7 +51,7 @@ def test_a_voice_has_its_own(predictor: StatisticsPredictor) -> None:
 
 
 @pytest.mark.parametrize("voice", ["xx_new", "af_a+xx_new"])
-def test_nothing_is_known_of_a_stranger(predictor: StatisticsPredictor, voice: str) -> None:
+def test_unknown_voice_has_no_means(predictor: StatisticsPredictor, voice: str) -> None:
     assert predictor.distances([voice], torch.zeros(1, N_FEATURES)) == [math.inf]
     with pytest.raises(KeyError):
         predictor.predict([voice], torch.zeros(1, N_FEATURES))

@@ -26,7 +26,7 @@ def wholes(half: VocoderHalf) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("wanted", [0, 1, 5, 11, 30, 60])
 @torch.inference_mode()
-def test_segments_of_any_length_come_out_side_by_side_as_alone(
+def test_windows_of_any_length_equal_single_ones(
     half: VocoderHalf, wholes: list[torch.Tensor], wanted: int
 ) -> None:
     starts = [max(0, min(wanted, n - N_FRAMES)) for n in LENGTHS]
@@ -42,7 +42,7 @@ def test_segments_of_any_length_come_out_side_by_side_as_alone(
 
 
 @torch.inference_mode()
-def test_a_mask_is_there_only_where_a_segment_is_short(half: VocoderHalf) -> None:
+def test_mask_only_for_short_segments(half: VocoderHalf) -> None:
     for n_segment, is_masked in ((33, True), (34, False)):
         batch = half.batch([material(n_segment)], [affine()], [5], N_FRAMES, is_static=True)
         assert batch.is_masked is is_masked
@@ -51,7 +51,7 @@ def test_a_mask_is_there_only_where_a_segment_is_short(half: VocoderHalf) -> Non
 
 @pytest.mark.parametrize("n_segment", [60, 10])
 @torch.inference_mode()
-def test_it_asks_a_device_for_no_values_and_lays_nothing_on_another(n_segment: int) -> None:
+def test_vocoder_reads_no_values_from_the_device(n_segment: int) -> None:
     """As a CUDA graph must be. Tensors on the device "meta" have shapes only."""
     half = small_vocoder("meta")
     known, smoothed = material(n_segment), affine()

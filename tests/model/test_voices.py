@@ -23,31 +23,31 @@ def catalogue() -> VoiceCatalogue:
 @pytest.mark.parametrize(
     ("name", "voice"), [("female", "af_aoede"), ("male", "am_michael"), ("af_heart", "af_heart")]
 )
-def test_names_and_what_they_stand_for(catalogue: VoiceCatalogue, name: str, voice: str) -> None:
+def test_names_and_aliases_resolve(catalogue: VoiceCatalogue, name: str, voice: str) -> None:
     assert catalogue.resolve(name) == Voice(voice, Recipe({voice: 1}))
 
 
 @pytest.mark.parametrize(("name", "near"), [("af_haert", "af_heart"), ("femal", "female")])
-def test_an_unknown_voice_is_refused_with_near_names(catalogue: VoiceCatalogue, name: str, near: str) -> None:
+def test_unknown_voice_is_rejected_with_near_names(catalogue: VoiceCatalogue, name: str, near: str) -> None:
     with pytest.raises(UnknownVoice) as caught:
         catalogue.resolve(name)
     assert caught.value.close_matches[0] == near
     assert near in str(caught.value)
 
 
-def test_nothing_near(catalogue: VoiceCatalogue) -> None:
+def test_unknown_voice_without_near_names(catalogue: VoiceCatalogue) -> None:
     with pytest.raises(UnknownVoice) as caught:
         catalogue.resolve("qqqqqq")
     assert caught.value.close_matches == []
 
 
 @pytest.mark.parametrize("male", ["am_nobody", "am_michael+am_nobody", "am_michael+", "my_blend"])
-def test_a_configured_voice_that_is_not_there_stops_the_start(male: str) -> None:
+def test_unknown_configured_voice_is_a_bad_knob(male: str) -> None:
     with pytest.raises(BadKnob, match=r"DEFAULT_VOICE_MALE.*af_aoede"):
         VoiceCatalogue.of(NAMES, female="af_aoede", male=male)
 
 
-def test_a_configured_voice_may_be_a_recipe() -> None:
+def test_configured_voice_may_be_a_recipe() -> None:
     catalogue = VoiceCatalogue.of(NAMES, female="af_heart(2)+af_aoede", male="am_michael")
     assert catalogue.resolve("female").name == "af_aoede+af_heart(2)"
 
@@ -61,31 +61,31 @@ class TestRecipes:
             ("af_heart(3)", "af_heart"),
         ],
     )
-    def test_a_recipe_is_a_voice(self, catalogue: VoiceCatalogue, text: str, recipe: str) -> None:
+    def test_recipe_is_a_voice(self, catalogue: VoiceCatalogue, text: str, recipe: str) -> None:
         voice = catalogue.resolve(text)
         assert (voice.name, str(voice.recipe)) == (recipe, recipe)
 
     @pytest.mark.parametrize("stranger", ["af_aoeda", "female", "my_blend"])
-    def test_only_of_voices_of_the_model(self, catalogue: VoiceCatalogue, stranger: str) -> None:
+    def test_recipe_may_only_mix_voices_of_the_model(self, catalogue: VoiceCatalogue, stranger: str) -> None:
         for text in (f"{stranger}+af_heart", f"af_heart+{stranger}", f"{stranger}(2)"):
             with pytest.raises(UnknownVoice) as refused:
                 catalogue.resolve(text)
             assert refused.value.got == stranger
 
-    def test_near_names_for_one_in_a_recipe(self, catalogue: VoiceCatalogue) -> None:
+    def test_near_names_for_a_voice_in_a_recipe(self, catalogue: VoiceCatalogue) -> None:
         with pytest.raises(UnknownVoice) as refused:
             catalogue.resolve("af_heart+af_aoeda")
         assert refused.value.got == "af_aoeda"
         assert refused.value.close_matches[0] == "af_aoede"
 
-    def test_what_is_no_recipe_is_an_unknown_voice(self, catalogue: VoiceCatalogue) -> None:
+    def test_malformed_recipe_is_an_unknown_voice(self, catalogue: VoiceCatalogue) -> None:
         with pytest.raises(UnknownVoice) as refused:
             catalogue.resolve("af_heart(2")
         facts = refused.value.facts()
         assert (facts["got"], facts["close_matches"]) == ("af_heart(2", ["af_heart"])
         assert "not a recipe" in str(refused.value)
 
-    def test_a_name_of_any_length_is_refused_fast(self, catalogue: VoiceCatalogue) -> None:
+    def test_very_long_name_is_rejected_quickly(self, catalogue: VoiceCatalogue) -> None:
         with pytest.raises(UnknownVoice) as refused:
             catalogue.resolve("ab" * 1_000_000)
         assert len(str(refused.value)) < 200
@@ -116,20 +116,20 @@ class TestCustomVoices:
     def catalogue_over(self, file: Path) -> VoiceCatalogue:
         return VoiceCatalogue.of(NAMES, female="af_aoede", male="am_michael", custom_folder=file.parent)
 
-    def test_one_of_them_is_not_mixed_and_the_refusal_says_why(self, file: Path) -> None:
+    def test_custom_voice_in_a_recipe_is_rejected_with_a_reason(self, file: Path) -> None:
         file.write_text('{"my_blend": "af_heart(2)+af_aoede"}')
         with pytest.raises(UnknownVoice) as refused:
             self.catalogue_over(file).resolve("my_blend+af_heart")
         assert (refused.value.code, refused.value.got) == ("unknown_voice", "my_blend")
         assert "'my_blend' is not a voice of the model, and a recipe can mix only those" in str(refused.value)
 
-    def test_by_name(self, file: Path) -> None:
+    def test_custom_voice_resolves_by_name(self, file: Path) -> None:
         file.write_text('{"my_blend": "af_heart(2)+af_aoede"}')
         voice = self.catalogue_over(file).resolve("my_blend")
         assert (voice.name, str(voice.recipe)) == ("my_blend", "af_aoede+af_heart(2)")
         assert voice.written == "af_heart(2)+af_aoede"
 
-    def test_they_come_and_go(self, file: Path) -> None:
+    def test_custom_voices_are_reloaded(self, file: Path) -> None:
         catalogue = self.catalogue_over(file)
         with pytest.raises(UnknownVoice):
             catalogue.resolve("my_blend")
@@ -141,13 +141,13 @@ class TestCustomVoices:
             catalogue.resolve("my_blend")
         assert [voice.name for voice in catalogue.voices()] == sorted(NAMES)
 
-    def test_a_near_name_may_be_one_of_them(self, file: Path) -> None:
+    def test_near_names_include_custom_voices(self, file: Path) -> None:
         file.write_text('{"my_blend": "af_heart"}')
         with pytest.raises(UnknownVoice) as refused:
             self.catalogue_over(file).resolve("my_blnd")
         assert refused.value.close_matches == ["my_blend"]
 
-    def test_what_is_wrong_is_told_at_the_start(self, file: Path) -> None:
+    def test_file_errors_are_logged_at_the_start(self, file: Path) -> None:
         file.write_text('{"good": "af_heart", "af_heart": "af_aoede", "bad": "af_nobody"}')
         with structlog.testing.capture_logs() as logged:
             catalogue = self.catalogue_over(file)
@@ -158,7 +158,7 @@ class TestCustomVoices:
         assert str(catalogue.resolve("good").recipe) == "af_heart"
         assert catalogue.resolve("af_heart").written is None
 
-    def test_a_damaged_file_stops_no_start(self, file: Path) -> None:
+    def test_damaged_file_does_not_prevent_the_start(self, file: Path) -> None:
         file.write_text("{")
         with structlog.testing.capture_logs() as logged:
             catalogue = self.catalogue_over(file)
@@ -166,18 +166,18 @@ class TestCustomVoices:
         assert catalogue.resolve("female").name == "af_aoede"
 
 
-def test_the_language_is_the_first_letter() -> None:
+def test_language_is_the_first_letter() -> None:
     assert language_of("bf_emma") == "b"
 
 
-def test_the_style_vector_goes_by_the_number_of_phonemes() -> None:
+def test_style_vector_depends_on_the_number_of_phonemes() -> None:
     packs = VoicePacks({"v": torch.arange(510.0)[:, None].expand(510, 256)})
     assert packs.style_vector("v", 1).tolist() == [0.0] * 256
     assert packs.style_vector("v", 510)[0] == 509.0
 
 
 @pytest.mark.parametrize("n_phonemes", [0, 511])
-def test_there_is_none_outside_the_range(n_phonemes: int) -> None:
+def test_number_of_phonemes_outside_the_range_raises(n_phonemes: int) -> None:
     with pytest.raises(ValueError, match="510"):
         VoicePacks({"v": torch.zeros(510, 256)}).style_vector("v", n_phonemes)
 
@@ -193,7 +193,7 @@ class TestMixedPacks:
         return VoicePacks({name: torch.from_numpy(array) for name, array in arrays.items()})
 
     @pytest.mark.parametrize("n_phonemes", [1, 77, 510])
-    def test_the_weighted_mean(
+    def test_blend_is_the_weighted_mean(
         self, arrays: dict[str, NDArray[np.float32]], packs: VoicePacks, n_phonemes: int
     ) -> None:
         recipe = str(Recipe.parse("+".join(["af_a"] * 6 + ["bm_b"] * 4)))
@@ -201,11 +201,11 @@ class TestMixedPacks:
         mixed = packs.style_vector(recipe, n_phonemes)
         np.testing.assert_allclose(mixed.numpy(), expected[n_phonemes - 1], atol=1e-6)
 
-    def test_a_mixture_is_made_once(self, packs: VoicePacks) -> None:
+    def test_blend_is_cached(self, packs: VoicePacks) -> None:
         first = packs.style_vector("af_a+c", 3)
         assert packs.style_vector("af_a+c", 3).data_ptr() == first.data_ptr()
 
-    def test_few_are_kept(self, packs: VoicePacks) -> None:
+    def test_cache_of_blends_is_limited(self, packs: VoicePacks) -> None:
         first = packs.style_vector("af_a+c", 3)
         for weight in range(2, MAX_KEPT_BLENDS + 2):
             packs.style_vector(f"af_a({weight})+c", 3)
@@ -213,14 +213,14 @@ class TestMixedPacks:
         assert again.data_ptr() != first.data_ptr()
         assert (again == first).all()
 
-    def test_a_pack_of_such_a_name_comes_first(self) -> None:
+    def test_pack_named_like_a_recipe_comes_first(self) -> None:
         packs = VoicePacks(
             {"a+b": torch.ones(510, 256), "a": torch.zeros(510, 256), "b": torch.zeros(510, 256)}
         )
         assert packs.style_vector("a+b", 1)[0] == 1
 
 
-def test_a_blend_is_the_weighted_mean_of_its_packs() -> None:
+def test_blend_function_is_the_weighted_mean() -> None:
     generator = np.random.default_rng(3)
     packs = {name: generator.normal(size=(510, 256)).astype(np.float32) for name in "abc"}
     tensors = {name: torch.from_numpy(pack) for name, pack in packs.items()}

