@@ -1,4 +1,4 @@
-"""Pure: what each audio format makes of samples, and that a decoder gets them back."""
+"""Pure: encodes samples in each audio format of the wire, and decodes them again."""
 
 import io
 from collections.abc import Sequence
@@ -68,7 +68,7 @@ class TestMulaw:
         codes = to_mulaw((pcm / 32_767).astype(np.float32))
         meanings = from_mulaw(codes.tobytes()).astype(int)
         steps = 8 << (~codes >> 4 & 0x07).astype(int)
-        # The steps of the last segment are 1024; its end is the largest magnitude that there is.
+        # The last segment has steps of 1024 and ends at the largest magnitude.
         assert (np.abs(meanings - np.clip(pcm, -LARGEST, LARGEST)) <= steps // 2).all()
         assert (np.diff(meanings) >= 0).all()
         assert len(set(codes.tolist())) == 256
@@ -127,5 +127,5 @@ class TestOpus:
         (page,) = pages(frames[1].data)
         header = page.data[: -len(page.body)]
         with pytest.raises(BadMessage, match="Opus"):
-            # Code 3 packets say how many frames they hold; none is not allowed: RFC 6716 section 3.2.5.
+            # A code 3 packet has a frame count, which must not be 0: RFC 6716 section 3.2.5.
             decoder.decode(header + b"\xff" + bytes(len(page.body) - 1))

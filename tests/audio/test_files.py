@@ -1,4 +1,4 @@
-"""Pure: sounds as files, that any player decodes what was said, and that it comes as it is made."""
+"""Pure: encodes samples as files, which players decode while they are being encoded."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""End to end: each format and framing through a real server, heard by our client and by one that is not."""
+"""End to end: each format and framing through a real server, with our client and with another one."""
 
 import json
 import threading
@@ -56,7 +56,7 @@ class TestFormats:
         expected = resampled(pcm, speech.sample_rate_hz)
         assert abs(len(heard) - len(expected)) <= 1
         n = min(len(heard), len(expected))
-        # A telephone's 4 kHz leaves out the edges of the tones, which are there at 48 kHz.
+        # At 8 kHz the edges of the tones are missing.
         assert likeness(heard[:n], expected[:n]) > 0.99
         assert speech.duration_s == pytest.approx(len(pcm) / 24_000, abs=1 / rate_hz)
         assert speech.timing.audio_s == pytest.approx(speech.duration_s, abs=1 / rate_hz)
@@ -114,7 +114,7 @@ class TestCancel:
                         n_frames += isinstance(client.recv(timeout=10), bytes)
                     client.send(json.dumps({"type": "cancel"}))
                     told.append(ends(hear(client)))
-                    # Whatever follows comes before the answer to this.
+                    # Any late audio would arrive before the answer to this.
                     client.send(json.dumps({"type": "cancel", "request_id": "never asked for"}))
                     told.append([each if isinstance(each, bytes) else each["code"] for each in hear(client)])
             return told
@@ -125,7 +125,7 @@ class TestCancel:
             n_files, n_threads = descriptors(), threading.active_count()
             told = await in_thread(interrupt, server.url())
             await until_all_are_gone(server)
-            # One is open for a moment after a step, when the engine looks how much memory it has.
+            # After a step the engine opens one for a moment, to read its memory.
             await until(lambda: descriptors() <= n_files)
             await until(lambda: threading.active_count() <= n_threads + 2)
             statistics = evolve(server.engine.statistics(), steps_run=0)
@@ -192,6 +192,6 @@ class TestTagged:
 
 
 def ends(heard: Sequence[bytes | dict[str, object]]) -> list[object]:
-    """Of which requests it was said that they have ended, in order."""
+    """The ids of the requests that ended, in order."""
     messages = (each for each in heard if isinstance(each, dict))
     return [each["request_id"] for each in messages if each["type"] in ("done", "canceled", "error")]

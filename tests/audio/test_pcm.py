@@ -1,4 +1,4 @@
-"""Pure: samples to PCM, PCM to messages."""
+"""Pure: converts samples to PCM, and PCM to messages."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Pure: which shapes batches are made in, and where windows lie in them."""
+"""Pure: the shapes of batches, and the positions of windows in them."""
 
 import pytest
 from hypothesis import given
@@ -55,7 +55,7 @@ def test_stretch_surrounds_its_window(
     wanted = n_frames + 2 * context
     assert length == (wanted if is_static else min(wanted, n_total))
     assert stretch.real(n_total) == min(length, n_total)
-    # Each side has its context, or the segment ends there.
+    # Each side has its context, or is an end of the segment.
     assert start - stretch.start >= context or stretch.start == 0
     assert stretch.end - (start + n_frames) >= context or stretch.end >= n_total
 

@@ -1,4 +1,4 @@
-"""Unit: the fitted statistics moved to other weights, with a vocoder that only pretends to be one."""
+"""Unit: calibrates the fitted statistics for other weights, with a fake vocoder."""
 
 import os
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def fit() -> Fit:
 
 @define
 class ShiftedVocoder:
-    """Each line is `shift` from what the fit has in the mean, and something of its own that cancels out."""
+    """Each line deviates from the fit by `shift` and by a share of its own; the shares cancel out."""
 
     reference: Means
     shift: Means
@@ -61,7 +61,7 @@ class ShiftedVocoder:
         return self._decoded(sign), Statistics.of_targets(targets[None])
 
     def _decoded(self, sign: int) -> Tensor:
-        """Two columns whose mean and spread are the wanted features."""
+        """Two columns with the given features as mean and spread."""
         mean, log_std = (self.reference.features + self.shift.features + sign * 0.01).chunk(2)
         std = log_std.exp()
         return torch.stack([mean - std, mean + std])[None]
@@ -88,7 +88,7 @@ def test_check_lines_have_other_voices() -> None:
 def test_common_shift_is_measured(fit: Fit, vocoder: ShiftedVocoder) -> None:
     calibration = finished(calibrate(vocoder, fit, NEW_MODEL))
     torch.testing.assert_close(calibration.shift.targets, vocoder.shift.targets, atol=2e-3, rtol=0)
-    # The floor under standard deviations moves the smallest of them a little.
+    # The floor of standard deviations changes the smallest ones a little.
     torch.testing.assert_close(calibration.shift.features, vocoder.shift.features, atol=2e-2, rtol=0)
 
 

@@ -1,4 +1,4 @@
-"""Contract: a word alone sounds as it does in a sentence, with a mark at its end or without."""
+"""Contract: a single word sounds like one in a sentence, with or without a final mark."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ SENTENCE = "ðə kwˈɪk bɹˈWn fˈɑks."
 
 @pytest.fixture(scope="module")
 def kokoro() -> KokoroSynthesizer:
-    """As it is served."""
+    """The synthesizer of a server."""
     weights, cpu = open_weights(TEST_WEIGHTS), torch.device("cpu")
     return KokoroSynthesizer(weights, cpu, WINDOWED, load_predictor(weights, cpu))
 

@@ -1,4 +1,4 @@
-"""Pure: convolutions channels last, held against torch's own in float64."""
+"""Pure: compares channels-last convolutions with torch's in float64."""
 
 import pytest
 import torch
@@ -67,7 +67,7 @@ def test_upsampling_equals_torch(channels: tuple[int, int], n_columns: int) -> N
 
 @pytest.mark.parametrize("conv", [conv1d(11, 3), nn.ConvTranspose1d(6, 4, 6, 2, padding=2)])
 def test_bfloat16_rounds_factors_and_results_only(conv: TorchConvolution) -> None:
-    """Sums are float32, or the error would grow with the number of terms. In and out it is float32."""
+    """Sums, input and output are float32, so the error does not grow with the number of terms."""
     x = torch.randn(2, 100, 6)
     with torch.inference_mode():
         expected = convolution_of(conv, Method.FLOAT32)(x)

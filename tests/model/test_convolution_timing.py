@@ -1,4 +1,4 @@
-"""Unit: the choice of a method for each convolution, by a timer that answers what it is told."""
+"""Unit: the choice of a method for each convolution, with a scripted timer."""
 
 from collections.abc import Callable
 from itertools import cycle
@@ -35,7 +35,7 @@ def upsampling() -> Workload:
 
 @define
 class FakeTimer:
-    """Takes the given seconds in each case, without computing anything."""
+    """Returns the given seconds and computes nothing."""
 
     seconds: Seconds
     runs: list[tuple[TorchConvolution, Method]] = field(factory=list)
@@ -66,7 +66,7 @@ def test_the_choice_follows_the_timings(timer: FakeTimer, chosen: Method) -> Non
 
 
 def test_each_shape_is_timed_once_and_has_its_own_method() -> None:
-    """As in issue 183815 of pytorch: bfloat16 is slow where a convolution is dilated."""
+    """Issue 183815 of pytorch: bfloat16 is slow for dilated convolutions."""
 
     def seconds(conv: TorchConvolution, method: Method) -> float:
         if method is BFLOAT16:
@@ -111,7 +111,7 @@ def test_hopeless_method_is_timed_once() -> None:
 
 
 def test_hopeless_bfloat16_is_not_timed_for_shapes_of_more_dilation() -> None:
-    """A processor with AVX2 alone takes up to 90 times as long; all shapes would take it minutes."""
+    """On a processor with only AVX2, bfloat16 is up to 90 times as slow: timing all shapes takes minutes."""
 
     def seconds(conv: TorchConvolution, method: Method) -> float:
         return 90.0 if method is BFLOAT16 and conv.dilation[0] >= 3 else 1.0

@@ -1,4 +1,4 @@
-"""Files and processes: blends with a name, and voices/custom_voices.py as a user runs it."""
+"""Files and processes: named blends, and the script voices/custom_voices.py."""
 
 import json
 import os
@@ -111,7 +111,7 @@ def test_released_voices_are_those_of_the_weights() -> None:
 
 @frozen
 class Shell:
-    """Runs the script as a user would who stands in another folder."""
+    """Runs the script in another working folder."""
 
     folder: Path
 

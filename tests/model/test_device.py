@@ -1,4 +1,4 @@
-"""Unit: the choice of a device, what is said where it cannot be used, and how exact it is.
+"""Unit: the choice of a device, the errors of unusable ones, and the precision.
 
 What torch says of drivers and cards is as its sources have it; no GPU is needed for it here.
 """
@@ -48,7 +48,7 @@ def config(**settings: str) -> ModelConfig:
 
 
 class FakeCuda:
-    """What `choose_device` asks of torch. `init` and `zeros` raise what they are given."""
+    """The part of torch that `choose_device` uses. `init` and `zeros` raise the given errors."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.is_built = True

@@ -1,4 +1,4 @@
-"""Unit: graphs, captured by a stand-in."""
+"""Unit: the runner of graphs, with a fake capture."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,7 +15,7 @@ from kokoro_trio.speech import FRAME_SAMPLES
 from tests.support.vocoders import CpuCapture, affine, material, small_vocoder
 
 REPLAYS_OF_A_CHECK = 2
-"""Whether a new graph is empty."""
+"""Runs that check whether a new graph is empty."""
 
 
 @define
@@ -63,7 +63,7 @@ def test_failed_capture_runs_eagerly_and_is_logged_once() -> None:
 
 
 def test_empty_graph_is_not_replayed() -> None:
-    """torch captures nothing where the work is on another device or stream."""
+    """torch captures nothing from another device or stream."""
 
     def capture_nothing(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
         made = run()
@@ -97,7 +97,7 @@ def test_keys_beyond_the_limit_run_eagerly() -> None:
 
 @torch.inference_mode()
 def test_windows_from_a_graph_equal_eager_ones() -> None:
-    """One graph after the other takes batches of other segments, more and fewer of them."""
+    """Each graph is replayed for batches of different segments and sizes."""
     half, capture = small_vocoder(), CpuCapture()
     graphs, eager = GraphRunner(capture), EagerRunner()
     for lengths in ([60, 50], [40], [70, 20, 10], [12], [41, 42]):

@@ -1,4 +1,4 @@
-"""Unit: the inverse transform, against torch's."""
+"""Unit: compares the inverse transform with torch's."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Pure: recipes of voices, their one spelling, and what is none."""
+"""Pure: recipes of blends, their unique spelling, and malformed ones."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""Pure: means of voices, and of mixtures of them, in the predictor of the vocoder's statistics."""
+"""Pure: the means of voices and blends in the predictor of the vocoder's statistics."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Contract: what every synthesizer promises, held against tones and, with weights, Kokoro itself."""
+"""Contract: the promises of every synthesizer, checked with tones and, with weights, with Kokoro."""
 
 from collections import abc
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -60,13 +60,13 @@ def kmodel(weights: Weights, tmp_path_factory: pytest.TempPathFactory) -> torch.
 
 @pytest.fixture(scope="module")
 def kokoro(weights: Weights) -> KokoroSynthesizer:
-    """Every segment in one window, silence included: as the model was trained."""
+    """Whole segments with their silence, as in training."""
     return KokoroSynthesizer(weights, CPU, WHOLE, predictor=None)
 
 
 @pytest.fixture(scope="module")
 def windowed(weights: Weights) -> KokoroSynthesizer:
-    """As it is served."""
+    """The synthesizer of a server."""
     predictor = load_predictor(weights, CPU)
     assert predictor is not None, "the statistics were fitted on other weights than those prepared here"
     return KokoroSynthesizer(weights, CPU, WINDOWED, predictor)
@@ -74,13 +74,13 @@ def windowed(weights: Weights) -> KokoroSynthesizer:
 
 @pytest.fixture(scope="module")
 def stacking(weights: Weights) -> KokoroSynthesizer:
-    """As it is served where windows are worth making side by side."""
+    """The synthesizer of a server that batches windows."""
     return KokoroSynthesizer(weights, CPU, WINDOWED, load_predictor(weights, CPU), max_batch=4)
 
 
 @pytest.fixture(scope="module")
 def replaying(weights: Weights) -> KokoroSynthesizer:
-    """As it is served on a GPU, with a stand-in for that."""
+    """The synthesizer of a server with a GPU, with a fake capture."""
     predictor, runner = load_predictor(weights, CPU), GraphRunner(CpuCapture())
     return KokoroSynthesizer(weights, CPU, WINDOWED, predictor, max_batch=4, runner=runner)
 
@@ -161,7 +161,7 @@ class TestKokoro:
     def test_each_half_equals_that_of_kmodel(
         self, weights: Weights, network: KokoroNetwork, kmodel: torch.nn.Module, text: str
     ) -> None:
-        """One by one, because a difference in the last place of F0 adds up in the phase of the source."""
+        """Each half alone, because rounding errors of F0 accumulate in the phase of the source."""
         style = weights.voices["bm_george"][len(text) - 1][None]
         given: list[torch.Tensor] = []
         generator: torch.nn.Module = kmodel.get_submodule("decoder.generator")
@@ -193,11 +193,11 @@ class TestKokoro:
         torch.manual_seed(7)
         (prosody,) = kokoro.prosody([Line(0, LONGER, "bm_george", 1.0)])
         (samples,) = kokoro.vocode(list(kokoro.windows(prosody)))
-        # Not that of another seed for the noise.
+        # Another seed of the noise alone makes 0.5 dB.
         assert log_spectral_distance_db(samples, expected.numpy()) < 0.5
 
     def test_rows_of_a_batch_equal_single_rows(self, weights: Weights) -> None:
-        """In float64, where the network does not magnify the last place to what could be a fault."""
+        """In float64, because the network magnifies rounding errors of float32."""
         half = ProsodyHalf(KokoroNetwork(weights.config, weights.model).double())
         texts, speeds = [TEXT, LONGER, "ə"], [1.0, 0.8, 1.5]
         ids = [_token_ids(weights, text) for text in texts]
@@ -251,7 +251,7 @@ class TestSource:
     def test_rows_of_different_lengths_equal_single_rows(
         self, network: KokoroNetwork, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """To its end, where the transform looks beyond. Without noise, which is drawn for all of a batch."""
+        """Up to its end, past which the transform reads. Without noise, which is drawn for whole batches."""
         monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
         source = HarmonicSource(network.decoder.generator)
         curves = [self.F0_HZ, self.F0_HZ[:, :100], 2 * self.F0_HZ[:, 50:110]]
@@ -291,7 +291,7 @@ class TestWindows:
     def test_interrupting_step_does_not_change_the_result(
         self, request: pytest.FixtureRequest, name: str
     ) -> None:
-        """A newcomer's prosody and first window, made between two layers of somebody's window."""
+        """A new listener's prosody and first window are computed between two layers of another window."""
         synthesizer: KokoroSynthesizer = request.getfixturevalue(name)
         (prosody,) = synthesizer.prosody([Line(0, LONGER, "af_heart", 1.0)])
         (alone,) = synthesizer.vocode([synthesizer.windows(prosody).next(1.0)])
@@ -314,7 +314,7 @@ class TestWindows:
     def test_batched_windows_equal_single_ones(
         self, windowed: KokoroSynthesizer, stacking: KokoroSynthesizer
     ) -> None:
-        """Of segments of different lengths: in their midst, at their ends, and one that is all there is."""
+        """Windows of segments of different lengths: in the middle, at the ends, and a whole segment."""
         prosodies = stacking.prosody(
             [Line(0, text, "af_heart", 1.0) for text in (LONGER + " " + LONGER, LONGER, TEXT, "ə")]
         )
@@ -335,7 +335,7 @@ class TestWindows:
     def test_windows_from_graphs_equal_single_ones(
         self, windowed: KokoroSynthesizer, replaying: KokoroSynthesizer
     ) -> None:
-        """However short their segments are; the graphs are of few shapes."""
+        """Also for short segments, although graphs have few shapes."""
         prosodies = replaying.prosody([Line(0, text, "af_heart", 1.0) for text in (LONGER, TEXT, "hˈI.")])
         windows = [
             window for prosody in prosodies for window in list(replaying.windows(prosody))[:: len(prosodies)]
@@ -349,7 +349,7 @@ class TestWindows:
     def test_bfloat16_sounds_like_float32(
         self, weights: Weights, windowed: KokoroSynthesizer, methods: list[Method]
     ) -> None:
-        """Alone, and where the methods alternate from layer to layer."""
+        """With bfloat16 alone, and with methods that alternate from layer to layer."""
 
         def choose(workloads: Sequence[Workload]) -> list[Method]:
             chosen = [method for method, _ in zip(cycle(methods), workloads, strict=False)]
@@ -393,7 +393,7 @@ MODEL_CONFIG = ModelConfig("auto", "cpu", "float32", gpu_memory_fraction=0.95)
 
 
 def accepting(vocoder: object, fit: Fit, model_checksum: str) -> abc.Generator[None, None, Calibration]:
-    """A calibration in two steps that shifts nothing."""
+    """A calibration in two steps with a shift of zero."""
     yield
     yield
     record = CalibrationRecord(model_checksum, fit.record.checksum, (0.5,) * 10, "today")
@@ -407,7 +407,7 @@ def failing(vocoder: object, fit: Fit, model_checksum: str) -> Iterator[None]:
 
 @pytest.mark.model
 class TestUnknownWeights:
-    """Weights that nothing was fitted on or calibrated for."""
+    """Weights without a fit or a calibration."""
 
     @pytest.fixture
     def unknown(self, weights: Weights, tmp_path: Path) -> KokoroSynthesizer:
@@ -425,10 +425,10 @@ class TestUnknownWeights:
             return vocode(windows)
 
         monkeypatch.setattr(unknown, "vocode", noted)
-        # Half a second for a second of sound.
+        # Half a second per second of audio.
         monkeypatch.setattr(unknown, "_whole_s", lambda prosody: 0.5 * prosody.n_frames * FRAME_SECONDS)
         unknown.warm_up()
-        # Two seconds of sound. The line lasts about 80 ms a phoneme, the silence around it included.
+        # Two seconds of audio. A phoneme lasts about 80 ms, including its share of the silence.
         assert 20 < unknown.max_line_phonemes < 30
         assert windowed.max_line_phonemes == MAX_SEGMENT_PHONEMES
         assert timed, "the speed of windows is measured beforehand"
@@ -529,7 +529,7 @@ class TestBlends:
 
 @define
 class SilentRunner:
-    """Makes zeros, of no more rows than it has memory for."""
+    """Returns zeros, and has memory for `most_rows` rows."""
 
     most_rows: int
     shapes: list[Hashable] = field(factory=list)

@@ -1,4 +1,4 @@
-"""Unit: windows of a small vocoder, in whatever company and shape, come out as in the whole."""
+"""Unit: windows of a small vocoder equal the whole segment, in any batch and shape."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from kokoro_trio.speech import FRAME_SAMPLES
 from tests.support.vocoders import affine, material, small_vocoder
 
 LENGTHS = (8, 20, 27, 33, 34, 35, 60)
-"""Of segments: shorter than a window, shorter than one with its context, just as long, and longer."""
+"""Lengths of segments: below a window, below one with its context, equal to it, and above."""
 N_FRAMES = 24
 
 
@@ -20,7 +20,7 @@ def half() -> VocoderHalf:
 @pytest.fixture(scope="module")
 @torch.inference_mode()
 def wholes(half: VocoderHalf) -> list[torch.Tensor]:
-    """Every segment by itself, in one window."""
+    """Each segment alone, in one window."""
     return [half.windows([material(n, n)], [affine(n)], [0], n)[0] for n in LENGTHS]
 
 
@@ -52,7 +52,7 @@ def test_mask_only_for_short_segments(half: VocoderHalf) -> None:
 @pytest.mark.parametrize("n_segment", [60, 10])
 @torch.inference_mode()
 def test_vocoder_reads_no_values_from_the_device(n_segment: int) -> None:
-    """As a CUDA graph must be. Tensors on the device "meta" have shapes only."""
+    """Required for CUDA graphs. Tensors on the device "meta" have only shapes."""
     half = small_vocoder("meta")
     known, smoothed = material(n_segment), affine()
     there = Material(known.decoded.to("meta"), known.source.to("meta"), known.style.to("meta"))

@@ -1,4 +1,4 @@
-"""Pure: voice names, what they stand for, and the style vectors of a pack."""
+"""Pure: the names of voices, and the style vectors of packs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Pure: where a segment is cut into windows."""
+"""Pure: cuts segments into windows."""
 
 import math
 from itertools import pairwise
@@ -48,7 +48,7 @@ def edges(phonemes: str, frames_each: int = 3, segment: int = 0, config: WindowC
 
 
 def lengths_within(seconds: float, n_frames: int, pace: Pace, segment: int = 0) -> list[int]:
-    """Of the windows where each but the first of an utterance is to be made within so many seconds."""
+    """The lengths of windows with this slack, except for the first window of an utterance."""
     line = Line(segment, "a" * (n_frames - 2), "af_heart", 1.0)
     windows = segment_windows(line, [1] * n_frames, pace=pace)
     taken = [windows.take(0.0)] if segment == 0 else []
@@ -136,7 +136,7 @@ def test_text_without_spaces_is_cut() -> None:
 
 
 def test_batched_windows_fill_their_shapes() -> None:
-    """All but the last: what is left over is made in the next shape that holds it."""
+    """All except the last, which has the next larger shape."""
     windows = segment_windows(
         Line(0, "abcde " * 60, "af_heart", 1.0), [15, *[3] * 360, 12], pace=Pace(2.5, shapes=SHAPES)
     )

@@ -1,4 +1,4 @@
-"""A Pipecat bot as a process of its own, and the texts that Pipecat speaks."""
+"""A Pipecat bot in a process of its own, and texts for it."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ LONG = "This goes on for a very long time, says the man with the hat and the dog
 
 @attrs.frozen
 class Report:
-    """What the bot said at its end."""
+    """The bot's report at its end."""
 
     events: list[list[Any]]
     played_s: float
@@ -29,7 +29,7 @@ class Report:
     context: list[str]
 
     def of(self, kind: str) -> list[list[Any]]:
-        """The details of all events of a kind, after their time."""
+        """The details of all events of a kind, without their times."""
         return [event[2:] for event in self.events if event[1] == kind]
 
     def at(self, kind: str, nth: int = 0) -> float:

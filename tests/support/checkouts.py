@@ -15,7 +15,7 @@ COPIED = ["scripts", ".ci", "pyproject.toml", "setup.py", "constraints.txt"]
 
 @frozen
 class Checkout:
-    """A copy of the repository as the scripts see it."""
+    """A copy of the repository and the environment of its scripts."""
 
     folder: Path
     environment: dict[str, str]
@@ -32,7 +32,7 @@ class Checkout:
         )
 
     def source(self, script: str, commands: str) -> str:
-        """What these commands print that call functions of the script."""
+        """The output of commands that call functions of the script."""
         outcome = subprocess.run(
             ["bash", "-c", f"source {script}\n{commands}"],
             cwd=self.folder,
@@ -71,7 +71,7 @@ def copy_of_repository(tmp_path: Path) -> Checkout:
 
 
 def error_line(outcome: subprocess.CompletedProcess[str]) -> str:
-    """The one line on stderr with which a script must end when it fails."""
+    """The error of a failed script, which must be one line on stderr."""
     assert outcome.returncode == 1, outcome
     [line] = outcome.stderr.splitlines()
     assert line.startswith("error: ")
@@ -79,7 +79,7 @@ def error_line(outcome: subprocess.CompletedProcess[str]) -> str:
 
 
 def python_stand_in(version: str, fails_at: str = "nothing", saying: str = "") -> str:
-    """A shell script that passes for a Python of this version and fails at one kind of command."""
+    """A shell script that acts as a Python of this version and fails at commands with `fails_at`."""
     claim = f"import sys; sys.version_info = ({version}, 0)"
     return f"""#!/bin/sh
 case "$*" in *"{fails_at}"*) echo "{saying}"; exit 1 ;; esac

@@ -24,7 +24,7 @@ IDLE = EngineStatistics(0, 0, 0, 0, 0, 0)
 
 
 def talk(url: str, *messages: dict[str, object], until: int = 1) -> list[bytes | dict[str, object]]:
-    """Says the messages and hears until so many requests have ended."""
+    """Sends the messages and receives until `until` requests have ended."""
     with connect(url) as client:
         for message in messages:
             client.send(json.dumps(message))
@@ -41,7 +41,7 @@ def hear(client: ClientConnection, until: int = 1) -> list[bytes | dict[str, obj
 
 
 def ends_of(heard: list[bytes | dict[str, object]]) -> Counter[tuple[str, str]]:
-    """How often each request was said to have ended, and how."""
+    """The number of end messages by request and type."""
     messages = (each for each in heard if isinstance(each, dict))
     return Counter(
         (str(m["request_id"]), str(m["type"])) for m in messages if m["type"] in ("done", "canceled", "error")
@@ -68,7 +68,7 @@ def close_code_after(url: str, act: Callable[[ClientConnection], None]) -> int:
 
 
 def open_raw_websocket(server: Server, receive_buffer_bytes: int | None = None) -> socket.socket:
-    """A WebSocket client that does nothing by itself: no reading, no pongs."""
+    """A passive WebSocket client that neither reads nor sends pongs."""
     peer = socket.socket()
     if receive_buffer_bytes is not None:
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
@@ -86,7 +86,7 @@ def masked_text_frame(text: str) -> bytes:
 
 
 async def until_idle(server: Server) -> None:
-    """Fails where something is left behind."""
+    """Waits until the server holds no connection, session or stream."""
     await until(
         lambda: (
             not server.listener.readiness().connections
@@ -102,5 +102,5 @@ async def others_are_served(server: Server) -> None:
 
 
 async def told(program: str, server: Server, *arguments: str) -> Any:  # noqa: ANN401
-    """What a program printed, as JSON."""
+    """The JSON output of a program."""
     return json.loads(await in_thread(output_of, "-c", program, str(server.port), *arguments))

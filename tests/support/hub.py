@@ -1,4 +1,4 @@
-"""As much of the Hugging Face hub as a download needs, on a loopback socket."""
+"""A local server with the part of the Hugging Face hub that downloads use."""
 
 import hashlib
 import io
@@ -28,7 +28,7 @@ def sha256(content: bytes) -> str:
 
 @attrs.frozen
 class Told(Progress):
-    """Keeps what is said."""
+    """Keeps the lines."""
 
     stream: io.StringIO = attrs.field(factory=io.StringIO)
 

@@ -1,4 +1,4 @@
-"""The parts of an engine that need no weights: models, text sides, a heap; and what to have it speak."""
+"""Parts of an engine that need no weights: models, text sides, a heap; and utterances."""
 
 import json
 import re
@@ -38,7 +38,7 @@ def spell(sentence: Sentence, language: str, first_index: int) -> list[Segment]:
 
 
 class SpellingReader:
-    """The same, for a thread."""
+    """The same as a `Reader`."""
 
     sentences = staticmethod(read)
     segments = staticmethod(spell)
@@ -46,7 +46,7 @@ class SpellingReader:
 
 @attrs.define
 class Speller:
-    """A phonemizer in the event loop, for the same reason as `InLoopInference`."""
+    """A phonemizer in the event loop, for virtual time like `InLoopInference`."""
 
     phonemize: Callable[[Sentence, str, int], list[Segment]] = spell
     busy_s: float = 0.0
@@ -102,7 +102,7 @@ class InLoopInference:
 
 @attrs.frozen
 class StumblingSynthesizer(ToneSynthesizer):
-    """Tones, but no way to say an x."""
+    """Tones that fail at the letter x."""
 
     def prosody(self, lines: Sequence[Line]) -> list[Prosody]:
         if any("x" in line.phonemes for line in lines):
@@ -123,14 +123,14 @@ class RatherSlowTones(SlowTones):
 
 
 class LeisurelyTones(SlowTones):
-    """Slow enough that a listener can interrupt while there is something to cancel."""
+    """Slow enough that a listener can interrupt before the end."""
 
     STEP_S = 0.4
 
 
 @attrs.define
 class ScriptedMemory:
-    """Trimming brings it down to `needed_bytes`."""
+    """Memory that trimming reduces to `needed_bytes`."""
 
     needed_bytes: int = 1000 * MB
     resident_bytes: int = 1400 * MB

@@ -1,4 +1,4 @@
-"""A reader for tests of worker processes, in a module that is imported quickly: each process does."""
+"""A scripted reader for worker processes, in a module that each process imports quickly."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from kokoro_trio.text.reading import Sentence, read
 
 
 class ObedientReader:
-    """Does what its sentences say. The phonemes of each are the number of its process."""
+    """Obeys the commands in its sentences. The phonemes of each are the process id."""
 
     sentences = staticmethod(read)
 
@@ -43,7 +43,7 @@ def unavailable(alphabet: frozenset[str]) -> Reader:
 
 
 def load_without_torch(voices: VoiceConfig, alphabet: frozenset[str]) -> Reader:
-    """The real one."""
+    """Loads the real reader."""
     from kokoro_trio.text.g2p import load
 
     reader = load(voices, alphabet)

@@ -1,4 +1,4 @@
-"""Servers that play a script, for tests of our clients."""
+"""Scripted servers for tests of our clients."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,7 +19,7 @@ FRAME = 480
 
 @attrs.define
 class Peer:
-    """The server's end of one connection, and what the client has said on it."""
+    """The server's end of a connection, and the messages of the client."""
 
     websocket: trio_websocket.WebSocketConnection
     heard: list[dict[str, object]] = attrs.field(factory=list)
@@ -49,7 +49,7 @@ Script = Callable[[Peer], Awaitable[None]]
 
 @asynccontextmanager
 async def serving(script: Script) -> AsyncIterator[int]:
-    """Plays the script to each who connects, until it hangs up; gives the port."""
+    """Runs the script for each connection until it closes. Yields the port."""
 
     async def handle(request: trio_websocket.WebSocketRequest) -> None:
         with suppress(trio_websocket.ConnectionClosed):
@@ -82,7 +82,7 @@ async def serving_streams(handle: Callable[[trio.SocketStream], Awaitable[None]]
 
 @asynccontextmanager
 async def talking(script: Script) -> AsyncIterator[Session]:
-    """A session with a server that plays the script. A test that hangs fails after twenty seconds."""
+    """A session with a scripted server. A test that hangs fails after 20 s."""
     with trio.fail_after(20):
         async with serving(script) as port, connect("127.0.0.1", port) as session:
             yield session
@@ -100,7 +100,7 @@ async def speak_always(peer: Peer) -> None:
 
 
 async def end_again(peer: Peer) -> None:
-    """After the canceled: a frame, and a second end."""
+    """Sends a frame and a second end after `canceled`."""
     speak = await peer.hear("speak")
     await peer.websocket.send_message(bytes(512))
     await peer.hear("cancel")

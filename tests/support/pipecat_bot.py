@@ -45,7 +45,7 @@ from kokoro_trio.clients.pipecat import KokoroTrioTTSService
 
 
 class Player(BaseOutputTransport):
-    """Takes as long for audio as it lasts, and keeps it."""
+    """Plays audio in real time and keeps it."""
 
     def __init__(self) -> None:
         super().__init__(TransportParams(audio_out_enabled=True, audio_out_end_silence_secs=0))
@@ -64,7 +64,7 @@ class Player(BaseOutputTransport):
 
 
 class Ear(FrameProcessor):
-    """Notes what comes out of the player."""
+    """Records the frames that leave the player."""
 
     def __init__(self, note: Any) -> None:  # noqa: ANN401
         super().__init__()
@@ -145,7 +145,7 @@ class Bot:
     # The steps.
 
     async def turn(self, *pieces: str) -> None:
-        """What a language model answers, piece by piece."""
+        """The answer of a language model, piece by piece."""
         await self.begin(*pieces)
         await self.end()
 
@@ -179,13 +179,13 @@ class Bot:
             await asyncio.sleep(0.01)
 
     async def until(self, kind: str, n: int = 1) -> None:
-        """Until this has happened so often since the start."""
+        """Waits until the event has happened this often since the start."""
         while sum(event[1] == kind for event in self.events) < n:
             self._changed.clear()
             await self._changed.wait()
 
     async def ask(self, what: str) -> None:
-        """Whoever started the program does something, and says so."""
+        """Waits until the test has done something and confirms it."""
         print(what, flush=True)
         await asyncio.to_thread(sys.stdin.readline)
 

@@ -37,7 +37,7 @@ from tests.support.bots import GREETING, LATER, NOTHING, REPLY, STORY
 
 
 class Ear(FrameProcessor):
-    """What reaches the end of the pipeline since it was last asked."""
+    """Collects the frames at the end of the pipeline, turn by turn."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class Ear(FrameProcessor):
 
 
 async def reply(worker: PipelineWorker, text: str) -> None:
-    """As a language model does it, token by token."""
+    """Sends a text word by word, like a language model."""
     await worker.queue_frame(LLMFullResponseStartFrame())
     for word in text.split():
         await worker.queue_frame(LLMTextFrame(f"{word} "))

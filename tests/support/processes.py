@@ -1,4 +1,4 @@
-"""The server as a process of its own, with the real model or without."""
+"""The server in a process of its own, with the real model or with tones."""
 
 import http.client
 import json
@@ -64,7 +64,7 @@ class Server:
 
 
 def output_of(*arguments: str) -> str:
-    """Of Python with these arguments, which must not fail."""
+    """The output of Python with these arguments, which must succeed."""
     command = [sys.executable, *arguments]
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr
@@ -85,7 +85,7 @@ def start(
     within: Sequence[str] = (),
     **settings: str,
 ) -> Server:
-    """`module` is what to run: `tests.support.tones` is the same without the model. `settings` are knobs, and
+    """Starts `module`; `tests.support.tones` is the server without the model. `settings` are knobs, and
     `within` is a command that runs it.
     """
     port = port or free_port()
@@ -109,7 +109,7 @@ def start(
 
 @contextmanager
 def running(logs: Path, module: str = "kokoro_trio", *arguments: str, **settings: str) -> Iterator[Server]:
-    """Ready to speak; killed at the end."""
+    """A server that is ready, and killed at the end."""
     server = start(logs, None, module, *arguments, **settings)
     try:
         server.wait_until_ready()

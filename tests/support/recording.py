@@ -1,4 +1,4 @@
-"""The server, with a recorder beside the files of its page: `python -m tests.support.recording`."""
+"""The server with a recorder among the files of its page: `python -m tests.support.recording`."""
 
 from unittest.mock import patch
 
@@ -20,7 +20,7 @@ registerProcessor("recorder", class extends AudioWorkletProcessor {
 
 
 def recorded_page_files() -> dict[str, PageFile]:
-    """From the server itself, as the page's policy allows no other place."""
+    """Served by the server itself, because the page's policy allows no other origin."""
     return page_files() | {"recorder.js": PageFile(RECORDER.encode(), "text/javascript")}
 
 

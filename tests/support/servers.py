@@ -81,7 +81,7 @@ async def listen(server: Server, session: int) -> None:
 
 
 async def fill_all_slots(server: Server, nursery: trio.Nursery) -> None:
-    """With utterances that last for as long as `nursery` does."""
+    """Fills the slots with utterances that last until the nursery is canceled."""
     for number in range(4):
         nursery.start_soon(listen, server, number)
     await until(lambda: server.engine.statistics().active == 4)

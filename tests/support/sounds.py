@@ -1,4 +1,4 @@
-"""Sounds, encoded and decoded, and how alike two of them are."""
+"""Test signals, encoders and decoders, and the similarity of sounds."""
 
 import io
 import os
@@ -17,7 +17,7 @@ STREAM = Config.of({"API_KEY": "k"}).stream
 
 
 def chirp(seconds: float, rate_hz: int = SAMPLE_RATE_HZ) -> Samples:
-    """From 200 Hz to 1.7 kHz and more, within what every rate can carry: no two stretches are alike."""
+    """Rises from 200 Hz to 1.7 kHz and more, within the band of every rate. No two parts are alike."""
     t = np.arange(round(seconds * rate_hz)) / rate_hz
     return (0.4 * np.sin(2 * np.pi * (200 + 500 * t) * t)).astype(np.float32)
 
@@ -31,7 +31,7 @@ def descriptors() -> int:
 
 
 def assert_closing_leaves_nothing_open(make: Callable[[], Encoder], n_pieces: int) -> None:
-    """In the middle, after so many pieces, and twice."""
+    """Closes encoders twice, after `n_pieces` pieces."""
     n_files, n_threads = descriptors(), threading.active_count()
     for _ in range(20):
         encoder = make()
@@ -40,7 +40,7 @@ def assert_closing_leaves_nothing_open(make: Callable[[], Encoder], n_pieces: in
         encoder.close()
         encoder.close()
     assert descriptors() <= n_files
-    # Fewer, where threads that other tests left idle have ended meanwhile.
+    # Idle threads of other tests may have ended.
     assert threading.active_count() <= n_threads
 
 
@@ -49,11 +49,11 @@ def likeness(one: NDArray[np.int16] | Samples, other: Samples) -> float:
 
 
 MOST_ADDED_S = 0.1
-"""What MP3 and AAC put before a sound and fill up their last frame with; the others add nothing."""
+"""The most silence that MP3 and AAC add at both ends. The other formats add none."""
 
 
 def samples_in(file: bytes, audio_format: str) -> NDArray[np.float32]:
-    """At 24 kHz, whatever was added to them included."""
+    """The decoded samples at 24 kHz, including added silence."""
     if audio_format == "pcm":
         return np.frombuffer(file, "<i2").astype(np.float32)
     resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE_HZ)
@@ -64,7 +64,7 @@ def samples_in(file: bytes, audio_format: str) -> NDArray[np.float32]:
 
 
 def best_likeness(heard: Samples, said: Samples) -> float:
-    """Wherever in what is heard it begins."""
+    """The likeness at the best alignment."""
     return max(
         likeness(heard[delay : delay + len(said)], said[: len(heard) - delay])
         for delay in range(max(1, len(heard) - len(said) + 1))

@@ -1,4 +1,4 @@
-"""A model that stands in for the original weights, which the registry's are an 8-bit rounding of."""
+"""Weights like the original ones, of which the registry's weights are an 8-bit rounding."""
 
 from collections.abc import Mapping
 
@@ -9,13 +9,13 @@ from torch import Tensor
 from kokoro_trio.weights.prepared import Weights
 
 MAX_STEPS = 255
-"""Between the smallest and the largest value of an 8-bit tensor."""
+"""The largest number of steps between two values of an 8-bit tensor."""
 TOLERANCE = 0.01
-"""Of a step: float32 keeps a product of a whole number and a step to about 1e-5 of it."""
+"""Relative to a step. float32 keeps a product of an integer and a step to about 1e-5."""
 
 
 def original_like(weights: Weights, seed: int = 20) -> Weights:
-    """Weights that round to `weights`: on each rounded value uniform noise of half a step at most.
+    """Weights that round to `weights`: each rounded value gets uniform noise of at most half a step.
 
     Rows of zeros stay zero: the rounding made their norm (`weight_g`) zero.
     """
@@ -54,7 +54,7 @@ def _step(values: Tensor) -> Tensor | None:
 
 
 def _used_rows(name: str, model: Mapping[str, Tensor]) -> Tensor:
-    """Those that weight norm does not multiply by zero, which hold no value of the grid."""
+    """The rows that weight norm does not multiply by zero. Other rows lie off the grid."""
     norm = model.get(name.removesuffix("_v") + "_g")
     if norm is None or not name.endswith("_v"):
         return model[name]
@@ -70,7 +70,7 @@ def _noisy(tensor: Tensor, used_rows: Tensor, generator: torch.Generator) -> Ten
 
 
 def _normed(rounded: Mapping[str, Tensor], noisy: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """With the norms that belong to the noisy directions of weight norm."""
+    """Adds the norms of the noisy directions of weight norm."""
     normed = dict(noisy)
     for name, norm in rounded.items():
         if name.endswith("weight_g"):

@@ -1,9 +1,9 @@
-"""The server as a process of its own, with tones instead of the model: `python -m tests.support.tones`.
+"""The server in a process of its own, with tones instead of the model: `python -m tests.support.tones`.
 
-It takes the knobs and the command line of the real one, and in seconds `TONES_LOAD_S`, how long the
-model takes to load, `TONES_STEP_S`, how long a second of sound takes to make, and `TONES_LAST_SENTENCE_S`,
-how long its end waits for a sentence that is being read. A first argument that names one of `FAULTS` gives
-it a model that fails, one of `READERS` a reader that does.
+It has the knobs and the command line of the server. More variables set times in seconds: `TONES_LOAD_S` for
+loading the model, `TONES_STEP_S` for a step, and `TONES_LAST_SENTENCE_S` for the shutdown to wait for a
+sentence that is being read. A first argument of `FAULTS` selects a failing model, one of `READERS` a failing
+reader.
 """
 
 import os
@@ -39,7 +39,7 @@ class Stuck(ToneSynthesizer):
 
 
 class Lost(ToneSynthesizer):
-    """As on a GPU after an illegal access."""
+    """Behaves like a GPU after an illegal access."""
 
     def is_broken(self) -> bool:
         return True
@@ -49,14 +49,14 @@ class Lost(ToneSynthesizer):
 
 
 class Dying(ToneSynthesizer):
-    """Ends its thread, as a fault in what runs the steps would."""
+    """Ends the inference thread."""
 
     def vocode(self, windows: Sequence[Window]) -> list[Samples]:
         raise SystemExit(3)
 
 
 class Holding(ToneSynthesizer):
-    """Gives nobody else a turn: what a library that keeps Python's lock does."""
+    """Never releases Python's lock, like a faulty library."""
 
     def vocode(self, windows: Sequence[Window]) -> list[Samples]:
         sys.setswitchinterval(1e6)

@@ -1,4 +1,4 @@
-"""A vocoder of the shape of Kokoro's with few channels and drawn weights, so that it takes milliseconds."""
+"""A vocoder of Kokoro's structure with few channels and random weights, which takes milliseconds."""
 
 import warnings
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def material(n_frames: int, seed: int = 1) -> Material:
 
 
 def affine(seed: int = 1) -> Affine:
-    """One of its own for each segment, as in life."""
+    """A random one per segment."""
     n_channels = 24 * CHANNELS // 2 + 24 * CHANNELS // 4
     drawn = torch.Generator().manual_seed(seed)
     scale, shift = torch.randn(2, 1, 1, n_channels, generator=drawn)
@@ -50,7 +50,7 @@ def affine(seed: int = 1) -> Affine:
 
 @define
 class CpuCapture:
-    """What is replayed reads and writes the memory of the capture, as a CUDA graph does."""
+    """A replay reads and writes the memory of the capture, like a CUDA graph."""
 
     failure: Exception | None = None
     n_captures: int = 0

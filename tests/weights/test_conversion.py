@@ -1,4 +1,4 @@
-"""Pure: small hand-made graphs. And, on the real weights, the proof that the conversion is right."""
+"""Pure: small handmade graphs. With the real weights: compares the converted model with the export."""
 
 import tempfile
 import warnings
@@ -145,7 +145,7 @@ def test_lstm_gates_are_reordered() -> None:
 
 
 def test_converted_lstm_equals_onnxruntime() -> None:
-    """onnxruntime is the judge: a float LSTM of the very numbers that the quantised node holds."""
+    """Compares with onnxruntime's float LSTM with the same numbers as the quantised node."""
     node, weights = small_lstm()
     graph = graph_of([node], weights)
     state = {name.removeprefix("predictor.shared."): torch.tensor(a) for name, a in node_parameters(graph)}
@@ -157,7 +157,7 @@ def test_converted_lstm_equals_onnxruntime() -> None:
 
     float_node, float_weights = float_lstm(graph, node)
     (expected,) = run([float_node], float_weights, {"x": x}, [node.output[0]])
-    # onnxruntime gives (steps, directions, batch, hidden).
+    # onnxruntime returns (steps, directions, batch, hidden).
     both = np.concatenate([expected[:, 0], expected[:, 1]], axis=-1)
     np.testing.assert_allclose(y.detach().numpy(), both, rtol=1e-5, atol=1e-6)
 
@@ -214,7 +214,7 @@ def test_graph_of_another_model_raises(tmp_path: Path) -> None:
 
 # --- the proof -----------------------------------------------------------------------------------
 
-# "The quick brown fox jumps over the lazy dog." as misaki spells it.
+# "The quick brown fox jumps over the lazy dog."
 PHONEMES = "ðə kwˈɪk bɹˈWn fˈɑks ʤˈʌmps ˌOvəɹ ðə lˈAzi dˈɔɡ."
 VOICE = "af_heart"
 TOLERANCE = 1e-5
@@ -231,7 +231,7 @@ GRAPH_OUTPUTS = {
 
 @frozen
 class Proof:
-    """The same sentence, value by value, in the export made float, in torch, and in the export as it is."""
+    """The values of one sentence in the export made float, in torch, and in the quantised export."""
 
     float_graph: dict[str, Floats]
     torch: dict[str, Floats]
@@ -262,14 +262,14 @@ def test_durations_equal_those_of_the_export(proof: Proof) -> None:
 @pytest.mark.model
 @pytest.mark.parametrize("name", ["asr", "f0", "n", "decoded", "conv_post"])
 def test_features_equal_those_of_the_export(proof: Proof, name: str) -> None:
-    """conv_post, the last layer, is fed the export's own harmonic source, as torch's has random phase."""
+    """Up to conv_post, the last layer, with the export's harmonic source, because torch's is random."""
     assert relative_error(proof.torch[name], proof.float_graph[name]) < TOLERANCE
 
 
 @pytest.mark.model
 @pytest.mark.parametrize("name", ["asr", "f0", "n", "decoded"])
 def test_quantized_export_is_close(proof: Proof, name: str) -> None:
-    """Dequantising goes into both sides of the proof, so a wrong scale shows only here.
+    """The other comparisons dequantise both sides, so only this one finds a wrong scale.
 
     int8 arithmetic is off by 0.005 to 0.05 on this sentence; 0.1 is far from both that and a mistake.
     """
@@ -277,7 +277,7 @@ def test_quantized_export_is_close(proof: Proof, name: str) -> None:
 
 
 def relative_error(got: Floats, expected: Floats) -> float:
-    """The norm of the difference over the norm of what is expected."""
+    """The norm of the difference, relative to the norm of the expected values."""
     assert got.shape == expected.shape
     return float(np.linalg.norm(got - expected) / np.linalg.norm(expected))
 
@@ -301,7 +301,7 @@ def run_export(model: onnx.ModelProto, inputs: dict[str, NDArray[Any]]) -> dict[
 
 
 def run_torch(weights: Weights, inputs: dict[str, NDArray[Any]], har: Floats) -> dict[str, Floats]:
-    """`kokoro.KModel` itself, with `har` for its harmonic source, and hooks where the values pass."""
+    """`kokoro.KModel` with `har` as its harmonic source, and with hooks that record values."""
     model = load_kmodel(weights)
     generator = model.decoder.generator
     magnitude, phase = torch.from_numpy(har).chunk(2, dim=1)
@@ -316,7 +316,7 @@ def run_torch(weights: Weights, inputs: dict[str, NDArray[Any]], har: Floats) ->
         torch.from_numpy(inputs["tokens"]), torch.from_numpy(inputs["style"]), speed=1
     )
     found = {name: value.numpy() for name, value in seen.items()}
-    # The export keeps a channel that KModel squeezes away.
+    # KModel squeezes a channel that the export keeps.
     return found | {"f0": found["f0"][None], "n": found["n"][None], "durations": durations.numpy()[None]}
 
 
@@ -332,7 +332,7 @@ def load_kmodel(weights: Weights) -> KModel:
 
 
 def made_float(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The export with float nodes, holding the dequantised weights, in place of the quantised ones.
+    """The export with float nodes and dequantised weights instead of quantised ones.
 
     Those weights are not the converted ones but lie as they lay in the export, so that the names, the
     transpositions, the order of gates and weight norm are all at stake.
@@ -361,7 +361,7 @@ def made_float(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def float_product(graph: Graph, node: onnx.NodeProto) -> tuple[onnx.NodeProto, dict[str, NDArray[Any]]]:
-    """A MatMulInteger or ConvInteger with its bias, cast and rescaling in one float node."""
+    """One float node for a MatMulInteger or ConvInteger with its bias, cast and rescaling."""
     quantized, weight, *_ = node.input
     inputs = [graph.makers[quantized].input[0], f"{weight}_float", *bias_of(graph, node)]
     kind = node.op_type.removesuffix("Integer")
@@ -371,7 +371,7 @@ def float_product(graph: Graph, node: onnx.NodeProto) -> tuple[onnx.NodeProto, d
 
 
 def bias_of(graph: Graph, node: onnx.NodeProto) -> list[str]:
-    """The float bias that is quantised on the way to the int32 sum, where there is one."""
+    """The float bias that is quantised for the int32 sum, if there is one."""
     (reader,) = graph.readers[node.output[0]]
     if reader.op_type != "Add":
         return []
@@ -404,7 +404,7 @@ def integer_graph(
     zero_point: NDArray[np.int8],
     has_bias: bool = False,
 ) -> Graph:
-    """A quantised node with what the export puts around it; biases of convolutions are added to the int32."""
+    """A quantised node with its neighbours in the export. Biases of convolutions are added to the int32."""
     nodes = [
         helper.make_node("DynamicQuantizeLinear", ["x"], ["xq", "xs", "xz"]),
         helper.make_node("Mul", ["xs", "scale"], ["scales"]),
@@ -417,7 +417,7 @@ def integer_graph(
 
 
 def small_lstm() -> tuple[onnx.NodeProto, dict[str, NDArray[Any]]]:
-    """Three inputs, two hidden units, both directions, with scales and zero points that differ."""
+    """Three inputs, two hidden units and both directions, with different scales and zero points."""
     random = np.random.default_rng(0)
     weights: dict[str, NDArray[Any]] = {
         "w": random.integers(0, 255, (2, 3, 8), np.uint8),
@@ -471,7 +471,7 @@ def run_model(model: onnx.ModelProto, inputs: dict[str, NDArray[Any]], outputs: 
 
 
 def float_lstm(graph: Graph, node: onnx.NodeProto) -> tuple[onnx.NodeProto, dict[str, NDArray[Any]]]:
-    """The LSTM of the ONNX standard with the numbers of a quantised one, whose weights lie transposed."""
+    """A standard ONNX LSTM with the numbers of a quantised one, whose weights are transposed."""
     x, w, r, b, lengths, h, c, _, ws, wz, rs, rz = node.input
     weights = {
         f"{name}_float": dequantize(

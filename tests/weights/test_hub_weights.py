@@ -1,4 +1,4 @@
-"""End to end, with the real model: other weights than those of the fit, from a hub to the first audio."""
+"""End to end with the real model: weights without a fit, from the hub to the first audio."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ VOICES = ("af_heart", "jf_alpha", "zm_yunxi")
 class Prepared:
     folder: Path
     early_audio: EarlyAudio
-    """What the preparation says."""
+    """The output of the preparation."""
 
 
 def hub_files_of(weights: Weights, config: bytes) -> dict[str, bytes]:
@@ -55,7 +55,7 @@ def registry_weights() -> Weights:
 
 @pytest.fixture(scope="module")
 def prepared(registry_weights: Weights, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    """As `setup.sh` prepares them where the hub is reached."""
+    """Prepared as by `setup.sh` on a machine that reaches the hub."""
     release, folder = Release.load(), tmp_path_factory.mktemp("hub")
     files = hub_files_of(original_like(registry_weights), release.config)
     pins = HubPins("some/model", REVISION, "Apache-2.0", {name: sha256(c) for name, c in files.items()})

