@@ -423,10 +423,10 @@ class KokoroSynthesizer:
             starts = [0]
             samples = self.vocode_exactly(windows[0].prosody)[None]
         else:
-            starts, n_frames = _made_in(windows, is_static=self._runner is not None)
+            starts, n_frames = _frames_to_vocode(windows, is_static=self._runner is not None)
             materials = [sounding.material for sounding in soundings]
             affines = [sounding.affine for sounding in soundings if sounding.affine]
-            samples = to_host(self._made(materials, affines, starts, n_frames))
+            samples = to_host(self._vocode_windows(materials, affines, starts, n_frames))
         firsts = [
             (window.start_frame - start) * FRAME_SAMPLES
             for window, start in zip(windows, starts, strict=True)
@@ -437,7 +437,7 @@ class KokoroSynthesizer:
             for row, first, window in zip(samples, firsts, windows, strict=True)
         ]
 
-    def _made(
+    def _vocode_windows(
         self, materials: Sequence[Material], affines: Sequence[Affine], starts: Sequence[int], n_frames: int
     ) -> Tensor:
         half = self._vocoder_half
@@ -453,7 +453,7 @@ class KokoroSynthesizer:
             shape,
             shape.rows,
             batch.tensors,
-            lambda tensors: self._vocoder_half.made(batch.with_tensors(tensors)),
+            lambda tensors: self._vocoder_half.vocode(batch.with_tensors(tensors)),
         )
 
 
@@ -496,7 +496,7 @@ def _stack_of(window: Window, is_static: bool) -> tuple[int, int | None] | None:
     return window.shape_frames, None if has_room else window.prosody.n_frames
 
 
-def _made_in(windows: Sequence[Window], is_static: bool) -> tuple[list[int], int]:
+def _frames_to_vocode(windows: Sequence[Window], is_static: bool) -> tuple[list[int], int]:
     """The start of the frames to vocode for each window, and their number: that of the shape, unless the
     segment is shorter and not `is_static`."""
     shape, n_segment = windows[0].shape_frames, windows[0].prosody.n_frames

@@ -230,7 +230,7 @@ class VocoderHalf:
         Segments shorter than a window with its context must have equal lengths. Returns shape
         (batch, 600 · n_frames).
         """
-        return self.made(self.batch(materials, affines, starts, n_frames, is_static=False))
+        return self.vocode(self.batch(materials, affines, starts, n_frames, is_static=False))
 
     def batch(
         self,
@@ -240,7 +240,7 @@ class VocoderHalf:
         n_frames: int,
         is_static: bool,
     ) -> WindowBatch:
-        """Joins the inputs of the windows that begin at `starts`, for `made`.
+        """Joins the inputs of the windows that begin at `starts`, for `vocode`.
 
         If `is_static`, its shapes depend only on `n_frames`. Then a window may exceed its segment, and its
         samples past the end are undefined.
@@ -274,7 +274,7 @@ class VocoderHalf:
             any(n_real < stretch.end - stretch.start for n_real, stretch in zip(real, wide, strict=True)),
         )
 
-    def made(self, batch: WindowBatch) -> Tensor:
+    def vocode(self, batch: WindowBatch) -> Tensor:
         """Samples, shape (batch, 600 · n_frames). Reads no values on the host, so that a CUDA graph can
         capture it."""
         places = _Places(*batch.places.unbind(dim=1))

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             preparation = Preparation()
             manifest = preparation.ensure(source, folder, keep_source=asked.keep_source, reuse=asked.reuse)
-            early_audio = calibrate_prepared(folder, preparation.progress, anew=asked.calibrate)
+            early_audio = calibrate_prepared(folder, preparation.progress, force=asked.calibrate)
     except (StartError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -43,20 +43,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def calibrate_prepared(folder: Path, progress: Progress, *, anew: bool = False) -> EarlyAudio:
-    """Calibrates the fitted statistics for the weights in `folder`, unless that was done, or if `anew`.
+def calibrate_prepared(folder: Path, progress: Progress, *, force: bool = False) -> EarlyAudio:
+    """Calibrates the fitted statistics for the weights in `folder`, unless that was done, or if `force`.
 
     If the calibration fails, the server repeats it after its start. Raises `StartError`; other errors only
-    if `anew`.
+    if `force`.
     """
     model_checksum = Manifest.read(folder).files[MODEL_FILE].sha256
     known = known_early_audio(folder, model_checksum)
-    if known is not None and (is_fitted_on(model_checksum) or not anew):
+    if known is not None and (is_fitted_on(model_checksum) or not force):
         return known
     try:
         return _calibrate(folder, progress)
     except (OSError, RuntimeError, DeviceUnavailable) as error:
-        if anew:
+        if force:
             raise
         return EarlyAudio(False, f"the calibration failed ({error}); the server repeats it after each start")
 

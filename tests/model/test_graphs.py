@@ -107,7 +107,7 @@ def test_windows_from_a_graph_equal_eager_ones() -> None:
         assert shape.is_masked == batch.is_masked
 
         def made(tensors: Sequence[Tensor], batch: WindowBatch = batch) -> Tensor:
-            return half.made(batch.with_tensors(tensors))
+            return half.vocode(batch.with_tensors(tensors))
 
         replayed = graphs.run(shape, shape.rows, batch.tensors, made)
         assert replayed.shape == (len(lengths), 24 * FRAME_SAMPLES)

@@ -33,7 +33,7 @@ def test_windows_of_any_length_equal_single_ones(
     materials, affines = [material(n, n) for n in LENGTHS], [affine(n) for n in LENGTHS]
     batch = half.batch(materials, affines, starts, N_FRAMES, is_static=True)
     assert batch.is_masked
-    samples = half.made(batch)
+    samples = half.vocode(batch)
     assert samples.shape == (len(LENGTHS), N_FRAMES * FRAME_SAMPLES)
     for row, start, whole in zip(samples, starts, wholes, strict=True):
         expected = whole[start * FRAME_SAMPLES :][: N_FRAMES * FRAME_SAMPLES]
@@ -59,6 +59,6 @@ def test_vocoder_reads_no_values_from_the_device(n_segment: int) -> None:
     batch = half.batch(
         [there], [Affine(smoothed.scale.to("meta"), smoothed.shift.to("meta"))], [0], N_FRAMES, is_static=True
     )
-    samples = half.made(batch)
+    samples = half.vocode(batch)
     assert samples.device.type == "meta"
     assert samples.shape == (1, N_FRAMES * FRAME_SAMPLES)

@@ -27,7 +27,7 @@ def sha256(content: bytes) -> str:
 
 
 @attrs.frozen
-class Told(Progress):
+class RecordedProgress(Progress):
     """Keeps the lines."""
 
     stream: io.StringIO = attrs.field(factory=io.StringIO)

