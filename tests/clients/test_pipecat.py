@@ -135,7 +135,6 @@ async def test_interruption_cancels_and_keeps_the_connection() -> None:
     assert 3.0 <= report.played_s - server.records[-1].audio_s < 3.3
 
 
-@pytest.mark.slow
 async def test_uninterruptible_frame_is_spoken_to_its_end() -> None:
     script: Script = [
         ["speak", "This must be heard to the end.", False],
@@ -172,7 +171,6 @@ async def test_reconnects_after_a_restart_between_two_turns() -> None:
     assert len(report.of("on_connected")) == 2
 
 
-@pytest.mark.slow
 async def test_resumes_in_mid_sentence_after_a_restart() -> None:
     text = f"{LONG} And so it ends."
     script: Script = [["turn", text], ["until_played", 1.5], ["ask", "restart"], ["until", "stopped"]]
@@ -197,7 +195,6 @@ async def test_text_sent_without_a_server_is_spoken_after_the_reconnect() -> Non
     assert len(report.context) == 2
 
 
-@pytest.mark.slow
 async def test_draining_server_finishes_its_sentence_and_the_next_server_speaks_the_rest() -> None:
     script: Script = [
         ["begin", f"{LONG} And"],
@@ -213,7 +210,6 @@ async def test_draining_server_finishes_its_sentence_and_the_next_server_speaks_
     assert not report.of("error")
 
 
-@pytest.mark.slow
 async def test_retries_while_the_server_is_loading() -> None:
     """A loading server rejects the handshake with 503 and a Retry-After."""
     port = free_port()
@@ -344,7 +340,6 @@ async def test_text_outside_of_a_turn_is_spoken_and_ends() -> None:
     assert report.words == ["Welcome", "Loose", "text"]
 
 
-@pytest.mark.slow
 async def test_pause_of_the_language_model_delays_the_following_words() -> None:
     script: Script = [["begin", "One two. Three"], ["sleep", 3.5], ["end", " four."], ["until", "stopped"]]
     async with running() as server:

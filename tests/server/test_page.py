@@ -579,9 +579,9 @@ class TestSpeaking:
         assert guest.page.evaluate("scrollY") > 100
 
 
-@pytest.mark.slow
 @pytest.mark.needs("chromium")
 class TestBargeIn:
+    @pytest.mark.slow
     def test_escape_cancels_and_silences_at_once(
         self, slow_tones: Served, visit: Callable[..., Visit]
     ) -> None:
@@ -645,6 +645,7 @@ class TestBargeIn:
         assert guest.heard == "Hello."
         assert guest.lit[-1] == "Hello"
 
+    @pytest.mark.slow
     def test_cancel_before_the_first_audio(self, slow_tones: Served, visit: Callable[..., Visit]) -> None:
         guest = visit(slow_tones.url)
         guest.log_in()
