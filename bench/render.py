@@ -2,8 +2,8 @@
 
     python -m bench.render
 
-README.md gets a short table of the newest ladder and the newest comparison with peers; bench/README.md gets
-all results.
+README.md gets a short table of the newest ladder and the newest comparison with peers, and the ladder's plot;
+bench/README.md gets all results.
 """
 
 import json
@@ -63,11 +63,13 @@ class SavedResult:
 
 
 def _headlines(results: Sequence[SavedResult]) -> Iterator[str]:
-    """One short table of the newest result of each kind in `HEADLINES`."""
+    """One short table of the newest result of each kind in `HEADLINES`, and the plot of the first."""
     newest = [each for kind in HEADLINES for each in _of_kind(results, kind)[:1]]
     yield from Report("", [["", *COLUMNS], *(row for each in newest for row in _short_rows(each))]).markdown()
     yield ""
     yield "\\\n".join(dict.fromkeys(f"Measured {each}." for each in newest))
+    for result in newest[:1]:
+        yield from _plot(result, README.parent)
 
 
 def _of_kind(results: Sequence[SavedResult], kind: str) -> list[SavedResult]:
@@ -89,10 +91,14 @@ def _all(results: Sequence[SavedResult], folder: Path) -> Iterator[str]:
         if result.report.remarks:
             yield ""
             yield from (f"- {remark}" for remark in result.report.remarks)
-        if result.plot.is_file():
-            yield ""
-            yield f"![{result.content['what']}]({os.path.relpath(result.plot, folder)})"
+        yield from _plot(result, folder)
         yield ""
+
+
+def _plot(result: SavedResult, folder: Path) -> Iterator[str]:
+    if result.plot.is_file():
+        yield ""
+        yield f"![{result.content['what']}]({os.path.relpath(result.plot, folder)})"
 
 
 if __name__ == "__main__":
