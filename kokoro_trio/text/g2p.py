@@ -6,17 +6,17 @@ imports torch if it is installed.
 
 import re
 import unicodedata
-from bisect import bisect_right
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import structlog
-from attrs import define, evolve, frozen
+from attrs import evolve
 
 from kokoro_trio.config import VoiceConfig
 from kokoro_trio.speech import Segment, Word
+from kokoro_trio.text.client_words import by_client_word
 from kokoro_trio.text.english import EnglishPronouncer, load_spacy_model
 from kokoro_trio.text.espeak import EspeakPronouncer
 from kokoro_trio.text.foreign import foreign_words
@@ -24,14 +24,12 @@ from kokoro_trio.text.japanese import JapanesePronouncer
 from kokoro_trio.text.languages import EXTRAS, LANGUAGES, check_installed, is_installed
 from kokoro_trio.text.lexicon import LEXICON_FILE, Lexicon
 from kokoro_trio.text.mandarin import MandarinPronouncer
-from kokoro_trio.text.markup import PRONUNCIATION
 from kokoro_trio.text.normalization import verbalizations
 from kokoro_trio.text.pronouncing import Pronounce, Spoken, without_known_warning
 from kokoro_trio.text.reading import Sentence, read
-from kokoro_trio.text.segmentation import Piece, Pronunciation, split_phonemes
-from kokoro_trio.text.traced import Change, Span, Traced
+from kokoro_trio.text.segmentation import Piece, split_phonemes
+from kokoro_trio.text.traced import Change, Traced
 from kokoro_trio.watched import WatchedJson
-from kokoro_trio.wire.words import UNSPACED_LETTER
 
 if TYPE_CHECKING:
     from spacy.language import Language
@@ -50,8 +48,6 @@ CACHED_SENTENCES = 1_024
 _TO_BE_SPACED = re.compile(r"(?P<number>\d[\d,]{15,})|(?<![—…])[—…]+(?=[^\s\w—…]*\w)")
 _SPACES = re.compile(" +")
 _WHITESPACE = re.compile(r"\s")
-_CLIENT_WORD = re.compile(rf"(?:{PRONUNCIATION.pattern}|[^\s—…])+[—…]*|[—…]+")
-"""Words are separated by spaces; a dash or an ellipsis between two words belongs to the first."""
 
 _PHONEME_SUBSTITUTES = str.maketrans(
     {"g": "ɡ", "ɫ": "l", "ɝ": "ɜɹ", "ɱ": "m", "–": "—", "\n": " "}
@@ -126,9 +122,12 @@ class GraphemeToPhoneme:
     def _pieces(self, language: str, text: str, lexicon: Lexicon) -> tuple[Piece, ...]:
         written = self.normalized(text, language, lexicon)
         spoken = self._in_alphabet(self._pronouncer(language)(written.text))
-        if not any(self._sounds.intersection(phonemes) for _, phonemes in spoken):
+        if not any(self._is_audible(phonemes) for _, phonemes in spoken):
             return ()
-        return _covering(text, split_phonemes(self._by_client_word(text, written, spoken)))
+        return _covering(text, split_phonemes(by_client_word(text, written, spoken, self._is_audible)))
+
+    def _is_audible(self, phonemes: str) -> bool:
+        return not self._sounds.isdisjoint(phonemes)
 
     def normalized(self, text: str, language: str, lexicon: Lexicon = NO_LEXICON) -> Traced:
         """The text that the pronouncer of the language gets for a sentence."""
@@ -153,37 +152,6 @@ class GraphemeToPhoneme:
 
     def _english(self, text: str) -> str:
         return _joined(self._pronouncer("a")(self.normalized(text, "a", self._lexicon()).text))
-
-    def _by_client_word(self, text: str, written: Traced, spoken: Sequence[Spoken]) -> list[Pronunciation]:
-        """The phonemes of each of the client's words. Silent marks belong to the word before them."""
-        spoken_at = {
-            written.origin(start, start + 1)[0]
-            for start, phonemes in spoken
-            if self._sounds.intersection(phonemes)
-        }
-        words = list(_client_words(text, spoken_at))
-        starts = [word.whole[0] for word in words]
-        runs: list[_Run] = []
-        silent = ""
-        for start, phonemes in spoken:
-            first_char, end_char = written.origin(start, start + 1)
-            first, last = bisect_right(starts, first_char) - 1, bisect_right(starts, end_char - 1) - 1
-            if not self._sounds.intersection(phonemes):
-                if runs:
-                    runs[-1].phonemes += phonemes
-                else:
-                    silent += phonemes
-            elif runs and first <= runs[-1].last:
-                runs[-1].phonemes += phonemes
-                runs[-1].last = last
-            else:
-                runs.append(_Run(first, last, silent + phonemes))
-                silent = ""
-        return [
-            pronunciation
-            for run in runs
-            for pronunciation in _shared(run.phonemes, words[run.first : run.last + 1])
-        ]
 
     def _in_alphabet(self, spoken: list[Spoken]) -> list[Spoken]:
         """Substitutes or drops phonemes that Kokoro does not have, and drops the words that this empties."""
@@ -228,60 +196,8 @@ def _covering(text: str, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
     )
 
 
-@frozen
-class _ClientWord:
-    whole: Span
-    """With the punctuation around it."""
-    shown: Span
-    """The span that the client sees as the word: that of `word` in `[word](/phonemes/)`."""
-
-
-@define
-class _Run:
-    """The words `first` to `last`, which have their phonemes in common: mostly a single word."""
-
-    first: int
-    last: int
-    phonemes: str
-
-
-def _client_words(text: str, spoken_at: Container[int]) -> Iterator[_ClientWord]:
-    """Words between spaces; in scripts without spaces, the words of the pronouncer."""
-    for run in _CLIENT_WORD.finditer(text):
-        start, end = run.span()
-        parted = [at for at in _starts_in_run(text, start, end) if at in spoken_at]
-        for first, last in pairwise([start, *parted, end]):
-            markup = PRONUNCIATION.search(text, first, last)
-            yield _ClientWord((first, last), markup.span("word") if markup else (first, last))
-
-
-def _starts_in_run(text: str, start: int, end: int) -> Iterator[int]:
-    """Where a word may start without a space before it: at a letter of a script without spaces, or behind
-    such a letter and its marks. A pronunciation counts as one letter of its word.
-    """
-    markups = {found.start(): found.end() for found in PRONUNCIATION.finditer(text, start, end)}
-    at = start
-    is_behind_unspaced = False
-    while at < end:
-        next_at = markups.get(at, at + 1)
-        is_unspaced = UNSPACED_LETTER.search(text, at, next_at) is not None
-        if at > start and (is_unspaced or is_behind_unspaced):
-            yield at
-        if is_unspaced or at in markups or text[at].isalnum():
-            is_behind_unspaced = is_unspaced
-        at = next_at
-
-
 def _joined(spoken: Sequence[Spoken]) -> str:
     return "".join(phonemes for _, phonemes in spoken).strip()
-
-
-def _shared(phonemes: str, words: Sequence[_ClientWord]) -> Iterator[Pronunciation]:
-    """Shares phonemes among the words of one run ("$2 million"), in proportion to the words' length."""
-    lengths = [word.whole[1] - word.whole[0] for word in words]
-    cuts = [len(phonemes) * sum(lengths[:n]) // sum(lengths) for n in range(len(lengths) + 1)]
-    for word, (first, last) in zip(words, pairwise(cuts), strict=True):
-        yield Pronunciation(phonemes[first:last], *word.whole, word.shown)
 
 
 def _gaps(text: str) -> Iterator[Change]:
