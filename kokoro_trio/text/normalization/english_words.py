@@ -8,7 +8,7 @@ from itertools import groupby
 
 from kokoro_trio.text.normalization.cldr import unit_name
 from kokoro_trio.text.normalization.numerals import code_number
-from kokoro_trio.text.normalization.roman import value
+from kokoro_trio.text.normalization.roman import roman_value
 from kokoro_trio.text.normalization.rules import (
     Normalize,
     Rule,
@@ -120,13 +120,13 @@ def name_rules(vocabulary: Vocabulary) -> list[Rule]:
     numbers = vocabulary.numbers
 
     def numbered(match: re.Match[str]) -> WordByWord | None:
-        number = value(match["numeral"])
+        number = roman_value(match["numeral"])
         if number is None or _is_pronoun(match):
             return None
         return by_group(match, numeral=numbers.cardinal(number))
 
     def king(match: re.Match[str]) -> WordByWord | None:
-        number = value(match["numeral"])
+        number = roman_value(match["numeral"])
         if number is None or _is_pronoun(match):
             return None
         return by_group(match, numeral=f"the {numbers.ordinal(number)}{match['possessive'] or ''}")

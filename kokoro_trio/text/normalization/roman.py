@@ -27,7 +27,7 @@ def rules(vocabulary: Vocabulary) -> list[Rule]:
     numbers = vocabulary.numbers
 
     def numbered(match: re.Match[str]) -> WordByWord | None:
-        number = value(match["numeral"])
+        number = roman_value(match["numeral"])
         name = match["name"].lower()
         is_king = name not in _CENTURIES + _CHAPTERS
         if number is None or (is_king and not match["name"][0].isupper()):
@@ -37,7 +37,7 @@ def rules(vocabulary: Vocabulary) -> list[Rule]:
         return by_group(match, numeral=numbers.ordinal(number) if is_ordinal else numbers.cardinal(number))
 
     def ordinal(match: re.Match[str]) -> str | None:
-        number = value(match[1])
+        number = roman_value(match[1])
         return numbers.ordinal(number) if number else None
 
     if not vocabulary.royal_ordinals:
@@ -46,7 +46,7 @@ def rules(vocabulary: Vocabulary) -> list[Rule]:
     return [*ordinals, Rule(_NUMBERED, numbered)]
 
 
-def value(numeral: str) -> int | None:
+def roman_value(numeral: str) -> int | None:
     """None if the letters are not a well-formed numeral."""
     if not _WELL_FORMED.fullmatch(numeral):
         return None
