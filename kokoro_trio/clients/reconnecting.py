@@ -36,7 +36,7 @@ from kokoro_trio.clients.session import ClientSession
 from kokoro_trio.clients.speech import Send, SpeechMessage
 from kokoro_trio.clients.speech import Speech as PlainSpeech
 from kokoro_trio.errors import Overloaded
-from kokoro_trio.wire.messages import WEBSOCKET_PATH, Canceled, Done, Meta, Speak, Start, Started
+from kokoro_trio.wire.messages import WEBSOCKET_PATH, Cancel, Canceled, Done, Meta, Speak, Start, Started
 from kokoro_trio.wire.settings import Settings, StartOptions
 
 logger = structlog.get_logger()
@@ -169,11 +169,14 @@ class Session:
 
     async def cancel(self, played_s: float | None = None) -> None:
         """As `ClientSession.cancel`, also without a connection."""
-        for speech in self._outstanding:
+        audible = [each for each in self._outstanding if each.end is None and not each._is_silenced]
+        for speech in audible:
+            speech._silence(played_s)
+        # One by one, because a new connection may have been asked for some of them only.
+        for speech in audible:
             if speech.end is None:
-                speech._silence(played_s)
-        with suppress(ConnectionLost):
-            await self._connection.cancel(played_s)
+                with suppress(ConnectionLost):
+                    await speech._send(Cancel(speech.request_id, played_s))
 
     async def wait_until_lost(self) -> ClientError:
         """Returns the error for which the session gave up, when it has given up."""

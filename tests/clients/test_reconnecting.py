@@ -299,6 +299,45 @@ class TestCanceling:
                 await speech.wait_until_over()
         assert (speech.end, speech.text_spoken, speech.error) == ("canceled", spoken, None)
 
+    async def test_second_cancel_keeps_the_played_s_of_the_first(self) -> None:
+        async with playing(drop_at_cancel, say_nothing) as port, connect("127.0.0.1", port) as session:
+            async with session.speak(TEXT) as speech:
+                for _ in range(3):
+                    await anext(speech)
+                await speech.cancel(0.05)
+                await session.cancel()
+                await speech.wait_until_over()
+        assert speech.text_spoken == "One"
+
+    async def test_cancel_of_all_while_requests_are_repeated(self) -> None:
+        async def hear_both(peer: Peer) -> None:
+            await hear_text(peer, "a")
+            await start(peer)
+            await hear_text(peer, "b")
+            await hang_up(peer)
+
+        is_repeated, is_told = trio.Event(), trio.Event()
+
+        async def hear_one(peer: Peer) -> None:
+            await hear_text(peer, "a")
+            await peer.hear("start")
+            is_repeated.set()
+            await peer.hear("cancel")
+            is_told.set()
+            await hang_up(peer)
+
+        async with playing(hear_both, hear_one) as port, connect("127.0.0.1", port) as session:
+            async with session.speak("a") as a:
+                await session.start(voice="male")
+                async with session.speak("b") as b:
+                    await is_repeated.wait()
+                    await session.cancel()
+                    with trio.fail_after(2):
+                        await is_told.wait()
+                    await a.wait_until_over()
+                    await b.wait_until_over()
+        assert (a.end, b.end) == ("canceled", "canceled")
+
     @pytest.mark.parametrize("all_at_once", [False, True])
     async def test_without_a_connection(self, all_at_once: bool) -> None:
         async with serving_once(say_some) as port, connect("127.0.0.1", port) as session:
