@@ -1,1 +1,1 @@
-"""The port: HTTP on one side, WebSocket sessions and their protocol on the other."""
+"""The port, which serves HTTP, and WebSocket sessions with their protocol."""

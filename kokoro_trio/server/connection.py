@@ -34,7 +34,7 @@ class Connection(Protocol):
 
     @property
     def is_congested(self) -> bool:
-        """Whether a frame sent now waits until the peer reads."""
+        """Whether a frame that is sent now waits until the peer reads."""
 
     async def receive(self) -> str | bytes:
         """The next message. Raises `ConnectionGone`."""
@@ -71,7 +71,7 @@ class DeadlineStream(trio.abc.HalfCloseableStream):
         return not self._writable.poll(0)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Writes of several tasks do not mix: trio-websocket answers pings while we send audio."""
+        """Locked, because trio-websocket answers pings from another task while we send audio."""
         with trio.move_on_after(self._send_timeout_s):
             async with self._sending:
                 await self.stream.send_all(data)
@@ -113,7 +113,7 @@ class DeadlineStream(trio.abc.HalfCloseableStream):
     def _send_closing_bytes(self) -> None:
         """Sends them once and without a checkpoint, because the task of a session that ends is cancelled.
 
-        They are few bytes. They are lost if the peer does not read or if half a message was sent before.
+        The few bytes are lost if the peer does not read or if half a message was sent before.
         """
         data, self.closing_bytes = self.closing_bytes(), bytes
         if data and not self._sending.locked() and self.socket.fileno() != -1:

@@ -19,8 +19,8 @@ from kokoro_trio.server.openai import (
     MODELS_PATH,
     Refusal,
     fault,
-    model_listed,
-    models_listed,
+    model_entry,
+    model_list,
     not_found,
     unknown_model,
     websocket_only,
@@ -108,13 +108,13 @@ def make_app(
         known = voices()
         if known is None:
             raise Refusal.of(Overloaded(reason="the model is still being loaded"), RETRY_AFTER_S)
-        response: Response = jsonify({"voices": [_listed(voice) for voice in known]})
+        response: Response = jsonify({"voices": [_voice_entry(voice) for voice in known]})
         return response
 
     @app.get(MODELS_PATH)
     async def list_models() -> dict[str, object]:
         check_key()
-        return models_listed()
+        return model_list()
 
     # A name may contain a slash.
     @app.get(f"{MODELS_PATH}/<path:name>")
@@ -122,7 +122,7 @@ def make_app(
         check_key()
         if name not in MODELS:
             raise unknown_model(name)
-        return model_listed(name)
+        return model_entry(name)
 
     async def websocket() -> Response:
         raise websocket_only(request.path)
@@ -131,7 +131,7 @@ def make_app(
         app.add_url_rule(path, view_func=websocket)
 
     def check_key() -> None:
-        if not api_keys.opens_for(request.query_string.decode("latin-1"), _raw(request.headers.items())):
+        if not api_keys.accept(request.query_string.decode("latin-1"), _raw(request.headers.items())):
             raise wrong_key()
 
     @app.errorhandler(Refusal)
@@ -185,7 +185,7 @@ def _raw(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
-def _listed(voice: Voice) -> dict[str, str | bool | None]:
+def _voice_entry(voice: Voice) -> dict[str, str | bool | None]:
     """A voice as JSON. Only a blend has a `recipe`. Clients of other servers read `id`."""
     payload: dict[str, str | bool | None] = {
         "id": voice.name,

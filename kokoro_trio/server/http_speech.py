@@ -1,9 +1,9 @@
 """`POST /v1/audio/speech`: one request is one utterance, whose audio is streamed.
 
-This is plain ASGI instead of a Quart view, because the work for a request must lie in one task and one cancel
-scope; a view and its response body would split it. The response begins with the first audio, so that an error
-before it gets its own status. A later error aborts the transfer, so that no client takes truncated audio for
-complete audio.
+This is plain ASGI instead of a Quart view, because one task and one cancel scope must do all the work for a
+request; Quart runs a view and its response body in two. The response begins with the first audio, so that an
+error before it gets its own status. A later error aborts the transfer, so that no client takes truncated
+audio for complete audio.
 """
 
 import json
@@ -60,7 +60,7 @@ class ClientLeft(Exception):
 
 @define(eq=False)
 class _Answer:
-    """The response to one request: `begin` once, then `write`. Without `end` the transfer is aborted."""
+    """The response to one request: `begin` once, then `write`, then `end`, without which it is aborted."""
 
     _send: Send
     request_id: str
@@ -146,7 +146,7 @@ class HttpSpeech:
     _telemetry: Telemetry
     _voices: Callable[[], VoiceCatalogue]
     _overloaded: Callable[[], Overloaded | None]
-    """The error of requests that cannot be accepted now; `_voices` is called if there is none."""
+    """The error for new requests while they cannot be accepted, else None: `_voices` may be called then."""
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         """Handles every exception, so that a fault affects only this request."""
@@ -188,7 +188,7 @@ class HttpSpeech:
         if (error := self._overloaded()) is not None:
             raise error
         if not self._seats.is_free_for(key):
-            raise Overloaded(reason="there are as many connections as may be")
+            raise Overloaded(reason="the limit of connections is reached")
         return key
 
     async def _body(self, receive: Receive) -> bytes:
@@ -209,14 +209,14 @@ class HttpSpeech:
         """Raises `RequestError`."""
         request = speech_request(body, self._voices(), self._config.max_input_characters)
         if self._engine.is_full:
-            raise Overloaded(reason="too many are waiting already")
+            raise Overloaded(reason="the limit of waiting requests is reached")
         return request
 
     async def _speak(self, speech: _Speech, receive: Receive) -> None:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_when_gone, receive, nursery.cancel_scope)
-                await self._sound(speech)
+                await self._synthesize(speech)
                 nursery.cancel_scope.cancel()
             await speech.conclude()
         finally:
@@ -232,7 +232,7 @@ class HttpSpeech:
                 )
             )
 
-    async def _sound(self, speech: _Speech) -> None:
+    async def _synthesize(self, speech: _Speech) -> None:
         try:
             # The requests of one key count as one session, so that many of them get no larger share of slots.
             session, playout = ("http", speech.key), speech.answer.request_id

@@ -1,4 +1,4 @@
-"""API keys: which one a request carries, and how many requests each key may have at a time."""
+"""API keys: checks the key of a request, and limits the requests that each key has at a time."""
 
 import hmac
 from collections import Counter
@@ -15,13 +15,13 @@ class ApiKeys:
 
     _keys: tuple[str, ...] = field(repr=False)
 
-    def opens_for(self, query: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    def accept(self, query: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
         return self.key_for(query, headers) is not None
 
     def key_for(self, query: str, headers: Iterable[tuple[bytes, bytes]]) -> int | None:
         """The index of the matching key (0 if no key is required); None if no key matches.
 
-        Every pair is compared, each in constant time, so that the time tells nothing about the keys.
+        Every pair is compared, each in constant time, so that the time reveals nothing about the keys.
         """
         if not self._keys:
             return 0

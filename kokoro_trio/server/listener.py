@@ -1,6 +1,6 @@
-"""The server's port: reads the head of each request.
+"""The server's port: reads the head of each request, and hands over the connection.
 
-trio-websocket serves WebSockets, and HttpConnection serves everything else.
+trio-websocket serves WebSockets, and `HttpConnection` serves everything else.
 """
 
 import uuid
@@ -27,7 +27,7 @@ from kokoro_trio.server.http_connection import HttpConnection, HttpServer
 from kokoro_trio.server.http_speech import RETRY_AFTER_S, HttpSpeech
 from kokoro_trio.server.keys import ApiKeys, Seats
 from kokoro_trio.server.openai import SPEECH_PATH
-from kokoro_trio.server.origins import CrossOrigin, Headers, Origins, text_of
+from kokoro_trio.server.origins import CrossOrigin, Headers, Origins, header_text
 from kokoro_trio.server.protocol import Protocol
 from kokoro_trio.server.session import Session
 from kokoro_trio.telemetry.prometheus import PrometheusMetrics
@@ -53,13 +53,13 @@ _PEER_LEFT = (
 _REASONS = {
     "draining": "it is shutting down",
     "loading": "the model is still being loaded",
-    "stalled": "the model does not answer",
+    "stalled": "a step of the model takes too long",
 }
 
 
 @frozen
 class LoadedModel:
-    """The state that sessions share once the model is loaded."""
+    """The voices, limits and device that are known once the model is loaded."""
 
     voices: VoiceCatalogue
     limits: RequestLimits
@@ -101,7 +101,7 @@ class Listener:
         self._http = HttpServer(routes, config, telemetry)
         self._sessions: set[Session] = set()
         self.n_sockets = 0
-        self._strangers: dict[trio.CancelScope, None] = {}
+        self._unauthenticated: dict[trio.CancelScope, None] = {}
         """Sockets without a valid key so far, the oldest first. Cancelling a scope closes its socket."""
         self._sessions_ended = trio.lowlevel.ParkingLot()
         self._model: LoadedModel | None = None
@@ -182,7 +182,7 @@ class Listener:
         return "stalled" if engine.is_stalled else "ready"
 
     def _overloaded(self) -> Overloaded | None:
-        """The error for new requests while none is accepted."""
+        """The error for new requests; None while they are accepted."""
         reason = _REASONS.get(self.readiness().state)
         return None if reason is None else Overloaded(reason=reason)
 
@@ -197,41 +197,41 @@ class Listener:
 
     async def _serve_stream(self, tcp_stream: trio.SocketStream) -> None:
         self.n_sockets += 1
-        with trio.CancelScope() as stranger:
-            self._strangers[stranger] = None
+        with trio.CancelScope() as scope:
+            self._unauthenticated[scope] = None
             try:
                 async with containing_faults(tcp_stream):
-                    if self._make_room_for(stranger):
-                        await self._serve_requests(tcp_stream, stranger)
+                    if self._make_room_for(scope):
+                        await self._serve_requests(tcp_stream, scope)
                     else:
                         self._telemetry.http_refused(HTTPStatus.SERVICE_UNAVAILABLE)
                         await _turn_away(tcp_stream)
             finally:
-                self._strangers.pop(stranger, None)
+                self._unauthenticated.pop(scope, None)
                 self.n_sockets -= 1
 
     def _make_room_for(self, newcomer: trio.CancelScope) -> bool:
-        """Drops the oldest stranger if there is no room: strangers must not lock out clients with keys."""
+        """Drops the oldest socket without a key if there is no room, so that clients with a key get in."""
         if (
-            len(self._strangers) <= SPARE_SOCKETS
+            len(self._unauthenticated) <= SPARE_SOCKETS
             and self.n_sockets <= self._config.max_connections + SPARE_SOCKETS
         ):
             return True
-        oldest = next(iter(self._strangers))
+        oldest = next(iter(self._unauthenticated))
         if oldest is newcomer:
             return False
-        del self._strangers[oldest]
+        del self._unauthenticated[oldest]
         oldest.cancel()
         return True
 
-    async def _serve_requests(self, tcp_stream: trio.SocketStream, stranger: trio.CancelScope) -> None:
+    async def _serve_requests(self, tcp_stream: trio.SocketStream, scope: trio.CancelScope) -> None:
         # A client that reads only as fast as it plays blocks our writes.
         stream = DeadlineStream(tcp_stream, b"", self._config.http_send_timeout_s)
         connection = HttpConnection(self._http, stream)
         while (request := await connection.next_request()) is not None:
             key = self._api_keys.key_for(_query_of(request.target.decode("ascii")), request.headers)
             if key is not None:
-                self._strangers.pop(stranger, None)
+                self._unauthenticated.pop(scope, None)
             if _asks_for_websocket(request):
                 stream = DeadlineStream(
                     tcp_stream, bytes(connection.head), self._stream_config.send_timeout_s
@@ -299,11 +299,12 @@ class Listener:
         )
 
     def _refusal(self, path: str, headers: Headers, key: int | None) -> "_Refusal | None":
-        """Why a handshake is refused, if it is. The key is checked before the server's state."""
+        """The refusal of a handshake, or None to accept it. The key is checked before the server's state."""
         if _without_query(path) not in DIALECTS:
             return _Refusal(HTTPStatus.NOT_FOUND)
         if not self._origins.allow(headers):
-            log.info("foreign_origin", origin=text_of(headers, b"origin"), host=text_of(headers, b"host"))
+            origin, host = header_text(headers, b"origin"), header_text(headers, b"host")
+            log.info("foreign_origin", origin=origin, host=host)
             return _Refusal(HTTPStatus.FORBIDDEN)
         if key is None:
             return _Refusal(HTTPStatus.UNAUTHORIZED, [(b"WWW-Authenticate", b"Bearer")])

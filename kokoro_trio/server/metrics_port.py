@@ -1,4 +1,4 @@
-"""`/metrics` on its own port (knob METRICS_PORT), so that a firewall can treat it apart from speech."""
+"""`/metrics` on its own port (knob METRICS_PORT), so that a firewall can restrict it alone."""
 
 import trio
 

@@ -58,7 +58,7 @@ VOICES = {
     "verse": "am_puck",
 }
 """OpenAI's voices and ours: the voice of the same name if there is one, else a good one of the same gender. A
-blend may have one of these names, and then it is used."""
+blend that has one of these names takes precedence."""
 
 _PARAMETERS = {
     "bad_text": "input",
@@ -109,7 +109,7 @@ def speech_request(body: bytes, voices: VoiceCatalogue, max_characters: int) -> 
 
 
 def resolve(name: str, voices: VoiceCatalogue) -> Voice:
-    """Resolves OpenAI's names too. Raises `UnknownVoice` with the closest of all names."""
+    """Our voice for our name or OpenAI's. Raises `UnknownVoice` with the closest of all names."""
     try:
         return voices.resolve(name)
     except UnknownVoice as unknown:
@@ -122,7 +122,7 @@ def resolve(name: str, voices: VoiceCatalogue) -> Voice:
 
 
 def _voice_named(values: Mapping[str, Any]) -> str:
-    """The voice's name or the `id` of OpenAI's custom voice objects; the default if there is none."""
+    """The name of the voice, or the `id` if it is one of OpenAI's voice objects; else the default."""
     voice = values.get("voice")
     if voice is None:
         return DEFAULT_VOICE
@@ -238,7 +238,7 @@ def too_slow(timeout_s: float) -> Refusal:
 
 
 def not_found(path: str) -> Refusal:
-    return Refusal(HTTPStatus.NOT_FOUND, f"there is nothing at {path[:MAX_GOT_CHARS]}", code="unknown_url")
+    return Refusal(HTTPStatus.NOT_FOUND, f"unknown address {path[:MAX_GOT_CHARS]}", code="unknown_url")
 
 
 def unknown_model(name: str) -> Refusal:
@@ -249,12 +249,12 @@ def unknown_model(name: str) -> Refusal:
 # Answers.
 
 
-def model_listed(name: str) -> dict[str, str | int]:
+def model_entry(name: str) -> dict[str, str | int]:
     return {"id": name, "object": "model", "created": MODELS_CREATED, "owned_by": "hexgrad"}
 
 
-def models_listed() -> dict[str, object]:
-    return {"object": "list", "data": [model_listed(name) for name in MODELS]}
+def model_list() -> dict[str, object]:
+    return {"object": "list", "data": [model_entry(name) for name in MODELS]}
 
 
 def delta_event(data: bytes) -> bytes:
@@ -262,7 +262,7 @@ def delta_event(data: bytes) -> bytes:
 
 
 def done_event() -> bytes:
-    """OpenAI bills tokens; we count none."""
+    """OpenAI counts tokens for billing; we do not."""
     usage = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
     return _event({"type": "speech.audio.done", "usage": usage})
 

@@ -44,8 +44,8 @@ class Origins:
 
     def allow(self, headers: Headers) -> bool:
         """Whether a request with these headers, their names in lower case, may be served."""
-        origin = text_of(headers, b"origin")
-        return origin is None or self._allows(origin, text_of(headers, b"host") or "")
+        origin = header_text(headers, b"origin")
+        return origin is None or self._allows(origin, header_text(headers, b"host") or "")
 
     def _allows(self, origin: str, host: str) -> bool:
         if ANY in self._listed or _without_default_port(origin) in self._listed:
@@ -72,8 +72,8 @@ def _without_default_port(origin: str) -> str:
     return origin.removesuffix(_DEFAULT_PORTS.get(origin.partition("://")[0], ""))
 
 
-def text_of(headers: Headers, name: bytes) -> str | None:
-    """The value in lower case. Repeated headers are joined, as HTTP says."""
+def header_text(headers: Headers, name: bytes) -> str | None:
+    """The value in lower case. The values of a repeated header are joined, as HTTP requires."""
     values = [value.decode("latin-1").lower() for each, value in headers if each == name]
     return ", ".join(values) if values else None
 

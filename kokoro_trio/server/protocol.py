@@ -1,6 +1,6 @@
 """The state of one session, without I/O: messages and events in, effects out.
 
-`Protocol` decides what each message of the client leads to and which request speaks when. Every accepted
+`Protocol` decides the effects of each message of the client, and when each request speaks. Every accepted
 request gets exactly one of `done`, `canceled` and `error`, and nothing after it. The session carries out the
 effects in order. Nothing here waits, sends, or reads a clock.
 """
@@ -140,7 +140,7 @@ class Protocol:
     # From the client.
 
     def receive(self, message: ClientMessage) -> list[Effect]:
-        """The effects of a message from the client. Bad input is answered, never raised."""
+        """The effects of a message from the client. A refused message is answered with an error."""
         try:
             return self._receive(message)
         except RequestError as error:
@@ -227,7 +227,7 @@ class Protocol:
             effects += [Silence(request), Send(_canceled(request, message.played_s))]
         return effects + self._end(canceled, "canceled")
 
-    # From the engine. Each event is ignored for a request that has ended.
+    # From the engine. Events of a request that has ended are ignored.
 
     def waits_for_slot(self, request: Request) -> list[Effect]:
         return [] if request.end else [Send(Queue(request.request_id))]
@@ -236,14 +236,14 @@ class Protocol:
         if request.end:
             return []
         request.is_speaking = True
-        return [Send(StartedSpeak(request.request_id)), *_words_known(request, request.words)]
+        return [Send(StartedSpeak(request.request_id)), *_word_meta(request, request.words)]
 
     def knows_words(self, request: Request, words: Sequence[WordTime]) -> list[Effect]:
         """`words` are the timed words of the request's next segment."""
         request.words += words
         if request.end or not request.is_speaking:
             return []
-        return _words_known(request, words)
+        return _word_meta(request, words)
 
     def sends_audio(self, request: Request, n_samples: int, segment: int) -> list[Effect]:
         """To be called just before a frame of `n_samples` is written."""
@@ -302,7 +302,7 @@ def _started(chosen: Settings, voice: Voice, session_id: str) -> Started:
     )
 
 
-def _words_known(request: Request, words: Sequence[WordTime]) -> list[Effect]:
+def _word_meta(request: Request, words: Sequence[WordTime]) -> list[Effect]:
     if not request.settings.timestamps or not words:
         return []
     text = request.utterance.text

@@ -1,8 +1,8 @@
 """One WebSocket connection: a reader, a sender, and one task with a cancel scope for each request.
 
-The dialect translates frames to messages, the protocol decides what a message leads to, and the session
-carries that out. It applies the effects of a message without waiting, so everything that the protocol decided
-is in the outbox before any other task runs. Only the sender writes: it sends messages before audio, takes one
+The dialect translates frames to messages, the protocol decides their effects, and the session carries these
+out. It applies the effects of a message without waiting, so all of them are queued for the sender before any
+other task runs. Only the sender writes: it sends messages before audio, takes one
 frame in turn from each request that is being spoken, and checks before each write that the request has not
 ended.
 """
@@ -127,9 +127,9 @@ class Session:
                 self._last_busy_at = trio.current_time()
             elif trio.current_time() >= self._last_busy_at + self._idle_timeout_s:
                 break
-        self._apply([Close(CLOSE_NORMAL, "nothing was asked for in a long time")])
+        self._apply([Close(CLOSE_NORMAL, "no message for a long time")])
 
-    # In.
+    # Receiving.
 
     async def _receive_until_gone(self) -> None:
         while True:
@@ -166,13 +166,13 @@ class Session:
         for effect in effects:
             match effect:
                 case Send(message):
-                    # Its `cancel` has just been received.
+                    # A `canceled` is the effect of the `cancel` that has just been received.
                     received_at = trio.current_time() if isinstance(message, Canceled) else None
                     self._messages.append(_Frames(self._dialect.encode(message), received_at))
                 case Begin(request):
                     self._begin(request)
                 case GiveTurn(request) | Silence(request) if request not in self._speeches:
-                    pass  # The session is being cancelled: the request ended without telling the protocol.
+                    pass  # The session is being cancelled, which ends its requests without an event.
                 case GiveTurn(request):
                     speech = self._speeches[request]
                     speech.times.turn_at = trio.current_time()
@@ -184,7 +184,7 @@ class Session:
         self._wake()
 
     def _wake(self) -> None:
-        """Lets the sender and the timeout follow what has just been received or applied."""
+        """Wakes the sender, and updates the dialect's timeout."""
         self._wake_sender.set()
         timeout_s = self._dialect.timeout_s
         if timeout_s == math.inf or self._times_out_at == math.inf:
@@ -257,7 +257,7 @@ class Session:
             self._wake_sender.set()
             await audio.sent.wait()
 
-    # Out.
+    # Sending.
 
     async def _send_until_closed(self) -> None:
         while True:
@@ -292,7 +292,7 @@ class Session:
 
     def _next_frames(self, audio: _Audio) -> list[Frame]:
         """One frame if other requests wait for their turn, or if more would delay a `canceled`; else the
-        frames up to the next `meta`, and that.
+        frames up to the next `meta`, and that `meta`.
         """
         request, effects, frames = audio.speech.request, list[Effect](), list[Frame]()
         is_first = audio.speech.times.first_frame_at is None

@@ -1,4 +1,4 @@
-"""The audio formats of the wire and their sample rates. `audio.codecs` encodes and decodes them."""
+"""The audio formats of the wire and their sample rates; `audio` has their encoders and decoders."""
 
 SAMPLE_RATES_HZ = {
     "pcm": (8000, 16_000, 22_050, 24_000, 44_100, 48_000),

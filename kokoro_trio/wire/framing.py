@@ -1,4 +1,4 @@
-"""How a binary frame tells which request its audio belongs to.
+"""How a binary frame names the request that its audio belongs to.
 
 In plain framing the requests of a connection are spoken one after the other, and a frame is audio alone. In
 tagged framing they are spoken side by side, and each frame starts with a tag: one byte n, then the request id

@@ -23,12 +23,12 @@ class TimedWord(Protocol):
 
 
 def n_words_heard(words: Sequence[TimedWord], audio_s: float) -> int:
-    """How many of `words`, which are in the order of their times, end within `audio_s` of audio."""
+    """The number of `words`, sorted by time, that end within `audio_s` of audio."""
     return bisect_right(words, audio_s + TIME_TOLERANCE_S, key=lambda word: word.end_s)
 
 
 def split_at_heard(text: str, words: Sequence[TimedWord], audio_s: float) -> tuple[str, str]:
-    """The part of `text` that `audio_s` of its audio speaks to the end, and the part that remains.
+    """The part of `text` that was heard after `audio_s` of its audio, and the part that remains.
 
     Marks that follow a word without a space count as heard with it.
     """

@@ -16,7 +16,7 @@ that speech needs."""
 MAX_HEAD_BYTES = 16_384
 """The address and headers of a request. Browsers and proxies send at most 8 KiB."""
 MAX_READ_AHEAD_BYTES = 16_384
-"""Bytes of the next HTTP requests that are read while one is served. Then the client has to wait."""
+"""Bytes of the next HTTP requests that are read while one is served; the rest waits in the socket."""
 MAX_WHOLE = 2**53
 """The largest exact integer of a double, as JSON numbers are. Python would read 4,300 digits."""
 MAX_REQUEST_ID_CHARS = 128
@@ -31,7 +31,7 @@ MAX_GOT_CHARS = 100
 # The state of a connection.
 
 MAX_UNSENT_MESSAGES = 64
-"""If more messages wait for a client that does not read, the session stops reading from it."""
+"""While more messages wait for a client that does not read, the session does not read from it."""
 REMEMBERED_REQUESTS = 4_096
 """The ids of ended requests, to tell them from unknown ids: half a megabyte at most."""
 
@@ -45,7 +45,7 @@ MAX_SENTENCE_CHARS = 1_000
 """Longer sentences are cut before grapheme-to-phoneme. At about one phoneme a character this is twice the
 capacity of a segment, so they would be cut anyway."""
 MAX_PAUSE_S = 10.0
-"""One pause. For a longer one a client can wait by itself."""
+"""One pause. A client that needs a longer one can wait before its next request."""
 MAX_PAUSES_S = 30.0
 """All pauses of a text together. A request holds a slot during its pauses."""
 MAX_UTTERANCE_PHONEMES = 10_000

@@ -40,7 +40,7 @@ CLOSE_ABNORMAL = 1006
 """Never sent: the connection ended without a close frame."""
 
 
-# Client to server. A field that was left out is None, and the session's setting holds.
+# Client to server. A field that was left out is None: the session's setting applies.
 
 
 @frozen
@@ -179,9 +179,9 @@ def encode(message: ClientMessage | ServerMessage) -> str:
     """A text frame. Fields that are None are left out; an error's facts are fields beside its code."""
     values = asdict(message)
     facts = values.pop("facts", {})
-    known = {name: value for name, value in values.items() if value is not None}
+    given = {name: value for name, value in values.items() if value is not None}
     # ASCII escapes, because a refused value may contain a lone surrogate, which UTF-8 cannot encode.
-    return json.dumps({"type": _TYPE_NAMES[type(message)], **facts, **known})
+    return json.dumps({"type": _TYPE_NAMES[type(message)], **facts, **given})
 
 
 @define
@@ -273,7 +273,7 @@ def decode_object(frame: str | bytes) -> dict[str, Any]:
     except ValueError as error:
         raise BadJson(reason=str(error)) from error
     if not isinstance(values, dict):
-        raise BadJson(reason=f"it holds {shown(values)}")
+        raise BadJson(reason=f"it contains {shown(values)}")
     return values
 
 
@@ -285,7 +285,7 @@ def _refuse_constant(constant: str) -> NoReturn:
 def optional(values: Mapping[str, Any], name: str, kind: type[Any]) -> Any:  # noqa: ANN401
     """The field, or None if it was left out. Raises `BadMessage` if it is of another type.
 
-    The values of types that JSON does not have are not checked.
+    A value whose `kind` is not a JSON type, such as a list of words, is returned unchecked.
     """
     value = values.get(name)
     if value is None or kind not in _KIND_NAMES or _fits(value, kind):
@@ -338,7 +338,7 @@ def _text(values: Mapping[str, Any]) -> str:
 def spoken_text(text: str) -> str:
     """Returns a text that can be spoken. Raises `BadText` or `EmptyText`."""
     if not _is_unicode(text):
-        raise BadText(reason="it holds half a surrogate pair")
+        raise BadText(reason="it contains half of a surrogate pair")
     if not text.strip():
         raise EmptyText()
     return text

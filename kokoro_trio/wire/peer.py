@@ -10,7 +10,7 @@ from wsproto.utilities import LocalProtocolError
 
 
 class Readable(Protocol):
-    """A stream that shows whether a read is pending."""
+    """A stream whose pending read can be observed."""
 
     @property
     def pending_read(self) -> object | None:

@@ -1,4 +1,4 @@
-"""The settings of a session: their defaults, and what a `start` may change."""
+"""The settings of a session: their defaults, and how a `start` changes them."""
 
 from typing import TypedDict
 
@@ -28,7 +28,7 @@ class StartOptions(TypedDict, total=False):
 
 @frozen
 class Settings:
-    """What holds for the requests of a session until a `start` changes it."""
+    """The settings of a session's requests until the next `start`."""
 
     voice: str = DEFAULT_VOICE
     format: str = "pcm"

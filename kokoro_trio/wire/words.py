@@ -1,4 +1,4 @@
-"""How many words a text has, for the limit on one request."""
+"""Counts the words of a text, for the limit on one request."""
 
 import math
 import re
@@ -14,10 +14,10 @@ Burmese, Khmer."""
 
 
 def word_count(text: str) -> int:
-    """How many words a listener would count: the pieces between spaces that hold a letter or a digit.
+    """The number of words: the pieces between spaces that contain a letter or a digit.
 
-    In scripts without spaces, every two characters begun count as a word; elsewhere every fifty, so that a
-    client cannot avoid the limit by leaving out the spaces.
+    In scripts without spaces, two characters count as a word; elsewhere a piece counts once for each fifty
+    letters, so that a client cannot avoid the limit by leaving out the spaces.
     """
     return sum(map(_words_in, text.split()))
 

@@ -390,7 +390,7 @@ class TestFaults:
         def broken() -> None:
             raise RuntimeError("no such model")
 
-        monkeypatch.setattr("kokoro_trio.server.http.models_listed", broken)
+        monkeypatch.setattr("kokoro_trio.server.http.model_list", broken)
         async with running() as server:
             with structlog.testing.capture_logs() as logged:
                 answer = await server.get("/v1/models", **{"X-API-Key": "first"})

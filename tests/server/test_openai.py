@@ -24,7 +24,7 @@ from kokoro_trio.server.openai import (
     delta_event,
     done_event,
     error_event,
-    models_listed,
+    model_list,
     resolve,
     speech_request,
     unknown_model,
@@ -175,7 +175,7 @@ class TestErrors:
 
 
 def test_models() -> None:
-    listed = models_listed()
+    listed = model_list()
     assert listed["object"] == "list"
     data: Any = listed["data"]
     assert [model["id"] for model in data] == list(MODELS)

@@ -1,4 +1,4 @@
-"""Text that a client appends piece by piece: its complete sentences, and requests of allowed length."""
+"""Text that a client appends piece by piece: finds complete sentences, cuts it into requests."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ _WORD_GAP = re.compile(r"\s+")
 _CLAUSE_GAP = re.compile(r"(?<=[,;:.!?—…])\s+")
 
 
-def joined(buffer: str, appended: str) -> str:
+def append_text(buffer: str, appended: str) -> str:
     """Adds the space that clients leave out between sentences that they append one by one.
 
     Text that is appended word by word or token by token contains its spaces.
@@ -42,7 +42,7 @@ def complete_chars(buffer: str, appended: str, language: str, max_partial_chars:
     may_end = word_count(appended) > 1 and ends_sentence(buffer)
     spans = sentence_spans(buffer + (_ANOTHER_SENTENCE if may_end else ""), language)
     whole = spans[-2][1] if len(spans) > 1 else 0
-    # Repeated to the end, because each append reads the rest of the buffer again.
+    # The rest of the buffer must stay short, because each append scans it again.
     while len(buffer) - whole > max_partial_chars:
         partial = buffer[whole : whole + max_partial_chars]
         whole += _last_gap(_CLAUSE_GAP, partial) or _last_gap(_WORD_GAP, partial) or max_partial_chars
@@ -54,7 +54,7 @@ def _last_gap(gap: re.Pattern[str], text: str) -> int:
 
 
 def pieces_of(text: str, language: str, limits: RequestLimits) -> Iterator[str]:
-    """Cuts a text into few requests: between sentences, and inside sentences that are too long."""
+    """Cuts a text into as few requests as the limits allow, inside a sentence only if it is too long."""
     if _fits(text, limits):
         yield text.strip()
         return
@@ -73,7 +73,7 @@ def _fits(text: str, limits: RequestLimits) -> bool:
 
 
 def _halves(text: str, limits: RequestLimits) -> Iterator[str]:
-    """Halves a text between words until each part fits; a text without spaces anywhere."""
+    """Halves a text between words until each part fits; a text without spaces is cut at any character."""
     text = text.strip()
     if not text:
         return

@@ -18,24 +18,24 @@ Outcome = ClientMessage | Error | Frame
 
 @frozen
 class Opening:
-    """What a dialect gets when a client has connected."""
+    """The server passes this to a dialect when a client has connected."""
 
     session_id: str
     query: Mapping[str, str]
-    """The parameters of the address; of a repeated one the first."""
+    """The parameters of the address; the first value of a repeated one."""
     voices: VoiceCatalogue
     limits: RequestLimits
     primer: bytes
-    """To be sent before the first audio where the dialect has binary frames."""
+    """A dialect with binary frames sends it before the first audio."""
     new_id: Callable[[], str]
 
 
 class Dialect(ABC):
     """Translates between the frames of one client and the typed messages of `wire.messages`.
 
-    `Protocol` holds the state of the requests: turns, limits, and one end for each. A dialect holds only what
-    it needs to translate. It does no I/O and reads no clock. The session calls it, feeds its messages to the
-    protocol, and sends its frames in the order in which it got them.
+    `Protocol` holds the state of the requests: turns, limits, and one end for each. A dialect holds only the
+    state that it needs to translate. It does no I/O and reads no clock. The session calls it, passes its
+    messages to the protocol, and sends its frames in the order in which the dialect returned them.
 
     To add a dialect, write a subclass in a file of this package, add it to `DIALECTS`, and test it in one
     file. The server calls the subclass with an `Opening`.
@@ -47,20 +47,20 @@ class Dialect(ABC):
 
     @abstractmethod
     def receive(self, frame: Frame) -> list[Outcome]:
-        """What a client's frame leads to, in order: messages for the protocol and frames for the client.
+        """The outcomes of a client's frame, in order: messages for the protocol and frames for the client.
 
-        Bad input becomes an `Error`, which comes back through `encode`. Nothing is raised.
+        Must not raise. Bad input becomes an `Error`, which the session passes to `encode`.
         """
 
     @abstractmethod
     def encode(self, message: ServerMessage) -> list[Frame]:
-        """The frames that carry a message of the protocol to the client; none where the dialect has no such
+        """The frames that carry a message of the protocol to the client; none if the dialect has no such
         message.
         """
 
     @abstractmethod
     def encode_audio(self, request: Request, data: bytes) -> list[Frame]:
-        """The frames that carry audio, which is encoded as the settings of the request say."""
+        """The frames that carry audio in the format of the request's settings."""
 
     @property
     def timeout_s(self) -> float:

@@ -33,7 +33,7 @@ from kokoro_trio.errors import (
     UnsupportedSampleRate,
 )
 from kokoro_trio.model.voices import Voice, VoiceCatalogue
-from kokoro_trio.server.dialects.buffered_text import complete_chars, joined, pieces_of
+from kokoro_trio.server.dialects.buffered_text import append_text, complete_chars, pieces_of
 from kokoro_trio.server.dialects.dialect import Dialect, Frame, Opening, Outcome
 from kokoro_trio.server.protocol import Request
 from kokoro_trio.speech import SAMPLE_RATE_HZ
@@ -147,7 +147,7 @@ class ContextSettings:
 
     @classmethod
     def of(cls, asked: Mapping[str, object], voices: VoiceCatalogue) -> "ContextSettings":
-        """From parameters as `_kept` returns them. Raises `RequestError`."""
+        """From parameters as `_bounded` returns them. Raises `RequestError`."""
         model = optional(asked, "model", str) or MODEL
         if model.lower() not in (MODEL.lower(), "kokoro-82m", "kokoro"):
             raise BadMessage(field="model", expected=MODEL, got=model[:MAX_GOT_CHARS])
@@ -195,9 +195,9 @@ class _Item:
 @define
 class _Context:
     context_id: str
-    asked: dict[str, object]
+    parameters: dict[str, object]
     refused: dict[str, RequestError]
-    """Unusable parameters of the address, which are not in `asked`, until an update replaces them."""
+    """Unusable parameters of the address, which are not in `parameters`, until an update replaces them."""
     settings: ContextSettings | None = None
     refusal: RequestError | None = None
     """Why `settings` is None. The context then speaks nothing, instead of another voice or format."""
@@ -232,8 +232,8 @@ class Together(Dialect):
     _started: Start | None = None
 
     def open(self) -> list[Frame]:
-        """The greeting. An unusable parameter fails here, and again with each text."""
-        context = self._contexts[DEFAULT_CONTEXT] = _Context(DEFAULT_CONTEXT, *_known(self._opening.query))
+        """The greeting, and the error of an unusable parameter, which each text then gets again."""
+        context = self._contexts[DEFAULT_CONTEXT] = _Context(DEFAULT_CONTEXT, *_checked(self._opening.query))
         try:
             context.settings = self._settings(context, {})
         except RequestError as error:
@@ -273,7 +273,7 @@ class Together(Dialect):
             raise BadText(reason="field 'text' must be a string")
         if len(context.buffer) + len(text) > MAX_BUFFERED_CHARS:
             raise BadText(reason=f"more than {MAX_BUFFERED_CHARS} characters wait for a commit")
-        context.buffer = joined(context.buffer, text)
+        context.buffer = append_text(context.buffer, text)
         if text.strip():
             context.has_uncommitted, context.is_turn_over = True, False
         return [_event(RECEIVED, text=text, **context.name), *self._speak_ahead(context, text)]
@@ -319,17 +319,17 @@ class Together(Dialect):
         session = values.get("session")
         if not isinstance(session, dict):
             raise BadMessage(field="session", expected="an object", got=shown(session))
-        known, refused = _known(session)
+        changes, refused = _checked(session)
         for error in refused.values():
             raise error
         named = values.get("context_id") is not None
         contexts = [self._context(values)] if named else [*self._contexts.values()]
-        settings = [self._settings(each, known) for each in contexts]
+        settings = [self._settings(each, changes) for each in contexts]
         for context, chosen in zip(contexts, settings, strict=True):
             # Pipecat's first message repeats the voice of its address.
-            is_pipecat = not self._n_items and known.get("voice") == context.asked.get("voice")
-            context.marks_turns |= is_pipecat and "voice" in known
-            context.asked.update(known)
+            is_pipecat = not self._n_items and changes.get("voice") == context.parameters.get("voice")
+            context.marks_turns |= is_pipecat and "voice" in changes
+            context.parameters.update(changes)
             context.refused = {}
             context.settings, context.refusal = chosen, None
         return [_event(UPDATED, session=self._described(contexts[0]), **contexts[0].name)]
@@ -338,12 +338,12 @@ class Together(Dialect):
 
     @property
     def timeout_s(self) -> float:
-        """Finite while only the commit is missing that ends a turn."""
+        """Finite while a context waits only for the commit that ends its turn."""
         waits = any(context.waits_for_end for context in self._contexts.values())
         return TURN_END_TIMEOUT_S if waits else math.inf
 
     def time_out(self) -> list[Frame]:
-        """The commit has not come, and is no longer expected."""
+        """Ends the items whose commit has not come. These contexts no longer expect one."""
         frames: list[Frame] = []
         for context in self._contexts.values():
             if context.waits_for_end:
@@ -352,7 +352,7 @@ class Together(Dialect):
         return frames
 
     def encode(self, message: ServerMessage) -> list[Frame]:
-        """Nothing for a request whose context was cleared."""
+        """No frames for a request whose context was cleared."""
         request_id = getattr(message, "request_id", None)
         if isinstance(message, Error) and request_id is None:
             return [_failed(message)]
@@ -451,7 +451,7 @@ class Together(Dialect):
             raise BadMessage(field="context_id", expected=expected, got=context_id[:MAX_GOT_CHARS])
         default = self._contexts[DEFAULT_CONTEXT]
         context = self._contexts[context_id] = _Context(
-            context_id, {**default.asked}, {**default.refused}, default.settings, default.refusal
+            context_id, {**default.parameters}, {**default.refused}, default.settings, default.refusal
         )
         return context
 
@@ -462,7 +462,7 @@ class Together(Dialect):
         for name, error in context.refused.items():
             if name not in changes:
                 raise error.with_traceback(None)  # Each raise would extend the traceback.
-        return ContextSettings.of({**context.asked, **changes}, self._opening.voices)
+        return ContextSettings.of({**context.parameters, **changes}, self._opening.voices)
 
     def _described(self, context: _Context) -> dict[str, object]:
         return {
@@ -470,7 +470,7 @@ class Together(Dialect):
             "object": "realtime.tts.session",
             "modalities": ["text", "audio"],
             "model": MODEL,
-            "voice": context.asked.get("voice") or DEFAULT_VOICE,
+            "voice": context.parameters.get("voice") or DEFAULT_VOICE,
         }
 
 
@@ -483,11 +483,11 @@ def _failed(error: RequestError | Error, context: _Context | None = None) -> str
     """The event names the context's item if there is one. Errors never end the connection."""
     error = error if isinstance(error, Error) else Error.of(error)
     is_model = error.code == BadMessage.code and error.facts.get("field") == "model"
-    is_ours = error.code in (SynthesisFailed.code, Overloaded.code)
+    is_server_fault = error.code in (SynthesisFailed.code, Overloaded.code)
     described = {
         **error.facts,
         "message": error.message,
-        "type": "server_error" if is_ours else "invalid_request_error",
+        "type": "server_error" if is_server_fault else "invalid_request_error",
         "param": error.facts.get("field"),
         "code": "model_not_available" if is_model else error.code,
     }
@@ -510,21 +510,21 @@ def _timestamps(context: _Context, item: _Item, words: Sequence[SpokenWord]) -> 
 # Parameters.
 
 
-def _known(asked: Mapping[str, object]) -> tuple[dict[str, object], dict[str, RequestError]]:
+def _checked(asked: Mapping[str, object]) -> tuple[dict[str, object], dict[str, RequestError]]:
     """The usable parameters as a context keeps them, and the errors of the unusable ones."""
     kept: dict[str, object] = {}
     refused: dict[str, RequestError] = {}
     for name in asked:
         if name in PARAMETERS:
             try:
-                kept[name] = _kept(name, asked[name])
+                kept[name] = _bounded(name, asked[name])
             except RequestError as error:
                 refused[name] = error
     return kept, refused
 
 
-def _kept(name: str, value: object) -> object:
-    """A parameter of bounded size. Raises `RequestError`."""
+def _bounded(name: str, value: object) -> object:
+    """The parameter, if its size is allowed. Raises `RequestError`."""
     if name == "extra_params":
         return _pronunciations(value)
     is_short = len(value) <= MAX_PARAMETER_CHARS if isinstance(value, str) else True
@@ -603,12 +603,12 @@ def _pronunciations(extra: object) -> Pronunciations:
     if len(rules) > MAX_PRONUNCIATIONS:
         expected = f"at most {MAX_PRONUNCIATIONS} rules"
         raise BadMessage(field="pronunciation_dict", expected=expected, got=f"{len(rules)} rules")
-    parted = [rule.partition("/") for rule in rules]
-    for source, _, replacement in parted:
+    rule_parts = [rule.partition("/") for rule in rules]
+    for source, _, replacement in rule_parts:
         if (longer := max(len(source), len(replacement))) > MAX_PRONUNCIATION_CHARS:
             expected = f"at most {MAX_PRONUNCIATION_CHARS} characters on each side of a rule"
             raise BadMessage(field="pronunciation_dict", expected=expected, got=f"{longer} characters")
-    if (n_chars := sum(len(source) for source, _, _ in parted)) > MAX_PRONUNCIATION_SOURCES_CHARS:
+    if (n_chars := sum(len(source) for source, _, _ in rule_parts)) > MAX_PRONUNCIATION_SOURCES_CHARS:
         expected = f"at most {MAX_PRONUNCIATION_SOURCES_CHARS} characters before the slashes of all rules"
         raise BadMessage(field="pronunciation_dict", expected=expected, got=f"{n_chars} characters")
-    return Pronunciations.of({source: replacement for source, _, replacement in parted if source})
+    return Pronunciations.of({source: replacement for source, _, replacement in rule_parts if source})

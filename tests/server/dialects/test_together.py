@@ -619,13 +619,13 @@ class TestContextParameters:
             session={"voice": "bf_emma", "a": "x", "extra_params": {"pronunciation_dict": rules, "b": "x"}},
         )
         [context] = client.together._contexts.values()
-        assert context.asked.keys() == {"voice", "extra_params"}
+        assert context.parameters.keys() == {"voice", "extra_params"}
         assert context.settings is not None
         assert context.settings.pronunciations.replacements == {"omg": "oh my god"}
 
     def test_unknown_parameters_of_the_address_are_dropped(self) -> None:
         [context] = Client(voice="bf_emma", a="x").together._contexts.values()
-        assert context.asked == {"voice": "bf_emma"}
+        assert context.parameters == {"voice": "bf_emma"}
 
     @pytest.mark.parametrize(
         ("name", "value"),
@@ -643,7 +643,7 @@ class TestContextParameters:
         [failed] = client.new()
         assert (error_of(failed)["code"], error_of(failed)["param"]) == ("bad_message", name)
         [context] = client.together._contexts.values()
-        assert name not in context.asked
+        assert name not in context.parameters
 
     def test_long_context_id_is_refused(self) -> None:
         client = Client()
