@@ -43,13 +43,14 @@ async def connect(
     timeout_s: float = CONNECT_TIMEOUT_S,
     ping_interval_s: float = PING_INTERVAL_S,
 ) -> AsyncIterator[ClientSession]:
-    """Connects while the block runs; requests that are outstanding at its end are dropped.
+    """Is connected while the block runs; requests that are outstanding at its end are dropped.
 
-    `timeout_s` limits reaching the server, then the handshake, then the answer to `start`, where each
-    received frame restarts it. The client pings every `ping_interval_s`; if the server sends nothing for as
-    long after a ping, the connection counts as lost. `tls` may be a context for certificates that the system
-    does not know. Raises `ConnectFailed`, `HandshakeRejected`, and ValueError for an `api_key` that no header
-    can hold. When the connection is lost later, what then waits for the server raises `ConnectionLost`.
+    `timeout_s` limits each of three steps: reaching the server, the handshake, and the answer to `start`,
+    where each received frame restarts it. The client pings every `ping_interval_s`; if the server sends
+    nothing for as long after a ping, the connection counts as lost. `tls` may be an SSL context, for
+    certificates that the system does not trust. Raises `ConnectFailed`, `HandshakeRejected`, and ValueError
+    for an `api_key` that a header cannot hold. If the connection is lost later, every call that waits for
+    the server raises `ConnectionLost`.
     """
     headers = authorization(api_key)
     tcp_stream = await _open_stream(host, port, tls, timeout_s)
@@ -64,7 +65,7 @@ async def connect(
         finally:
             with trio.move_on_after(CLOSE_TIMEOUT_S):
                 await websocket.aclose()
-                await session.wait_until_lost()  # So no speech is left without its end.
+                await session.wait_until_lost()  # So that each speech gets its end.
             nursery.cancel_scope.cancel()
 
 
@@ -98,10 +99,10 @@ async def _secure(
 
 
 def authorization(api_key: str | None) -> list[tuple[bytes, bytes]]:
-    """The header with the key; proxies would log it in a URL. Raises ValueError."""
+    """The header with the key, because proxies would log a URL with it. Raises ValueError."""
     key = (api_key or "").strip()
     if not key.isprintable():
-        raise ValueError("the API key holds control characters")
+        raise ValueError("the API key contains control characters")
     return [(b"Authorization", b"Bearer " + key.encode())] if key else []
 
 
@@ -135,7 +136,7 @@ async def _shake_hands(
 
 
 class _WatchedStream(trio.abc.Stream):
-    """Reports its end, which trio-websocket does not notice in a handshake, and which read is pending."""
+    """Reports its end, which trio-websocket does not notice during a handshake, and its pending read."""
 
     def __init__(self, stream: Stream) -> None:
         self.has_ended = False
@@ -179,9 +180,9 @@ class _WatchedStream(trio.abc.Stream):
 
 @asynccontextmanager
 async def open_nursery_of_plain_errors() -> AsyncIterator[trio.Nursery]:
-    """A nursery that raises the one exception of its block or of a task as it is, not in a group.
+    """A nursery that raises a single exception, of its block or of a task, without a group.
 
-    Exceptions of trio-websocket, whose tasks run in it, become ours.
+    It replaces exceptions of trio-websocket, whose tasks run in it, by those of the clients.
     """
     error = None
     try:

@@ -1,4 +1,4 @@
-"""What can go wrong between a client and the server; `str(error)` is one line."""
+"""The errors of the clients; `str(error)` is one line."""
 
 from collections.abc import Mapping
 from typing import Self
@@ -20,12 +20,12 @@ _REJECTIONS = {
 
 
 class ClientError(KokoroTrioError):
-    """The root of the errors that the clients raise."""
+    """The base class of the errors that the clients raise."""
 
 
 @define
 class ConnectFailed(ClientError):
-    """No server was reached, or what answered does not speak WebSocket (or TLS, where TLS was requested)."""
+    """The client reached no server, or the server does not speak WebSocket (or TLS, if requested)."""
 
     host: str
     port: int

@@ -8,7 +8,7 @@
 
 One connection serves the whole pipeline. The service sends each sentence as a request of its own as soon as
 Pipecat has it, so the server synthesises the next sentences while one is spoken. In plain framing the server
-speaks the requests in their order, in which Pipecat plays them.
+speaks the requests in their order, which is the order in which Pipecat plays them.
 """
 
 import asyncio
@@ -63,10 +63,10 @@ if TYPE_CHECKING:
 DEFAULT_URL = f"ws://127.0.0.1:8000{WEBSOCKET_PATH}"
 
 MAX_WORDS = 100
-"""In one request. A server takes 150, unless its operator has set less."""
+"""In one request. A server accepts 150, unless its operator has set less."""
 
 PATIENCE_S = 60.0
-"""A server needs some 15 s from its start until it speaks."""
+"""A server can speak about 15 s after its start."""
 CONNECT_TIMEOUT_S = 10.0
 """For the handshake, and again until the server's first message."""
 PING_INTERVAL_S = 20.0
@@ -79,7 +79,7 @@ _CATEGORIES = {
     "unknown_voice": ErrorCategory.INVALID_REQUEST,
     "bad_language": ErrorCategory.INVALID_REQUEST,
     "bad_speed": ErrorCategory.INVALID_REQUEST,
-    # The one text is at fault.
+    # Only this text is at fault.
     "bad_text": ErrorCategory.APPLICATION,
     "empty_text": ErrorCategory.APPLICATION,
     "too_long": ErrorCategory.APPLICATION,
@@ -108,19 +108,19 @@ class Request:
     received_s: float = 0.0
     """Audio received, on all connections."""
     n_words_pushed: int = 0
-    is_put_off: bool = False
-    """The server takes no new requests on this connection; the next one may."""
+    is_postponed: bool = False
+    """The server accepts no new requests on this connection; the next one repeats this request."""
 
     @property
     def to_send(self) -> Speak:
         return evolve(self.message, text=self.resumable.rest)
 
     def newly_spoken(self) -> list[SpokenWord]:
-        """The words whose whole sound was received since the last call."""
+        """The words that were received to their end since the last call."""
         return self._words_up_to(n_words_heard(self.resumable.words, self.received_s))
 
     def remaining_words(self) -> list[SpokenWord]:
-        """The words that no other call has returned yet."""
+        """The words that were not returned yet."""
         return self._words_up_to(len(self.resumable.words))
 
     def _words_up_to(self, n_words: int) -> list[SpokenWord]:
@@ -178,7 +178,7 @@ class Playhead:
     _began_at_s: float | None = None
 
     def place(self, duration_s: float, now_s: float, *, is_playing: bool) -> float:
-        """When the next audio, of this length, begins. A context that waits for another one has no gaps."""
+        """When the next audio, of this length, begins. There are no gaps while the context is not played."""
         if is_playing and self._began_at_s is None:
             self._began_at_s = now_s
         late_s = 0.0 if self._began_at_s is None else now_s - self._began_at_s
@@ -201,14 +201,14 @@ def retry_after_s(error: Exception | None) -> float | None:
 
 
 class KokoroTrioTTSService(WebsocketTTSService):
-    """Speaks through a kokoro_trio server; see the module.
+    """Speaks through a kokoro_trio server; the module has an example.
 
     - The service adds each word to the context when it is heard.
     - An interruption cancels the outstanding requests; the connection stays.
-    - After a lost connection the service connects again, for `patience_s` at most, and repeats what is
-      outstanding. A sentence of which a part was received continues with the first word that was not received
-      to its end. When the patience is over, the service pushes an `ErrorFrame` and ends the turn; the next
-      turn tries again.
+    - After a lost connection the service reconnects, for `patience_s` at most, and repeats the
+      outstanding requests. A sentence of which a part was received continues with the first word that was
+      not received to its end. When this time is over, the service pushes an `ErrorFrame` and ends the turn;
+      the next turn tries again.
     - If the server sends no pong to a ping, or no message at all, the connection counts as lost.
     - If the server refuses a request, the service pushes an `ErrorFrame` and ends that sentence. After an
       unknown voice or language, Pipecat does not use the service until its settings change.
@@ -239,7 +239,7 @@ class KokoroTrioTTSService(WebsocketTTSService):
             push_text_frames=False,
             push_start_frame=True,
             push_stop_frames=True,
-            # A context ends with its last request; this limit is for a server that sends nothing any more.
+            # A context ends with its last request; this limit is for a server that sends nothing.
             stop_frame_timeout_s=2 * patience_s,
             # The server sends an error when it sends no audio.
             max_consecutive_zero_audio_contexts=0,
@@ -344,7 +344,7 @@ class KokoroTrioTTSService(WebsocketTTSService):
             await self._send(Cancel(request_id))
 
     async def _send(self, message: ClientMessage) -> None:
-        """Does nothing without a connection, as the next one begins with the outstanding requests."""
+        """Does nothing without a connection: the next one begins with the outstanding requests."""
         if self._websocket is None:
             return
         try:
@@ -358,7 +358,7 @@ class KokoroTrioTTSService(WebsocketTTSService):
             await self._complete_context(request.context_id)
 
     async def _complete_context(self, context_id: str) -> None:
-        """Ends a context when its last request has ended."""
+        """Ends a context if its last request has ended, else when that ends."""
         self._complete.add(context_id)
         is_over = all(request.context_id != context_id for request in self._outstanding.values())
         if is_over and self.audio_context_available(context_id):
@@ -426,7 +426,7 @@ class KokoroTrioTTSService(WebsocketTTSService):
                 continue  # An interruption has canceled it while others were sent.
             text = request.resumable
             text.resume(request.received_s, is_first=position == 0)
-            request.is_put_off = False
+            request.is_postponed = False
             if text.n_fruitless == MAX_FRUITLESS:
                 error = self._last_failure
                 reason = f"{MAX_FRUITLESS} connections were lost over it ({error})"
@@ -444,7 +444,7 @@ class KokoroTrioTTSService(WebsocketTTSService):
             await self._call_event_handler("on_disconnected")
 
     async def _receive_messages(self) -> None:
-        """Until the connection is closed. Raises OSError or ConnectionClosed if it is lost."""
+        """Receives until the connection is closed. Raises OSError or ConnectionClosed if it is lost."""
         websocket = self._websocket
         assert websocket is not None
         messages = aiter(websocket)
@@ -470,8 +470,8 @@ class KokoroTrioTTSService(WebsocketTTSService):
         if received is not None:
             await self._receive_message(received)
         outstanding = self._outstanding.values()
-        if outstanding and all(request.is_put_off for request in outstanding):
-            raise ConnectionError("the server takes no new requests on this connection")
+        if outstanding and all(request.is_postponed for request in outstanding):
+            raise ConnectionError("the server accepts no new requests on this connection")
 
     async def _receive_audio(self, audio: bytes) -> None:
         request = self._outstanding.get(self._speaking_id or "")
@@ -526,7 +526,7 @@ class KokoroTrioTTSService(WebsocketTTSService):
             logger.warning(f"{self}: {explanation}")
             return
         if error.code == Overloaded.code:
-            request.is_put_off = True
+            request.is_postponed = True
             return
         text = request.resumable
         if not (text.resumed_at_char and error.code in NOTHING_LEFT_CODES):

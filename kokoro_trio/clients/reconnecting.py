@@ -1,4 +1,4 @@
-"""The client for servers that are restarted or die: it connects again and goes on speaking.
+"""A client that reconnects when a server restarts or dies, and resumes its utterances.
 
     async with connect("127.0.0.1", 8000, api_key="…") as session:
         async with session.speak("Hello there.", voice="female") as speech:
@@ -7,7 +7,7 @@
 
 When a connection is lost, the next one repeats the requests that were outstanding, in their order. If a part
 of an utterance was received, it continues after the last word that was received to its end. So nothing is
-lost, and at most the beginning of one word is heard twice; `Speech.seams` are the places.
+lost, and at most the beginning of one word is heard twice. `Speech.seams` has these positions.
 """
 
 import ssl
@@ -107,9 +107,9 @@ class Session:
         self._outstanding: list[Speech] = []
         # Held while requests are sent, so that they go out in the order of `_outstanding`.
         self._sending = trio.Lock()
-        # The latest one, which may be lost. `connect` returns when there is one.
+        # The latest one, which may be lost. Set before `connect` returns.
         self._connection: ClientSession
-        # Replaced when a connection was made, or when the session has given up.
+        # Set and replaced when a connection was made, or when the session has given up.
         self._change = trio.Event()
         self._error: ClientError | None = None
 
@@ -122,9 +122,9 @@ class Session:
         return self._connection.n_stray_frames
 
     async def start(self, **options: Unpack[StartOptions]) -> Started:
-        """As `ClientSession.start`; the settings hold for the connections that follow, too.
+        """As `ClientSession.start`; the settings apply to later connections, too.
 
-        Raises `RequestFailed`, `DecoderMissing`, and the error for which the session gave up.
+        Raises `RequestFailed`, `DecoderMissing`, and the error after which the session gave up.
         """
         given = {name: value for name, value in asdict(Start(**options)).items() if value is not None}
         while self._error is None:
@@ -148,7 +148,7 @@ class Session:
         request_id: str | None = None,
         language: str | None = None,
     ) -> AsyncIterator["Speech"]:
-        """As `ClientSession.speak`. Raises ValueError and the error for which the session gave up."""
+        """As `ClientSession.speak`. Raises ValueError and the error after which the session gave up."""
         if self._error is not None:
             raise self._error
         if any(each.request_id == request_id and each.end is None for each in self._outstanding):
@@ -161,7 +161,7 @@ class Session:
                 # If the connection is lost, the next one sends the request, or has sent it meanwhile.
                 if speech._is_waiting and speech.end is None:
                     with suppress(ConnectionLost):
-                        await self._connection._ask(speech)
+                        await self._connection._request(speech)
             yield speech
         finally:
             self._outstanding.remove(speech)
@@ -179,7 +179,7 @@ class Session:
                     await speech._send(Cancel(speech.request_id, played_s))
 
     async def wait_until_lost(self) -> ClientError:
-        """Returns the error for which the session gave up, when it has given up."""
+        """Waits until the session has given up, and returns the error after which it did."""
         while self._error is None:
             await self._change.wait()
         return self._error
@@ -197,7 +197,7 @@ class Session:
             await trio.sleep(pause_s)
 
     async def _connect_once(self, backoff: Backoff) -> ClientError:
-        """Returns why there was no connection, or why it ended."""
+        """Returns the error that prevented or ended the connection."""
         try:
             async with self._open_connection() as connection:
                 oldest = next((each.settings for each in self._outstanding if each.end is None), None)
@@ -213,7 +213,7 @@ class Session:
             return error
 
     async def _resume(self, connection: ClientSession, settings: Start) -> None:
-        """Repeats the outstanding requests, each with the settings that held when it was made."""
+        """Repeats the outstanding requests, each with the settings of its time."""
         is_first = True
         for speech in self._outstanding.copy():
             if speech.end is None and speech.settings != settings:
@@ -221,7 +221,7 @@ class Session:
                 await connection.start(**asdict(settings))
             if speech._resume(is_first=is_first):
                 is_first = False
-                await connection._ask(speech)
+                await connection._request(speech)
         if settings != self._settings:
             await connection.start(**asdict(self._settings))
 
@@ -249,7 +249,7 @@ class Speech(PlainSpeech):
         self.settings = settings
         self.seams: list[int] = []
         self._resumable = ResumableText(self.text, self.words)
-        # The current connection was not asked for it, as there is none, or as it takes no new requests.
+        # The request is not sent: there is no connection, or the server accepts no new requests on it.
         self._is_waiting = True
         self._interruption: ClientError | None = None
         self._played_s: float | None = None
@@ -262,7 +262,7 @@ class Speech(PlainSpeech):
     # For the session.
 
     def _resume(self, *, is_first: bool) -> bool:
-        """Whether something remains to be requested on the next connection."""
+        """Returns whether the next connection has to repeat the request."""
         if self.end is None and self._interruption is not None:
             has_brought_audio = self._resumable.resume(self.audio_s, is_first=is_first)
             if not self._resumable.rest.strip():
@@ -304,7 +304,7 @@ class Speech(PlainSpeech):
     def _give_up(self, error: ClientError, at: float) -> None:
         if self._is_silenced:
             self._finish_canceled(at)
-        elif self._resumable.resumed_at_char and _says_nothing_is_left(error):
+        elif self._resumable.resumed_at_char and _is_nothing_left(error):
             self._finish_whole(at)
         else:
             super()._fail(error, at)
@@ -335,5 +335,5 @@ def _is_worth_retry(error: ClientError) -> bool:
     return False
 
 
-def _says_nothing_is_left(error: ClientError) -> bool:
+def _is_nothing_left(error: ClientError) -> bool:
     return isinstance(error, RequestFailed) and error.code in NOTHING_LEFT_CODES

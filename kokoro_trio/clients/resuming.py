@@ -1,4 +1,4 @@
-"""What remains of an utterance when the connection that brought its audio was lost. Without I/O."""
+"""The rest of an utterance whose connection was lost. Without I/O."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ MAX_FRUITLESS = 5
 the server worked on it: the utterance may be the cause."""
 
 NOTHING_LEFT_CODES = (EmptyText.code, Unpronounceable.code)
-"""The errors with which the server refuses the rest of a text if nothing audible is left in it."""
+"""The errors with which the server refuses the rest of a text that contains nothing audible."""
 
 
 @define
@@ -58,7 +58,7 @@ class ResumableText:
         return split_at_heard(self.text, self.words, heard_s)
 
     def resume(self, received_s: float, *, is_first: bool) -> bool:
-        """Moves `rest` to after the last word that was received to its end, as the connection was lost.
+        """After a lost connection, moves the start of `rest` behind the last word that was received whole.
 
         `received_s`: the audio received so far, on all connections. `is_first`: no other utterance was
         outstanding before this one. Returns whether the lost connection has brought audio.

@@ -6,9 +6,9 @@
                 play(samples)
         print(speech.timing)
 
-One task of each connection reads all the time and passes every message to its speech. So several speeches may
-be outstanding, and may be read in any order. Their audio arrives in the order of their `speak`, or side by
-side in tagged framing.
+One task of each connection reads all the time and passes every message to its speech. Several speeches may be
+outstanding, and the caller may read them in any order. Their audio arrives in the order of their `speak`, or
+side by side in tagged framing.
 """
 
 from collections import deque
@@ -67,13 +67,13 @@ class ClientSession:
         self._is_lost = trio.Event()
 
     async def start(self, **options: Unpack[StartOptions]) -> Started:
-        """Sets the defaults of the following requests; what is left out stays as it is.
+        """Sets the defaults of the following requests; options that are left out keep their values.
 
-        `voice` and `language` hold for a `speak` that names none, `timestamps` says whether words are timed.
-        The audio arrives as "pcm", "mulaw" or "opus" (`format`), made at `sample_rate`, with the requests one
-        after the other or side by side (`framing`: "plain" or "tagged"). Speak after it has returned: before,
-        the form of the audio is not known. Raises `RequestFailed` (for an unknown voice, or a rate that the
-        format does not have), `DecoderMissing` and `ConnectionLost`.
+        `voice` and `language` apply to each `speak` that names none. `format` is "pcm", "mulaw" or "opus".
+        `timestamps` requests the times of words. With `framing` "plain" the requests are spoken one after the
+        other, with "tagged" side by side. Call `speak` after this has returned, because the format of the
+        audio is unknown before. Raises `RequestFailed` (for an unknown voice, or a rate that the format does
+        not have), `DecoderMissing` and `ConnectionLost`.
         """
         if options.get("format") == "opus":
             new_decoder("opus")
@@ -81,8 +81,8 @@ class ClientSession:
         pending = _PendingStart(send)
         self._starts.append(pending)
         await self._send(Start(**options))
-        pending.patience.deadline = trio.current_time() + self._start_timeout_s
-        with pending.patience:
+        pending.timeout.deadline = trio.current_time() + self._start_timeout_s
+        with pending.timeout:
             answer = await receive.receive()
             if isinstance(answer, ClientError):
                 raise answer
@@ -107,7 +107,7 @@ class ClientSession:
         """
         request = Speak(text, request_id, voice, speed, language)
         speech = Speech(request, self._settings.format, self._settings.sample_rate)
-        await self._ask(speech)
+        await self._request(speech)
         try:
             yield speech
         finally:
@@ -117,19 +117,19 @@ class ClientSession:
     async def cancel(self, played_s: float | None = None) -> None:
         """Cancels everything outstanding. Raises `ConnectionLost`.
 
-        `played_s`: how many seconds the listener heard of the request that is spoken.
+        `played_s`: the seconds that the listener heard of the request that is being spoken.
         """
         for speech in tuple(self._outstanding.values()):
             speech._silence(played_s)
         await self._send(Cancel(played_s=played_s))
 
     async def wait_until_lost(self) -> ConnectionLost:
-        """Returns how the connection ended, when it has ended."""
+        """Waits for the end of the connection, and returns its cause."""
         await self._is_lost.wait()
         assert self._lost is not None
         return self._lost
 
-    async def _ask(self, speech: Speech) -> None:
+    async def _request(self, speech: Speech) -> None:
         if self._lost is not None:
             raise self._lost
         if speech.request_id in self._outstanding:
@@ -174,7 +174,7 @@ class ClientSession:
 
     def _take(self, frame: str | bytes, at: float) -> None:
         for pending in self._starts:
-            pending.patience.deadline = at + self._start_timeout_s
+            pending.timeout.deadline = at + self._start_timeout_s
         if isinstance(frame, str):
             with suppress(UnknownType):  # A newer server may send further types.
                 self._take_message(decode_server(frame), at)
@@ -187,9 +187,9 @@ class ClientSession:
             request_id, audio = untag(frame)
             speech = self._outstanding.get(request_id)
         if speech is not None:
-            speech._hear(audio, at)
+            speech._take_audio(audio, at)
         else:
-            self.n_stray_frames += 1  # The primer, which is no audio of a request.
+            self.n_stray_frames += 1  # The primer, which belongs to no request.
 
     def _take_message(self, message: ServerMessage, at: float) -> None:
         if isinstance(message, Started):
@@ -218,7 +218,7 @@ class ClientSession:
     def _take_error_without_id(self, message: Error, at: float) -> None:
         """It answers a `start`, or a request whose id the server could not read.
 
-        The client cannot know which request, so all of them fail: else one would wait for ever.
+        The client cannot know which request, so all of them fail: otherwise one would wait forever.
         """
         if self._starts:
             self._answer_start(RequestFailed.of(message))
@@ -239,7 +239,7 @@ class ClientSession:
         self._speaking = None
 
     async def _drop(self, reason: str, code: int = CLOSE_ABNORMAL) -> ConnectionLost:
-        """Returns how the connection ended, which may have been earlier."""
+        """Closes the connection. Returns how it ended, which may have been earlier."""
         self._lose(ConnectionLost(code, reason))
         await trio.aclose_forcefully(self._websocket)
         assert self._lost is not None
@@ -249,7 +249,7 @@ class ClientSession:
 @define(eq=False)
 class _PendingStart:
     answer: trio.MemorySendChannel[Started | ClientError]
-    patience: trio.CancelScope = field(factory=trio.CancelScope)
+    timeout: trio.CancelScope = field(factory=trio.CancelScope)
     """Each received frame moves its deadline: on a slow line, queued audio arrives before the answer."""
 
 

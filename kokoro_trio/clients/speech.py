@@ -1,4 +1,4 @@
-"""One `speak` request of a client: its audio, what the server says about it, and how long it took."""
+"""One `speak` request of a client: its audio, the server's messages about it, and its times."""
 
 import math
 import uuid
@@ -38,7 +38,7 @@ SpeechMessage = StartedSpeak | Queue | Meta | Done | Canceled | Error
 
 
 class Speech:
-    """One request and the audio that comes for it. `speak` of a session makes it.
+    """One request and its audio; `ClientSession.speak` makes it.
 
     Iterate it once: int16 arrays of shape (n,), mono at `sample_rate_hz`, one for each frame that arrives
     (those of PCM are read-only). μ-law and Opus are decoded, Opus to 48 kHz; `encoded` holds the frames as
@@ -77,14 +77,14 @@ class Speech:
         self._is_over = trio.Event()
         # Unbounded: a player takes a minute for a minute of audio. A bounded channel would stop the reading
         # from the connection meanwhile: the server would drop the client after WS_SEND_TIMEOUT, and the
-        # other speeches would wait. At most one utterance piles up: three minutes, 10 MB.
+        # other speeches would wait. At most one utterance is queued: three minutes, 10 MB.
         self._audio_in, self._audio_out = trio.open_memory_channel[NDArray[np.int16]](math.inf)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> NDArray[np.int16]:
-        # `cancel` closes the channel; the end of the request ends it.
+        # `EndOfChannel` after the end of the request, `ClosedResourceError` after `cancel`.
         with suppress(trio.EndOfChannel, trio.ClosedResourceError):
             return await self._audio_out.receive()
         if self._error is not None:
@@ -97,7 +97,7 @@ class Speech:
         return np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
 
     async def cancel(self, played_s: float | None = None) -> None:
-        """Barge-in: ends the iteration at once and tells the server. Raises `ConnectionLost`.
+        """Barge-in: ends the iteration at once and sends `cancel`. Raises `ConnectionLost`.
 
         `played_s`: the seconds of this speech that the listener heard; without it, all audio that was sent
         counts as heard. `wait_until_over` returns when the server has answered. Does nothing after the end.
@@ -108,14 +108,17 @@ class Speech:
                 await self._send(Cancel(self.request_id, played_s))
 
     async def wait_until_over(self) -> None:
-        """Until `done` or `canceled`, read or not. Raises `RequestFailed` and `ConnectionLost`."""
+        """Waits for `done` or `canceled`, whether the audio is read or not.
+
+        Raises `RequestFailed` and `ConnectionLost`.
+        """
         await self._is_over.wait()
         if self._error is not None:
             raise self._error
 
     @property
     def error(self) -> ClientError | None:
-        """What the iteration raises at its end."""
+        """The iteration raises it at its end; None without an error."""
         return self._error
 
     @property
@@ -130,7 +133,7 @@ class Speech:
 
     @property
     def timing(self) -> "Timing":
-        """What was measured so far; it does not change any more when the speech has ended."""
+        """The times so far; they are final when the speech has ended."""
         ended_at = trio.current_time() if self.ended_at is None else self.ended_at
         return Timing.of(
             self.requested_at,
@@ -156,7 +159,7 @@ class Speech:
                 self.started_at = at
             case Meta(segment=segment, words=words):
                 self.words += words or ()
-                # The segment of a message with words is still to come.
+                # A message with words comes before the audio of its segment.
                 self.segment = self.segment if words else segment
             case Done(duration_s=duration_s):
                 self.duration_s = duration_s
@@ -168,7 +171,7 @@ class Speech:
             case Error():
                 self._fail(RequestFailed.of(message), at)
 
-    def _hear(self, audio: bytes, at: float) -> None:
+    def _take_audio(self, audio: bytes, at: float) -> None:
         self.encoded += audio
         samples = self._decode(audio)
         self.arrivals.append(Arrival(at, len(samples)))
@@ -192,7 +195,7 @@ class Speech:
 
 
 def new_decoder(audio_format: str) -> Decode:
-    """For the audio of one request. Raises `DecoderMissing`."""
+    """A decoder for the audio of one request. Raises `DecoderMissing`."""
     try:
         return decoder_for(audio_format)
     except ModuleNotFoundError as error:
@@ -209,7 +212,7 @@ class Arrival:
 
 @frozen
 class Timing:
-    """One request as its client saw it, in seconds. None if nothing arrived that could be measured.
+    """The times of one request at its client, in seconds. None: the client received nothing to measure.
 
     `ttfb_s`: from `speak` sent to the first frame of audio received. `ttfa_s`: the same plus the silence at
     the head of the audio, so the time until a listener hears something. `audio_s`: audio received.

@@ -177,9 +177,9 @@ async def test_server_drops_a_stopped_client(moment: str, text: str) -> None:
         running_client(server.port, text) as process,
     ):
         assert process.stdout is not None
-        told = b""
-        while moment.encode() not in told:
-            told += await process.stdout.receive_some()
+        output = b""
+        while moment.encode() not in output:
+            output += await process.stdout.receive_some()
         process.send_signal(signal.SIGSTOP)
         await until_all_are_gone(server)
         assert server.engine.statistics().sessions == 0

@@ -81,8 +81,8 @@ def test_long_sentence_is_split_after_a_clause_or_a_word(service: ModuleType) ->
 
 
 def message_of_word(**numbers: str) -> str:
-    told = {"start_s": "0", "end_s": "0.5", "start_char": "0", "end_char": "5"} | numbers
-    fields = ",".join(f'"{name}":{number}' for name, number in told.items())
+    word = {"start_s": "0", "end_s": "0.5", "start_char": "0", "end_char": "5"} | numbers
+    fields = ",".join(f'"{name}":{number}' for name, number in word.items())
     return f'{{"type":"meta","request_id":"r","words":[{{"text":"Hello",{fields}}}]}}'
 
 
@@ -118,11 +118,11 @@ def test_message_of_an_unknown_type_is_ignored(service: ModuleType) -> None:
 
 def test_word_is_returned_once_after_all_of_it_was_received(service: ModuleType) -> None:
     request = request_of(service, "One two.", 0.5, 1.0)
-    told = []
+    spoken = []
     for received_s in (0.4, 0.5, 0.7, 1.0, 1.1):
         request.received_s = received_s
-        told.append([word.text for word in request.newly_spoken()])
-    assert told == [[], ["One"], [], ["two"], []]
+        spoken.append([word.text for word in request.newly_spoken()])
+    assert spoken == [[], ["One"], [], ["two"], []]
 
 
 def test_request_resumes_where_it_was_lost(service: ModuleType) -> None:
