@@ -48,8 +48,8 @@ EXIT_BROKEN = 70
 OTHER_FILES = 64
 """Open files beside the sockets."""
 SWITCH_INTERVAL_S = 0.0005
-"""A busy inference thread can block the event loop for this time. With Python's default of 5 ms it did; with
-this value the delay was 0.74 ms."""
+"""A busy inference thread can block the event loop for this time: 5 ms with Python's default. With this value
+the measured delay was 0.74 ms."""
 
 
 def main() -> None:
@@ -67,7 +67,7 @@ def main() -> None:
         if (start_error := _first(StartError, group)) is not None:
             sys.exit(f"error: {start_error}")
         if _first(EngineFault, group) is not None:
-            # Without Python's shutdown, which could wait for a stuck thread or a lost device for ever.
+            # Without Python's shutdown, which could wait forever for a stuck thread or a lost device.
             os._exit(EXIT_BROKEN)
         raise
 

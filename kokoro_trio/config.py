@@ -59,7 +59,7 @@ class ListenConfig:
     http_send_timeout_s: float
     handshake_timeout_s: float
     idle_timeout_s: float
-    """A connection is closed after so long without a message and without an outstanding request."""
+    """A connection is closed after this time without a message and without an outstanding request."""
     ping_interval_s: float
     ping_timeout_s: float
     shutdown_grace_s: float
@@ -113,7 +113,7 @@ class VoiceConfig:
     female: str
     male: str
     custom_folder: Path
-    """Holds the named recipes of voices."""
+    """Contains the named recipes of voices."""
 
 
 @frozen
@@ -121,11 +121,11 @@ class EngineConfig:
     max_concurrent_jobs: int
     queue_maxsize: int
     stalled_after_s: float = 30.0
-    """After a step of this length, new requests are rejected …"""
+    """While a step takes longer than this, new requests are rejected."""
     stuck_after_s: float = 120.0
-    """… and after one of this length, the process ends."""
+    """When a step takes longer than this, the process ends."""
     g2p_processes: int | None = None
-    """0: a thread instead; None: chosen for the machine."""
+    """0: a thread instead of processes; None: chosen by the number of cores."""
 
 
 @frozen

@@ -13,14 +13,14 @@ from attrs import asdict, define, fields_dict
 
 from kokoro_trio.installation import PREPARE_WEIGHTS
 
-Fact = str | int | float | bool | None | list[str]  # what JSON can carry
+Fact = str | int | float | bool | None | list[str]  # as JSON
 
 
 class KokoroTrioError(Exception):
     """The base class of all errors of this package."""
 
     text: ClassVar[str]
-    """The message, with names of attributes in braces. A subclass has it, or its own `__str__`."""
+    """The message, with names of attributes in braces. A subclass defines it, or its own `__str__`."""
 
     def __str__(self) -> str:
         facts = {name: getattr(self, name) for name in fields_dict(type(self))}  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ class AddressUnavailable(StartError):
 
 
 class EngineFault(KokoroTrioError):
-    """The engine cannot speak any more: the process must be replaced."""
+    """The engine cannot continue, so the process must be replaced."""
 
 
 @define

@@ -1,4 +1,4 @@
-"""Where this installation keeps its data, and which commands install or prepare what is missing.
+"""The folder where this installation keeps its data, and the commands that install missing parts.
 
 A checkout keeps its data in its own folder, an installed wheel in the user's data folder; KOKORO_HOME names
 another one for both.
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-"""The checkout; of a wheel, the folder that it is installed in."""
+"""The checkout, or the folder in which the wheel is installed."""
 IS_CHECKOUT = (REPOSITORY / "scripts" / "setup.sh").is_file()
 PREPARE_WEIGHTS = "bash scripts/setup.sh" if IS_CHECKOUT else "kokoro-trio weights"
 INSTALL_CUDA_TORCH = (

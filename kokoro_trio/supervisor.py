@@ -17,7 +17,7 @@ RESETS_PER_LIMIT = 10
 
 @frozen
 class Supervisor:
-    """Does nothing under other supervisors than systemd."""
+    """Notifies systemd; does nothing under other supervisors."""
 
     config: SupervisorConfig
 

@@ -75,7 +75,7 @@ def change_json_object(path: Path, change: Callable[[dict[str, Any]], None]) -> 
 def _replace(path: Path, text: str) -> None:
     # A killed process may have left such a file; it released its lock.
     new = path.with_name(f"{path.name}.new")
-    with new.open("w", encoding="utf-8", errors="surrogatepass") as file:  # json reads them, too.
+    with new.open("w", encoding="utf-8", errors="surrogatepass") as file:  # As json reads lone surrogates.
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -100,7 +100,7 @@ class WatchedJson(Generic[T]):
         self._good = self._parse({})
 
     def current(self) -> T:
-        # Before reading: a change in between is noticed at the next call.
+        # Before the file is read, so that the next call notices a change in between.
         seen = _state_of(self.path)
         if seen != self._seen:
             self._seen = seen

@@ -40,7 +40,7 @@ G2P = "g2p"
 MAX_IN_FLIGHT = 2
 """A step, and one that interrupts it."""
 CHECKS_PER_LIMIT = 10
-"""How many times the watchdog looks within `stuck_after_s`."""
+"""How often the watchdog checks within `stuck_after_s`."""
 
 
 @frozen
@@ -53,11 +53,11 @@ class EngineStatistics:
     """Utterances that are open: each has a channel and a nursery."""
     steps_run: int
     is_stalled: bool = False
-    """A step, or the reading of a text, takes longer than any should; or the engine has failed."""
+    """A step, or the reading of a sentence, takes longer than `stalled_after_s`; or the engine has failed."""
     early_audio: EarlyAudio | None = field(default=None, eq=False)
     """None while the model is loading."""
     slacks_s: tuple[float, ...] = ()
-    """Of each playout that has begun and needs more audio, the seconds until it runs dry."""
+    """For each playout that has begun and needs more audio, the seconds until it runs dry."""
 
 
 @frozen(eq=False)
@@ -120,7 +120,7 @@ class Engine:
             except Exception:
                 self._has_failed = True  # Before another task submits a step.
                 raise
-            del step_end  # It holds the tensors of its batch.
+            del step_end  # Frees the tensors of its batch.
 
     async def _watch(self) -> None:
         while True:
@@ -246,7 +246,7 @@ class Engine:
 
     @contextmanager
     def _failing_only(self, job: Job) -> Iterator[None]:
-        """A fault in the block ends this utterance, and nothing else."""
+        """A fault in the block ends only this utterance."""
         try:
             yield
         except RequestError as error:
@@ -295,7 +295,7 @@ class Engine:
         self._in_flight = [each for each in self._in_flight if each.step is not step]
         self._n_steps += 1
         self._telemetry.step_ended(step.kind.value, step_end.seconds)
-        # It may have run out of memory, or have been calibrated.
+        # The synthesizer changes the limit when it runs out of memory, and after its calibration.
         self._scheduler.max_batch = self._loaded.max_batch
         match step_end.outcome:
             case ProsodyMade(windows):

@@ -1,10 +1,10 @@
-"""Returns memory that was freed, but that the C library keeps, to the system.
+"""Returns freed memory that the C library keeps to the system.
 
 The model allocates and frees blocks of megabytes, of other sizes for each sentence. glibc splits the freed
 blocks and takes new memory for the next large block. With 40 sentences on two cores a process grew from 1.4
 to between 2.3 and 4.1 GB, of which 0.8 GB were in use; malloc_trim(3) reduced it to 1.2 to 1.35 GB each time.
 That took 15 to 140 ms, and the next first audio came 76 ms later (663 against 587 ms, medians of 12), because
-its memory is allocated anew. So the heap is trimmed seldom and while the thread is idle; a thread that is
+its memory is allocated again. So the heap is trimmed rarely and while the thread is idle; a thread that is
 never idle trims it when it has grown too much.
 """
 
@@ -18,7 +18,7 @@ import structlog
 from attrs import define, field
 
 REST_S = 0.25
-"""The thread counts as idle after so long without a step."""
+"""The thread counts as idle after this time without a step."""
 MIN_INTERVAL_S = 60.0
 MIN_GROWTH_BYTES = 64 * 2**20
 """A heap that has grown by less is not trimmed at rest."""
@@ -49,7 +49,7 @@ class Heap:
     _resident_bytes: Callable[[], int] = resident_bytes
     _now: Callable[[], float] = time.monotonic
     _level_bytes: int = 0
-    """When it was last trimmed."""
+    """The resident memory after the last trim."""
     _trimmed_at: float = 0.0
 
     def trim(self) -> None:
@@ -71,7 +71,7 @@ class Heap:
             self.trim()
 
     def rest_s(self) -> float | None:
-        """How long the thread must be idle before it trims; None: not before another step."""
+        """How long the thread must be idle before it trims; None: not before the next step."""
         if self._growth_bytes() < MIN_GROWTH_BYTES:
             return None
         return max(REST_S, self._trimmed_at + MIN_INTERVAL_S - self._now())

@@ -23,7 +23,7 @@ from kokoro_trio.speech import Samples, Windows
 
 @frozen
 class ProsodyMade:
-    """For each job of the step."""
+    """The windows of each job of the step."""
 
     windows: Sequence[Windows]
 
@@ -75,7 +75,7 @@ class Inference(Protocol):
 
 
 class InferenceThread:
-    """Runs steps on a thread of its own, where it calls `load` first.
+    """Runs steps on its own thread, which calls `load` first.
 
     The thread also trims the process's heap, because the model is by far the largest user of it.
     """
@@ -85,7 +85,7 @@ class InferenceThread:
         self._heap = heap or Heap()
         self._steps: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
         self._spent_s = 0.0
-        """On all steps that have ended, each counted without those that interrupted it."""
+        """The time of all steps that have ended. That of a step excludes the steps that interrupted it."""
 
     async def run(
         self, on_step_end: OnStepEnd, *, task_status: trio.TaskStatus[Synthesizer] = trio.TASK_STATUS_IGNORED

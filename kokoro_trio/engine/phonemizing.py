@@ -61,7 +61,7 @@ class PhonemizerThread:
     async def run(
         self, alphabet: frozenset[str], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        self._reader = await self._ask(partial(self._load, alphabet))
+        self._reader = await self._call(partial(self._load, alphabet))
         task_status.started()
         try:
             await trio.sleep_forever()
@@ -76,20 +76,20 @@ class PhonemizerThread:
 
     async def sentences(self, text: str, language: str) -> list[Sentence]:
         assert self._reader is not None, "run comes first"
-        return await self._ask(partial(self._reader.sentences, text, language))
+        return await self._call(partial(self._reader.sentences, text, language))
 
     async def segments(self, sentence: Sentence, language: str, first_index: int) -> list[Segment]:
         assert self._reader is not None, "run comes first"
-        return await self._ask(partial(self._reader.segments, sentence, language, first_index))
+        return await self._call(partial(self._reader.segments, sentence, language, first_index))
 
-    async def _ask(self, ask: Callable[[], T]) -> T:
-        work = partial(self._timed, ask)
+    async def _call(self, function: Callable[[], T]) -> T:
+        work = partial(self._timed, function)
         return await trio.to_thread.run_sync(work, limiter=self._limiter, abandon_on_cancel=True)
 
-    def _timed(self, ask: Callable[[], T]) -> T:
+    def _timed(self, function: Callable[[], T]) -> T:
         """On the worker thread."""
         self._began_at = time.perf_counter()
         try:
-            return ask()
+            return function()
         finally:
             self._began_at = None

@@ -9,15 +9,15 @@ alternates between a prosody step for the next line and vocode steps for its win
 only while it needs steps: not when all its audio is made, nor while it is ahead of its consumer.
 
 A free slot goes to the session with the fewest slots; among equals, to the one that has waited longest
-with so few. The last free slot does not go to a playout that already holds one.
+with that number. The last free slot does not go to a playout that already holds one.
 
 The order of steps, most urgent first:
 
-1. the playout whose next audio is due soonest. Audio is due when the playout runs dry, and for a playout
-   that has not begun `NEWCOMER_LEAD_S` before its job became ready. The due time does not change while the
+1. the playout whose next audio is due soonest. Audio is due when the playout runs dry; for a playout
+   that has not begun, `NEWCOMER_LEAD_S` before its job became ready. The due time does not change while the
    playout waits, so later arrivals cannot starve it.
 2. jobs behind the current job of their playout, in the order of arrival;
-3. playouts that still have `max_ahead_s` to play, however fast the client takes the audio.
+3. playouts that still have `max_ahead_s` to play, even if their client has taken all of it.
 
 A newcomer's step may also interrupt a less urgent vocode step.
 
@@ -120,7 +120,7 @@ class _Session:
     n_jobs: int = 0
     n_slots: int = 0
     queue: int | None = None
-    """In which of the scheduler's queues it waits for a slot."""
+    """The key of the queue in which it waits for a slot; None: it may not get one."""
 
 
 @define(eq=False)
@@ -143,11 +143,11 @@ class _Playout:
     def first(self) -> Job:
         return next(iter(self.jobs))
 
-    def hears_nothing(self, now: float) -> bool:
+    def is_silent(self, now: float) -> bool:
         """The current job has no audio yet, and the audio before it is over."""
         return self.dry_at <= now and (self.current is None or self.current.made_s == 0)
 
-    def hear(self, seconds: float, now: float) -> None:
+    def extend(self, seconds: float, now: float) -> None:
         self.dry_at = max(self.dry_at, now) + seconds
 
     def catch_up(self, now: float) -> None:
@@ -155,7 +155,7 @@ class _Playout:
         while self.behind and (self.current is None or self.current.is_made):
             self.current, _ = self.behind.popitem(last=False)
             if self.current.made_s:
-                self.hear(self.current.made_s, now)
+                self.extend(self.current.made_s, now)
 
     def remove(self, job: Job, now: float) -> None:
         self.catch_up(now)
@@ -177,7 +177,7 @@ class _Playout:
         if is_first:
             self.dry_at = -math.inf
             for other in takewhile(lambda other: other not in self.behind, self.jobs):
-                self.hear(other.made_s, now)
+                self.extend(other.made_s, now)
         elif not is_behind:
             self.dry_at -= min(job.made_s, max(0.0, self.dry_at - now))
         self.catch_up(now)
@@ -263,7 +263,7 @@ class Scheduler:
         return job is not playout.first and playout.ahead_s - playout.first.ahead_s >= self._max_ahead_s
 
     def _settle(self, job: Job) -> None:
-        """Updates which jobs hold slots, and fills the free slots. Must follow any change to `job`."""
+        """Updates which jobs hold slots, and fills the free slots. Call it after every change to `job`."""
         for other in list(job._playout.begun):
             if other.is_made:
                 del job._playout.begun[other]
@@ -299,8 +299,8 @@ class Scheduler:
         while self._queues and (n_free := self._max_active - len(self._holding)) > 0:
             n_slots = min(self._queues)
             session = next(iter(self._queues[n_slots]))
-            # The last free slot is for newcomers: else they could wait for a whole utterance of a listener
-            # with many requests.
+            # The last free slot is for newcomers: otherwise they could wait for a whole utterance of a
+            # listener with many requests.
             is_for_newcomer = n_slots == 0 or not next(iter(session.waiting))._playout.begun
             if n_free == 1 < self._max_active and not is_for_newcomer:
                 return
@@ -346,12 +346,12 @@ class Scheduler:
 
     def next_interruption(self, step: Step, now: float) -> Step | None:
         """A newcomer's step that is more urgent than `step`, to run in the middle of it."""
-        newcomers = [job for job in self._ready_jobs(now) if job._playout.hears_nothing(now)]
-        wanted = [job for job in step.jobs if job.active]
-        if not newcomers or any(0 <= job._playout.dry_at - now < INTERRUPTION_S for job in wanted):
+        newcomers = [job for job in self._ready_jobs(now) if job._playout.is_silent(now)]
+        interrupted = [job for job in step.jobs if job.active]
+        if not newcomers or any(0 <= job._playout.dry_at - now < INTERRUPTION_S for job in interrupted):
             return None
         urgency = self._urgency(newcomers[0], now)
-        is_urgent = all(urgency < self._urgency(job, now) for job in wanted)
+        is_urgent = all(urgency < self._urgency(job, now) for job in interrupted)
         return self._step_of(newcomers, now) if is_urgent else None
 
     def _ready_jobs(self, now: float) -> list[Job]:
@@ -397,7 +397,7 @@ class Scheduler:
         job.made_s += seconds
         job._playout.ahead_s += seconds
         if job not in job._playout.behind:
-            job._playout.hear(seconds, now)
+            job._playout.extend(seconds, now)
 
     def taken(self, job: Job, seconds: float) -> None:
         """The consumer took `seconds` of the job's audio."""
@@ -414,7 +414,7 @@ class Scheduler:
         )
 
     def slacks_s(self, now: float) -> tuple[float, ...]:
-        """Of each playout that has begun and needs more audio, the seconds until it runs dry.
+        """For each playout that has begun and needs more audio, the seconds until it runs dry.
 
         Playouts of slow clients, which have `max_ahead_s` of audio to take, are left out.
         """
@@ -427,7 +427,7 @@ class Scheduler:
         job = playout.current
         if job is None or job.is_made or self._is_ahead(job):
             return False
-        return not playout.hears_nothing(now)
+        return not playout.is_silent(now)
 
     def _is_ready(self, job: Job, now: float) -> bool:
         if job.next_kind is None or job.in_step:
@@ -435,14 +435,14 @@ class Scheduler:
         playout = job._playout
         playout.catch_up(now)
         # While the current job waits for its text, a step of a later job would only delay it.
-        return job is playout.current or not playout.hears_nothing(now)
+        return job is playout.current or not playout.is_silent(now)
 
     def _urgency(self, job: Job, now: float) -> tuple[float, ...]:
         playout = job._playout
         if job is not playout.current:
             return (1, job.number)
         assert job.ready_at is not None
-        lead_s = NEWCOMER_LEAD_S if playout.hears_nothing(now) else 0.0
+        lead_s = NEWCOMER_LEAD_S if playout.is_silent(now) else 0.0
         due_at = max(playout.dry_at, job.ready_at) - lead_s
         has_enough = playout.dry_at - now >= self._max_ahead_s and job is playout.first
         # A newcomer that has windows gets its first audio before the next newcomer begins.

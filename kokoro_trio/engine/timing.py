@@ -30,7 +30,7 @@ def word_times(
 
     `durations_frames` has one entry for each phoneme and one for the padding at each end.
     """
-    # From the end of the padding on.
+    # The first entry of the durations is padding, so `begins[n]` is when phoneme n begins.
     frames = list(accumulate(durations_frames))
     begins = [start_s + (frame - first_frame) * FRAME_SECONDS for frame in frames]
     inner_lead_s = START_LEAD_S + START_LEAD_SLOWED_S / min(speed, 1.0)

@@ -1,4 +1,4 @@
-"""The engine's side of an utterance: which segments it has, and what was sent to its consumer."""
+"""The engine's side of an utterance: collects its segments, and sends their audio and word times."""
 
 import math
 from collections import defaultdict, deque
@@ -42,9 +42,9 @@ class EngineUtterance:
     """The segments without prosody."""
     _n_phonemes: int = 0
     _silences_s: dict[int, float] = field(factory=lambda: defaultdict(float))
-    """By segment, the pause before it, until it is sent. The pause at the end comes before no segment."""
+    """The unsent pause before each segment, by its index. The pause at the end has the next index."""
     _planned_s: float = 0.0
-    """The audio of all segments that have prosody."""
+    """The length of all segments that have prosody, with their pauses."""
     _has_begun: bool = False
     """Some of its audio was sent."""
     _progress: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
@@ -98,7 +98,7 @@ class EngineUtterance:
         """Returns when the next sentence should be read.
 
         Grapheme-to-phoneme holds Python's lock, which the steps need, so it waits for the first audio, or
-        until the last window of what was read is being made.
+        until the last window of the text read so far is being vocoded.
         """
         while len(self.job.lines) >= LINES_AHEAD or not (
             self._has_begun or self._is_vocoding_the_last_window
@@ -113,8 +113,8 @@ class EngineUtterance:
         """All segments were sent. Returns the seconds of the pause after the last."""
         silence_s = self._silences_s[self.n_segments]
         if silence_s:
-            nothing = np.zeros(0, np.float32)
-            self._deliveries[0].send_nowait(Piece(self.n_segments - 1, nothing, silence_s))
+            no_samples = np.zeros(0, np.float32)
+            self._deliveries[0].send_nowait(Piece(self.n_segments - 1, no_samples, silence_s))
         self._deliveries[0].close()
         return silence_s
 

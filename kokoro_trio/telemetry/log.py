@@ -14,7 +14,7 @@ from kokoro_trio.config import LogConfig
 from kokoro_trio.telemetry.log_file import STDERR, LogFile
 
 _PIECE_CHARS = 1024
-"""At most 4096 bytes, which a pipe that can be written to accepts at once."""
+"""At most 4096 bytes, which a writable pipe accepts at once."""
 
 
 @frozen
@@ -53,7 +53,7 @@ def unbuffer_stderr() -> None:
 
     Python would keep the line, fail to write it at the end of the process, and exit with status 120.
     """
-    if sys.stderr is None:  # The process was started without one.
+    if sys.stderr is None:  # The process was started without standard error.
         return
     raw = io.FileIO(STDERR, "w", closefd=False)
     # As under PYTHONUNBUFFERED. The types of TextIOWrapper do not allow FileIO.

@@ -27,9 +27,9 @@ from kokoro_trio.telemetry.records import DISCONNECTED, RequestRecord
 from kokoro_trio.telemetry.telemetry import Telemetry
 
 BUCKETS_S = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
-"""Of times that listeners notice: closest around 0.2 s, the usual gap between two speakers."""
+"""For times that listeners notice; finest around 0.2 s, the usual gap between two speakers."""
 FINE_BUCKETS_S = (0.001, 0.0025, 0.005, *BUCKETS_S)
-"""Of times inside the server: a step on a GPU takes milliseconds, and so does a `canceled`."""
+"""For times inside the server: a step on a GPU takes milliseconds, and so does a `canceled`."""
 STEP_KINDS = ("prosody", "vocode")
 ENDS = ("done", "canceled", DISCONNECTED, *request_error_codes())
 OTHER_END = "other"
@@ -55,17 +55,15 @@ class Load(Protocol):
     def early_audio(self) -> EarlyAudio | None: ...
     @property
     def slacks_s(self) -> tuple[float, ...]:
-        """Of each playout that has begun and needs more audio, the seconds until it runs dry."""
+        """For each playout that has begun and needs more audio, the seconds until it runs dry."""
 
 
 class PrometheusMetrics(Telemetry):
-    """One server's metrics, in a registry of its own, so that a process can have several servers."""
+    """One server's metrics. Each server has its own registry, so that a process can have several."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._ttfb = self._histogram(
-            "ttfb", "From when a request could be heard to its first audio frame sent."
-        )
+        self._ttfb = self._histogram("ttfb", "From the turn of a request to its first audio frame sent.")
         self._ttfa = self._histogram("ttfa", "TTFB and the silence at the head of the audio.")
         self._turn_wait = self._histogram(
             "turn_wait", "From the speak frame received until the client's earlier requests had ended."
@@ -106,17 +104,17 @@ class PrometheusMetrics(Telemetry):
             threads = Gauge("process_threads", "Threads of the process.", registry=self._registry)
             threads.set_function(lambda: len(list(_OWN_THREADS.iterdir())))
 
-    def _counter(self, name: str, what: str, label: str, values: Sequence[str | int]) -> Counter:
-        counter = Counter(f"kokoro_{name}", what, [label], registry=self._registry)
+    def _counter(self, name: str, text: str, label: str, values: Sequence[str | int]) -> Counter:
+        counter = Counter(f"kokoro_{name}", text, [label], registry=self._registry)
         # A series must exist, at 0, before its first increase, or Prometheus does not see that increase.
         for value in values:
             counter.labels(str(value))
         return counter
 
     def _histogram(
-        self, name: str, what: str, *, buckets: tuple[float, ...] = BUCKETS_S, labels: tuple[str, ...] = ()
+        self, name: str, text: str, *, buckets: tuple[float, ...] = BUCKETS_S, labels: tuple[str, ...] = ()
     ) -> Histogram:
-        return Histogram(f"kokoro_{name}_seconds", what, labels, buckets=buckets, registry=self._registry)
+        return Histogram(f"kokoro_{name}_seconds", text, labels, buckets=buckets, registry=self._registry)
 
     def watch(self, load: Callable[[], Load], n_connections: Callable[[], int]) -> None:
         """Reads both at each scrape from now on. Called once."""
@@ -187,6 +185,6 @@ class _LoadCollector(Collector):
         )
 
 
-def _gauge(name: str, what: str, value: float | None) -> Metric:
+def _gauge(name: str, text: str, value: float | None) -> Metric:
     """Has no sample if `value` is None: without a playout there is no slack, not a slack of 0."""
-    return GaugeMetricFamily(name, what, value)
+    return GaugeMetricFamily(name, text, value)

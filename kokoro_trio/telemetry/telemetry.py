@@ -4,13 +4,13 @@ from kokoro_trio.telemetry.records import RequestRecord
 
 
 class Telemetry:
-    """Takes events on the event loop. No method waits or raises. This class ignores all of them."""
+    """Receives events on the event loop. No method waits or raises. This base class ignores the events."""
 
     def request_ended(self, record: RequestRecord) -> None:
         """A speak request has ended, in any way."""
 
     def cancel_acknowledged(self, seconds: float) -> None:
-        """`canceled` was sent, so long after the cancel was received."""
+        """`canceled` was sent, `seconds` after the `cancel` was received."""
 
     def message_refused(self, code: str) -> None:
         """A message was answered with an error of this wire code."""
@@ -22,4 +22,4 @@ class Telemetry:
         """An HTTP request was answered with this status, 400 or above."""
 
     def step_ended(self, kind: str, seconds: float) -> None:
-        """The inference thread has spent so long on a step."""
+        """A step has ended, after `seconds` on the inference thread."""

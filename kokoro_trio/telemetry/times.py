@@ -13,7 +13,7 @@ from kokoro_trio.telemetry.records import RequestRecord
 
 @define
 class RequestTimes:
-    """On Trio's clock; None as long as it has not happened."""
+    """Times of events on Trio's clock; None before the event."""
 
     received_at: float = field(factory=trio.current_time)
     turn_at: float | None = None
