@@ -298,18 +298,19 @@ class Listener:
             new_id=new_id,
         )
 
-    def _refusal(self, path: str, headers: Headers, key: int | None) -> "_Refusal | None":
+    def _refusal(self, path: str, headers: Headers, key: int | None) -> "_HandshakeRefusal | None":
         """The refusal of a handshake, or None to accept it. The key is checked before the server's state."""
         if _without_query(path) not in DIALECTS:
-            return _Refusal(HTTPStatus.NOT_FOUND)
+            return _HandshakeRefusal(HTTPStatus.NOT_FOUND)
         if not self._origins.allow(headers):
             origin, host = header_text(headers, b"origin"), header_text(headers, b"host")
             log.info("foreign_origin", origin=origin, host=host)
-            return _Refusal(HTTPStatus.FORBIDDEN)
+            return _HandshakeRefusal(HTTPStatus.FORBIDDEN)
         if key is None:
-            return _Refusal(HTTPStatus.UNAUTHORIZED, [(b"WWW-Authenticate", b"Bearer")])
+            return _HandshakeRefusal(HTTPStatus.UNAUTHORIZED, [(b"WWW-Authenticate", b"Bearer")])
         if not self._seats.is_free_for(key) or not self.readiness().is_ready:
-            return _Refusal(HTTPStatus.SERVICE_UNAVAILABLE, [(b"Retry-After", b"%d" % RETRY_AFTER_S)])
+            retry_after = (b"Retry-After", b"%d" % RETRY_AFTER_S)
+            return _HandshakeRefusal(HTTPStatus.SERVICE_UNAVAILABLE, [retry_after])
         return None
 
 
@@ -335,7 +336,7 @@ async def containing_faults(stream: trio.SocketStream) -> AsyncIterator[None]:
 
 
 @frozen
-class _Refusal:
+class _HandshakeRefusal:
     status: HTTPStatus
     headers: list[tuple[bytes, bytes]] = field(factory=list)
 

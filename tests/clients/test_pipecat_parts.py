@@ -183,7 +183,7 @@ def refused(status: int, **headers: str) -> InvalidStatus:
         (InvalidURI("http://", "no WebSocket"), False, None),
     ],
 )
-def test_which_failures_are_worth_a_retry(
+def test_only_temporary_failures_are_retried(
     service: ModuleType, error: Exception | None, is_worth_retry: bool, retry_after_s: float | None
 ) -> None:
     assert service.is_worth_retry(error) == is_worth_retry

@@ -131,8 +131,8 @@ def public(instance: object) -> set[str]:
     return {name for name in dir(instance) if name[0] != "_"}
 
 
-class TestGoingOn:
-    async def test_continues_with_the_word_that_was_cut(self) -> None:
+class TestResuming:
+    async def test_resumes_with_the_word_that_was_cut(self) -> None:
         async def say_rest(peer: Peer) -> None:
             await peer.speak(await hear_text(peer, " two three."), 3, 4)
             await trio.sleep_forever()
@@ -339,7 +339,7 @@ class TestCanceling:
         assert (a.end, b.end) == ("canceled", "canceled")
 
     @pytest.mark.parametrize("all_at_once", [False, True])
-    async def test_without_a_connection(self, all_at_once: bool) -> None:
+    async def test_cancel_without_a_connection(self, all_at_once: bool) -> None:
         async with serving_once(say_some) as port, connect("127.0.0.1", port) as session:
             async with session.speak(TEXT) as speech, session.speak("Later.") as later:
                 await anext(speech)
@@ -351,7 +351,7 @@ class TestCanceling:
         assert [each.end for each in (speech, later, last)] == ["canceled"] * 3
         assert [each.text_spoken for each in (speech, later, last)] == ["One", "", ""]
 
-    async def test_request_that_a_draining_server_refused(self) -> None:
+    async def test_cancel_of_a_request_that_a_draining_server_refused(self) -> None:
         async def refuse(peer: Peer) -> None:
             request_id = await hear_text(peer, "a")
             facts = {"code": "overloaded", "message": "m", "reason": "it is shutting down"}

@@ -270,7 +270,7 @@ class TestCanceling:
             assert levels(await speech.read_all()) == []
             await speech.wait_until_over()
 
-    async def test_canceled_says_which_text_was_spoken(self) -> None:
+    async def test_canceled_has_the_text_spoken_and_remaining(self) -> None:
         async def script(peer: Peer) -> None:
             await peer.hear("speak")
             assert (await peer.hear("cancel"))["played_s"] == 0.25

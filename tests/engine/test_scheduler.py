@@ -140,7 +140,7 @@ def lines_run(events: Callable[[], None]) -> int:
 
 
 class TestSteps:
-    def test_no_job_no_step(self) -> None:
+    def test_no_step_without_a_job(self) -> None:
         assert scheduler().next_step(0.0) is None
 
     def test_job_alternates_between_prosody_and_its_windows(self) -> None:

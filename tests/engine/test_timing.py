@@ -51,5 +51,5 @@ def test_words_never_overlap_nor_begin_before_the_audio(durations: list[int], fi
     assert all(word.start_s < word.end_s for word in times)
 
 
-def test_no_words_no_times() -> None:
+def test_segment_without_words_has_no_times() -> None:
     assert word_times(evolve(HI_YOU, words=()), DURATIONS, 0, 0.0) == []

@@ -69,7 +69,7 @@ class Peer:
             return await in_thread(self.socket.recv, 1) == b""
         return True
 
-    async def hears_a_request_to_its_end(self) -> None:
+    async def speaks_until_done(self) -> None:
         await self.send(SPEAK)
         await self._until(b'"done"')
 
@@ -98,14 +98,14 @@ class TestWebSocketOnAUsedConnection:
                 assert await peer.status() == 200
                 await peer.send(HANDSHAKE)
                 assert await peer.status() == 101
-                await peer.hears_a_request_to_its_end()
+                await peer.speaks_until_done()
 
     async def test_websocket_pipelined_after_gets(self) -> None:
         async with running() as server:
             with peer_of(server) as peer:
                 await peer.send(HEALTHZ * 3 + HANDSHAKE)
                 assert [await peer.status() for _ in range(4)] == [200, 200, 200, 101]
-                await peer.hears_a_request_to_its_end()
+                await peer.speaks_until_done()
 
     async def test_websocket_after_speech(self) -> None:
         async with running(voices=KOKORO) as server:
@@ -114,7 +114,7 @@ class TestWebSocketOnAUsedConnection:
                 assert await peer.status() == 200
                 await peer.send(HANDSHAKE)
                 assert await peer.status() == 101
-                await peer.hears_a_request_to_its_end()
+                await peer.speaks_until_done()
 
     async def test_websocket_with_a_wrong_key_is_refused(self) -> None:
         async with running() as server:
@@ -277,11 +277,11 @@ class TestLeaving:
         assert [record.end for record in server.records] == ["disconnected"]
 
 
-class TestHalfClosing:
+class TestHalfClosed:
     """The client closes its sending side and reads on."""
 
     @pytest.mark.parametrize("get", [HEALTHZ, HEALTHZ.replace(b"1.1", b"1.0"), HEALTHZ * 3])
-    async def test_other_answers_are_sent_completely(self, get: bytes) -> None:
+    async def test_half_closed_client_gets_the_whole_answer(self, get: bytes) -> None:
         async with running() as server:
             for _ in range(10):
                 with peer_of(server) as peer:
@@ -291,14 +291,14 @@ class TestHalfClosing:
                         assert await peer.status() == 200
                     assert await peer.is_closed()
 
-    async def test_refusal_is_sent(self) -> None:
+    async def test_half_closed_client_gets_the_refusal(self) -> None:
         async with running() as server:
             with peer_of(server) as peer:
                 await peer.send(post(length=10))
                 peer.socket.shutdown(socket.SHUT_WR)
                 assert await peer.status() == 401
 
-    async def test_speech_is_cancelled(self) -> None:
+    async def test_half_closed_client_cancels_its_speech(self) -> None:
         async with running(voices=KOKORO) as server:
             with peer_of(server) as peer:
                 await peer.send(post(KEY, length=len(BODY)) + BODY)
@@ -311,7 +311,7 @@ class TestHalfClosing:
 
 
 class TestDraining:
-    async def test_responses_close_the_connection(self) -> None:
+    async def test_draining_server_closes_the_connection_after_each_response(self) -> None:
         async with running(voices=KOKORO, load=SlowTones) as server, trio.open_nursery() as nursery:
             with peer_of(server) as speaking, peer_of(server) as pooled:
                 await pooled.send(HEALTHZ)

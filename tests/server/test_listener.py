@@ -181,7 +181,7 @@ class TestMetrics:
             assert (await self.scrape(server))["requests_total{end=done}"] == 0
 
 
-class TestDoor:
+class TestApiKeys:
     @pytest.mark.parametrize(
         ("key", "headers", "status"),
         [
@@ -196,7 +196,7 @@ class TestDoor:
             (None, {"Authorization": "Basic first"}, 401),
         ],
     )
-    async def test_keys(self, key: str | None, headers: dict[str, str], status: int) -> None:
+    async def test_api_key_is_checked(self, key: str | None, headers: dict[str, str], status: int) -> None:
         async with running() as server:
             assert (await in_thread(status_of_handshake, server.url(key=key), **headers))[0] == status
 
@@ -255,7 +255,7 @@ class TestVoices:
         for name, recipe in blends.items():
             CustomVoices(folder, self.NAMES).add(name, recipe, replace=True)
 
-    async def test_list(self, tmp_path: Path) -> None:
+    async def test_voices_are_listed(self, tmp_path: Path) -> None:
         self.file(tmp_path, mine="bf_emma(2)+am_michael", hers="ff_siwis+af_aoede")
         async with running(voices=self.catalogue(tmp_path)) as server:
             answer = await server.get(f"{self.PATH}?api_key=first")
@@ -408,7 +408,7 @@ class TestVoices:
 
 
 class TestSpeaking:
-    async def test_one_sentence(self) -> None:
+    async def test_sentence_is_spoken_with_its_messages(self) -> None:
         async with running() as server:
             heard = await in_thread(talk, server.url(), {"type": "start"}, HELLO)
         audio = b"".join(each for each in heard[1:] if isinstance(each, bytes))

@@ -14,7 +14,7 @@ import trio
 
 from kokoro_trio.audio.files import CONTENT_TYPES
 from kokoro_trio.speech import SAMPLE_RATE_HZ
-from tests.support.clients import told
+from tests.support.clients import printed_json
 from tests.support.http_speech import is_idle, post
 from tests.support.models import SlowTones
 from tests.support.readme import snippet
@@ -141,7 +141,7 @@ class TestOpenAI:
     @pytest.mark.parametrize("program", [SYNC, ASYNC_EVENTS], ids=["audio", "events"])
     async def test_first_audio_arrives_before_the_last_is_synthesised(self, program: str) -> None:
         async with running(voices=KOKORO, load=SlowTones) as server:
-            heard = await told(program, server, TEXT, *FORMATS)
+            heard = await printed_json(program, server, TEXT, *FORMATS)
         for record, (audio_format, answer) in zip(server.records, heard.items(), strict=True):
             if program is SYNC:
                 assert answer["content_type"] == CONTENT_TYPES[audio_format]
@@ -156,7 +156,7 @@ class TestOpenAI:
 
     async def test_errors_and_models(self) -> None:
         async with running(voices=KOKORO) as server:
-            said = await told(ERRORS, server)
+            said = await printed_json(ERRORS, server)
             same = await post(server, voice="nova", response_format="mp3")
         assert bytes.fromhex(said["whole"]) == same.content
         assert "kokoro" in said["models"]
@@ -188,7 +188,7 @@ async def test_livekit_plugin_streams_with_base_url_only() -> None:
     formats = [{"model": model, "response_format": each} for model in models for each in FORMATS]
     options = [{}, {"model": "kokoro", "voice": "af_heart"}, *formats]
     async with running(voices=KOKORO, load=SlowTones) as server:
-        heard = await told(LIVEKIT, server, TEXT, json.dumps(options))
+        heard = await printed_json(LIVEKIT, server, TEXT, json.dumps(options))
     for record, frames in zip(server.records, heard, strict=True):
         assert record.end == "done"
         assert frames[-1][0] - frames[0][0] > SECONDS_TO_MAKE / 2

@@ -246,7 +246,7 @@ def visit(chromium: Browser) -> Iterator[Callable[..., Visit]]:
         page.set_default_timeout(20_000)
         visit = Visit(page, [], [], faults)
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda told: faults.append(told.text) if "Security" in told.text else None)
+        page.on("console", lambda line: faults.append(line.text) if "Security" in line.text else None)
         page.on("websocket", partial(_overhear, visit))
         page.goto(url)
         return visit
@@ -464,9 +464,9 @@ class TestForeignPage:
     def test_allowed_origin_may_use_the_server(self, knob: str, foreign_page: Page) -> None:
         origin = foreign_page.evaluate("location.origin") if knob == "its origin" else knob
         with serving(listen=evolve(CONFIG.listen, allowed_origins=(origin,)), voices=KOKORO) as served:
-            told = foreign_page.evaluate(ASK_FROM_ELSEWHERE, served.url)
+            answers = foreign_page.evaluate(ASK_FROM_ELSEWHERE, served.url)
             foreign_page.close()
-        assert told == {
+        assert answers == {
             "voices": 200,
             "wrongKey": 401,
             "speech": 200,
@@ -504,10 +504,10 @@ class TestSpeaking:
         guest.log_in()
         guest.speak(TEXT)
         guest.until_spoken()
-        told = [word for meta in guest.answered("meta") for word in meta.get("words", [])]
-        assert guest.lit == [word["text"] for word in told] == re.findall(r"[\w']+", TEXT)
+        words = [word for meta in guest.answered("meta") for word in meta.get("words", [])]
+        assert guest.lit == [word["text"] for word in words] == re.findall(r"[\w']+", TEXT)
         lit_at = np.array(guest.page.evaluate("window.lit.map(({ atMs }) => atMs)")) / 1000
-        late_by = lit_at - np.array([word["start_s"] for word in told])
+        late_by = lit_at - np.array([word["start_s"] for word in words])
         # A frame of the browser is 17 ms; a busy machine draws fewer of them.
         assert np.median(np.abs(late_by - np.median(late_by))) < 0.1
         assert guest.heard == TEXT

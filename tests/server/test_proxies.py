@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from kokoro_trio.wire.messages import WEBSOCKET_PATH
-from tests.support.clients import HELLO, ends_of, open_raw_websocket, talk, told
+from tests.support.clients import HELLO, ends_of, open_raw_websocket, printed_json, talk
 from tests.support.processes import free_port
 from tests.support.programs import PROGRAMS
 from tests.support.readme import snippet
@@ -136,4 +136,4 @@ class TestNginx:
 
 async def test_aiohttp_opens_a_websocket_on_the_connection_of_its_get() -> None:
     async with running() as server:
-        assert await told(AIOHTTP, server) == [1, 3, "done"]
+        assert await printed_json(AIOHTTP, server) == [1, 3, "done"]

@@ -316,7 +316,7 @@ class TestCancelling:
             await it.connection.hear_until("canceled")
             assert trio.current_time() == before
 
-    async def test_cancel_without_an_id(self, autojump_clock: None) -> None:
+    async def test_cancel_without_an_id_cancels_every_request(self, autojump_clock: None) -> None:
         async with stage() as it:
             for n in range(3):
                 it.connection.say("speak", request_id=f"r{n}", text="Hello there.")

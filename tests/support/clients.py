@@ -101,6 +101,6 @@ async def others_are_served(server: Server) -> None:
     await until_idle(server)
 
 
-async def told(program: str, server: Server, *arguments: str) -> Any:  # noqa: ANN401
+async def printed_json(program: str, server: Server, *arguments: str) -> Any:  # noqa: ANN401
     """The JSON output of a program."""
     return json.loads(await in_thread(output_of, "-c", program, str(server.port), *arguments))

@@ -73,16 +73,16 @@ class Client:
 
     def __init__(
         self,
-        asked: Mapping[str, str] | None = None,
+        parameters: Mapping[str, str] | None = None,
         *,
         max_words: int = 150,
         max_characters: int = 10_000,
         **query: str,
     ) -> None:
         limits = evolve(LIMITS, max_words=max_words, max_utterance_characters=max_characters)
-        self.together = Together(make_opening(VOICES, limits, query={**(asked or {}), **query}))
+        self.together = Together(make_opening(VOICES, limits, query={**(parameters or {}), **query}))
         self.heard = events(self.together.open())
-        self.asked: list[Any] = []
+        self.messages: list[Any] = []
         self.ended: set[str] = set()
 
     def say(self, kind: str, **fields: object) -> list[Speak]:
@@ -90,17 +90,17 @@ class Client:
 
     def say_raw(self, frame: str | bytes) -> list[Speak]:
         """The requests that result."""
-        asked: list[Any] = []
+        messages: list[Any] = []
         for outcome in self.together.receive(frame):
             match outcome:
                 case str() | bytes():
                     self.heard += events([outcome])
                 case Error():
-                    self.tell(outcome)
+                    self.receive(outcome)
                 case _:
-                    asked.append(outcome)
-        self.asked += asked
-        return [message for message in asked if isinstance(message, Speak)]
+                    messages.append(outcome)
+        self.messages += messages
+        return [message for message in messages if isinstance(message, Speak)]
 
     def append(self, text: str, **fields: object) -> list[str]:
         return [speak.text for speak in self.say("input_text_buffer.append", text=text, **fields)]
@@ -112,30 +112,30 @@ class Client:
         """The id of the request for the text."""
         self.append(text, **fields)
         self.commit(**fields)
-        [*_, last] = (message for message in self.asked if isinstance(message, Speak))
+        [*_, last] = (message for message in self.messages if isinstance(message, Speak))
         assert last.request_id is not None
         return last.request_id
 
     def audio(self, request_id: str, data: bytes = PCM) -> None:
-        self.tell(StartedSpeak(request_id))
+        self.receive(StartedSpeak(request_id))
         self.heard += events(self.together.encode_audio(request(request_id), data))
 
     def done(self, request_id: str, duration_s: float = 1.0) -> None:
         self.ended.add(request_id)
-        self.tell(Done(request_id, duration_s))
+        self.receive(Done(request_id, duration_s))
 
     def fails(self, error: Error) -> None:
         self.ended.add(error.request_id or "")
-        self.tell(error)
+        self.receive(error)
 
-    def tell(self, message: ServerMessage) -> None:
+    def receive(self, message: ServerMessage) -> None:
         self.heard += events(self.together.encode(message))
 
     @property
     def outstanding(self) -> list[str]:
         """The requests that have not ended, in their order."""
-        spoken = [each.request_id for each in self.asked if isinstance(each, Speak)]
-        canceled = {each.request_id for each in self.asked if isinstance(each, Cancel)}
+        spoken = [each.request_id for each in self.messages if isinstance(each, Speak)]
+        canceled = {each.request_id for each in self.messages if isinstance(each, Cancel)}
         return [each for each in spoken if each and each not in canceled | self.ended]
 
     def new(self, *kinds: str) -> list[Event]:
@@ -165,11 +165,11 @@ def test_session_created_has_the_parameters_of_the_address() -> None:
         "voice": "af_heart",
     }
     client.speak("Hello there.")
-    assert client.asked[0] == Start(format="pcm", sample_rate=24000, timestamps=False)
-    assert client.asked[1] == Speak("Hello there.", request_id="id-1", voice="af_heart")
+    assert client.messages[0] == Start(format="pcm", sample_rate=24000, timestamps=False)
+    assert client.messages[1] == Speak("Hello there.", request_id="id-1", voice="af_heart")
 
 
-def test_text_audio_and_end_of_an_item() -> None:
+def test_commit_leads_to_audio_and_done() -> None:
     client = Client()
     request_id = client.speak("Hello there.")
     client.audio(request_id)
@@ -347,12 +347,12 @@ def test_long_text_is_cut_into_requests_within_the_limits(text: str) -> None:
 def test_word_times_count_from_the_first_sample_of_the_item() -> None:
     client = Client(alignment="word")
     first, second = client.speak("Hello there."), client.speak("It is me.")
-    assert client.asked[0].timestamps is True
+    assert client.messages[0].timestamps is True
     words = [SpokenWord("Hello", 0.1, 0.4, 0, 5), SpokenWord("there.", 0.4, 0.9, 6, 12)]
-    client.tell(Meta(first, 0, 0, words))
+    client.receive(Meta(first, 0, 0, words))
     client.done(first, duration_s=1.5)
-    client.tell(Meta(second, 0, 0, [SpokenWord("It", 0.1, 0.2, 0, 2)]))
-    client.tell(Meta(second, 0, 4800))
+    client.receive(Meta(second, 0, 0, [SpokenWord("It", 0.1, 0.2, 0, 2)]))
+    client.receive(Meta(second, 0, 4800))
     assert client.new(WORDS) == [
         {
             "type": WORDS,
@@ -371,9 +371,9 @@ def test_nothing_follows_a_clear() -> None:
     client.append("And I am")
     client.audio(speaking)
     client.new()
-    client.asked.clear()
+    client.messages.clear()
     client.say("input_text_buffer.clear")
-    assert client.asked == [Cancel(speaking), Cancel(waiting)]
+    assert client.messages == [Cancel(speaking), Cancel(waiting)]
     assert client.together.encode_audio(request(speaking), PCM) == []
     for message in (StartedSpeak(waiting), Done(speaking, 1.0), Canceled(waiting), Error("x", "x", waiting)):
         assert client.together.encode(message) == []
@@ -449,21 +449,21 @@ def test_update_replaces_an_unusable_parameter() -> None:
     client.say("tts_session.updated", session={"voice": "af_heart"})
     assert client.kinds() == [CREATED, FAILED, UPDATED]
     client.speak("Hello there.")
-    assert client.asked[-1].voice == "af_heart"
+    assert client.messages[-1].voice == "af_heart"
 
 
 class TestRefusedParameterOfTheAddress:
     REFUSED = {"voice": "am_michael", "sample_rate": "16000", "extra_params": "["}  # noqa: RUF012
-    MENDED = {"extra_params": {"pronunciation_dict": ["omg/oh my god"]}}  # noqa: RUF012
+    CORRECTED = {"extra_params": {"pronunciation_dict": ["omg/oh my god"]}}  # noqa: RUF012
 
-    def test_is_refused_for_another_context_too(self) -> None:
+    def test_other_contexts_inherit_the_error(self) -> None:
         client = Client(self.REFUSED)
         client.new()
         assert client.append("Hello, this is a test.", context_id="c") == []
         assert client.commit(context_id="c") == []
         assert client.kinds() == [RECEIVED, FAILED, DONE]
 
-    def test_still_refuses_text_after_another_parameter_is_updated(self) -> None:
+    def test_text_fails_after_another_parameter_is_updated(self) -> None:
         client = Client(self.REFUSED)
         client.new()
         client.say("tts_session.updated", session={"speed": 1.5})
@@ -471,13 +471,13 @@ class TestRefusedParameterOfTheAddress:
         assert [error_of(event)["code"] for event in client.new()] == ["bad_json"] * 2
         assert client.append("Hello, this is a test.") == []
 
-    def test_keeps_the_other_parameters(self) -> None:
+    def test_corrected_parameter_keeps_the_other_ones(self) -> None:
         client = Client(self.REFUSED)
         client.append("omg", context_id="before")
-        client.say("tts_session.updated", session=self.MENDED)
+        client.say("tts_session.updated", session=self.CORRECTED)
         for context_id in ("default", "before", "after"):
             client.speak("omg", context_id=context_id)
-        start, *spoken = client.asked
+        start, *spoken = client.messages
         assert start == Start(format="pcm", sample_rate=16000, timestamps=False)
         assert [(each.text, each.voice) for each in spoken] == [
             ("oh my god", "am_michael"),
@@ -525,12 +525,12 @@ def test_update_applies_from_the_next_text() -> None:
     client.say("tts_session.updated", session=session)
     assert client.new(UPDATED)[0]["session"]["voice"] == "am_michael"
     request_id = client.speak("Hello there.")
-    assert client.asked == [
+    assert client.messages == [
         Start(format="pcm", sample_rate=16000, timestamps=True),
         Speak("Hello there.", request_id=request_id, voice="am_michael", speed=1.5, language="b"),
     ]
     client.speak("It is me.")
-    assert client.asked[2:] == [Speak("It is me.", "id-2", "am_michael", 1.5, "b")], "one start is enough"
+    assert client.messages[2:] == [Speak("It is me.", "id-2", "am_michael", 1.5, "b")], "one start is enough"
 
 
 def test_refused_update_changes_nothing() -> None:
@@ -538,16 +538,16 @@ def test_refused_update_changes_nothing() -> None:
     client.say("tts_session.updated", session={"voice": "nobody", "speed": 1.5})
     assert [error_of(event)["code"] for event in client.new(FAILED)] == [UnknownVoice.code]
     client.speak("Hello there.")
-    assert client.asked[-1] == Speak("Hello there.", request_id="id-1", voice="af_heart")
+    assert client.messages[-1] == Speak("Hello there.", request_id="id-1", voice="af_heart")
 
 
 def test_language_of_the_voice_keeps_its_accent() -> None:
     british = Client(voice="bf_emma", language="en")
     british.speak("Hello there.")
-    assert british.asked[-1].language is None
+    assert british.messages[-1].language is None
     french = Client(voice="af_heart", language="fr")
     french.speak("Bonjour.")
-    assert french.asked[-1].language == "f"
+    assert french.messages[-1].language == "f"
 
 
 def test_pronunciation_dict_replaces_words() -> None:
@@ -712,7 +712,7 @@ def test_ends_sentence(text: str, ends: bool) -> None:
 def test_formats(query: dict[str, str], start: Start) -> None:
     client = Client(query)
     client.speak("Hello there.")
-    assert client.asked[0] == start
+    assert client.messages[0] == start
 
 
 def test_wav_begins_with_its_header() -> None:
@@ -731,14 +731,14 @@ def test_contexts_have_their_own_buffers_voices_and_ends() -> None:
     client.say("tts_session.updated", session={"voice": "am_michael"}, context_id="b")
     client.append("This is", context_id="a")
     in_b = client.speak("Hello there.", context_id="b")
-    assert client.asked[-1].voice == "am_michael"
+    assert client.messages[-1].voice == "am_michael"
     assert client.commit(context_id="a") == ["This is"]
-    assert client.asked[-1].voice == "af_heart"
+    assert client.messages[-1].voice == "af_heart"
     client.audio(in_b)
     client.done(in_b)
     assert [event["context_id"] for event in client.new(DELTA, DONE)] == ["b", "b"]
     client.say("context.cancel", context_id="a")
-    assert client.asked[-1] == Cancel("id-2")
+    assert client.messages[-1] == Cancel("id-2")
     assert client.new() == [{"type": CANCELLED, "context_id": "a"}]
 
 
