@@ -6,9 +6,9 @@
         settings=KokoroTrioTTSService.Settings(voice="af_heart", speed=1.1),
     )
 
-One connection serves the whole pipeline. The service sends each sentence as a request of its own as soon as
-Pipecat has it, so the server synthesises the next sentences while one is spoken. In plain framing the server
-speaks the requests in their order, which is the order in which Pipecat plays them.
+One connection serves the whole pipeline. The service sends each sentence as one request as soon as Pipecat
+has it, so the server synthesises the next sentences while one is spoken. In plain framing the server speaks
+the requests in their order, which is the order in which Pipecat plays them.
 """
 
 import asyncio
@@ -289,7 +289,7 @@ class KokoroTrioTTSService(WebsocketTTSService):
         if self._connection_task is None or self._connection_task.done():
             await self._connect()
         if context_id != self._turn_context_id:
-            # Text outside of a turn has a context of its own, for which Pipecat does not call `flush_audio`.
+            # Text outside of a turn has its own context, for which Pipecat does not call `flush_audio`.
             self._complete.add(context_id)
         settings = self._settings
         options: dict[str, Any] = {

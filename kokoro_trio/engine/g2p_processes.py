@@ -25,7 +25,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 STUCK_AFTER_S = 60.0
-"""A text takes a millisecond a word. A process that is busy for so long is killed and replaced."""
+"""Reading takes a millisecond a word. A process that is busy for this long is killed and replaced."""
 RETRY_AFTER_S = 1.0
 END_TIMEOUT_S = 5.0
 """How long an idle process may take to end."""
@@ -37,7 +37,7 @@ CORES_PER_PROCESS = 4
 def processes_for(cores: int) -> int:
     """The number for a machine whose GPU makes audio faster than one thread can read texts.
 
-    0 if there are only cores enough for the inference thread, the event loop, the encoders and the driver.
+    0 if the cores suffice only for the inference thread, the event loop, the encoders and the driver.
     Without a GPU use none: grapheme-to-phoneme is a hundredth of the work, and the model needs the cores and
     the memory.
     """
@@ -45,19 +45,19 @@ def processes_for(cores: int) -> int:
 
 
 @frozen
-class _Question:
-    ask: Callable[[], Any]
+class _Call:
+    function: Callable[[], Any]
     """Called in a worker process."""
-    answer: Callable[[Any], None]
-    """Takes the result, or an exception to be raised in the task that asked."""
+    send_result: Callable[[Any], None]
+    """Takes the result, or an exception to be raised in the task that called."""
 
 
 class PhonemizerProcesses:
     """Calls the readers of `n_processes`, each of which calls `load` once.
 
     `load` and `configure_log` must lie in a module that a process can import, which the module of `python -m`
-    is not. Any free process takes the oldest question. If a caller is cancelled, it returns at once, and the
-    process finishes the sentence for nothing. If a process dies, its question fails with `SynthesisFailed`.
+    is not. Any free process takes the oldest call. If a caller is cancelled, it returns at once, and the
+    result of the process is dropped. If a process dies, its call fails with `SynthesisFailed`.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class PhonemizerProcesses:
         self._load = load
         self._n_processes = n_processes
         self._configure_log = configure_log
-        self._send, self._receive = trio.open_memory_channel[_Question](0)
+        self._send, self._receive = trio.open_memory_channel[_Call](0)
         self._busy_since: list[float] = []
         """When each busy process began. A process that is being replaced counts as busy."""
 
@@ -90,18 +90,18 @@ class PhonemizerProcesses:
         return trio.current_time() - max(self._busy_since)
 
     async def sentences(self, text: str, language: str) -> list[Sentence]:
-        return await self._ask(partial(g2p_worker.sentences, text, language))
+        return await self._call(partial(g2p_worker.sentences, text, language))
 
     async def segments(self, sentence: Sentence, language: str, first_index: int) -> list[Segment]:
-        return await self._ask(partial(g2p_worker.segments, sentence, language, first_index))
+        return await self._call(partial(g2p_worker.segments, sentence, language, first_index))
 
-    async def _ask(self, ask: Callable[[], T]) -> T:
+    async def _call(self, function: Callable[[], T]) -> T:
         send, receive = trio.open_memory_channel[T | Exception](1)
-        await self._send.send(_Question(ask, send.send_nowait))
-        answer = await receive.receive()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        await self._send.send(_Call(function, send.send_nowait))
+        result = await receive.receive()
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     async def _work(
         self, setup: Setup, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -110,10 +110,10 @@ class PhonemizerProcesses:
         async with _process(setup) as process:
             await process.load()
             task_status.started()
-            async for question in self._receive:
+            async for call in self._receive:
                 began_at = trio.current_time()
                 self._busy_since.append(began_at)
-                if not await process.answer(question):
+                if not await process.run(call):
                     await process.load()
                 self._busy_since.remove(began_at)
 
@@ -125,36 +125,36 @@ class _Process:
     _context: trio_parallel.WorkerContext
 
     async def load(self) -> None:
-        """Raises what the reader's own loading raises."""
+        """Raises the exceptions of the reader's loading."""
         while True:
             # A process inherits the signal mask of the thread that starts it: trio's most recently idle one.
             await trio.to_thread.run_sync(_block_signals)
             try:
-                return await self._run(g2p_worker.warm_up)
+                return await self._call(g2p_worker.warm_up)
             except trio_parallel.BrokenWorkerError as error:
                 log.error("g2p_process_not_loaded", exit_code=_exit_code(error))
                 await trio.sleep(RETRY_AFTER_S)
 
-    async def answer(self, question: _Question) -> bool:
-        """Returns whether the process is still alive."""
+    async def run(self, call: _Call) -> bool:
+        """Sends the result. Returns whether the process is still alive."""
         with trio.move_on_after(STUCK_AFTER_S):
             try:
-                question.answer(await self._run(question.ask))
+                call.send_result(await self._call(call.function))
             except trio_parallel.BrokenWorkerError as error:
                 log.error("g2p_process_died", exit_code=_exit_code(error))
-                question.answer(SynthesisFailed())
+                call.send_result(SynthesisFailed())
                 return False
             except Exception as error:
-                question.answer(error)
+                call.send_result(error)
             return True
         log.error("g2p_process_stuck", seconds=STUCK_AFTER_S)
-        question.answer(SynthesisFailed())
+        call.send_result(SynthesisFailed())
         return False
 
-    async def _run(self, ask: Callable[[], T]) -> T:
-        # Needs no limiter: each process gets one question at a time.
-        answer: T = await self._context.run_sync(ask, kill_on_cancel=True, limiter=nullcontext())
-        return answer
+    async def _call(self, function: Callable[[], T]) -> T:
+        # Needs no limiter: each process gets one call at a time.
+        result: T = await self._context.run_sync(function, kill_on_cancel=True, limiter=nullcontext())
+        return result
 
 
 def _block_signals() -> None:
@@ -174,7 +174,7 @@ async def _process(setup: Setup) -> AsyncIterator[_Process]:
         ) as context:
             yield _Process(context)
     except trio_parallel.BrokenWorkerError as error:
-        # It died before, or had to be killed.
+        # The process died earlier, or had to be killed.
         log.warning("g2p_process_ended_badly", exit_code=_exit_code(error))
 
 

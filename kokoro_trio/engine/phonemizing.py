@@ -75,11 +75,11 @@ class PhonemizerThread:
         return 0.0 if began_at is None else time.perf_counter() - began_at
 
     async def sentences(self, text: str, language: str) -> list[Sentence]:
-        assert self._reader is not None, "run comes first"
+        assert self._reader is not None, "call `run` first"
         return await self._call(partial(self._reader.sentences, text, language))
 
     async def segments(self, sentence: Sentence, language: str, first_index: int) -> list[Segment]:
-        assert self._reader is not None, "run comes first"
+        assert self._reader is not None, "call `run` first"
         return await self._call(partial(self._reader.segments, sentence, language, first_index))
 
     async def _call(self, function: Callable[[], T]) -> T:

@@ -33,7 +33,7 @@ class EngineUtterance:
     job: Job
     slot_given: trio.Event = field(factory=trio.Event)
     n_segments: int = 0
-    # The scheduler stops a few seconds ahead of the consumer, which bounds what the channels hold.
+    # Bounded by the scheduler, which stops a few seconds ahead of the consumer.
     _deliveries: Channel[Delivery] = field(factory=lambda: trio.open_memory_channel[Delivery](math.inf))
     _words: Channel[list[WordTime]] = field(
         factory=lambda: trio.open_memory_channel[list[WordTime]](math.inf)

@@ -121,7 +121,7 @@ def _response_headers(origin: bytes | None) -> list[tuple[bytes, bytes]]:
 
 
 def _preflight_headers(origin: bytes, headers: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
-    # OpenAI's browser client sends a dozen headers of its own.
+    # OpenAI's browser client sends a dozen further headers.
     asked_for = headers.get(b"access-control-request-headers")
     allowed = _ALLOWED_HEADERS if asked_for is None else b", ".join((_ALLOWED_HEADERS, asked_for))
     return [
