@@ -263,18 +263,19 @@ class Speech(PlainSpeech):
 
     def _resume(self, *, is_first: bool) -> bool:
         """Returns whether the next connection has to repeat the request."""
-        if self.end is None and self._interruption is not None:
+        interruption, self._interruption = self._interruption, None
+        if self.end is None and interruption is not None:
             has_brought_audio = self._resumable.resume(self.audio_s, is_first=is_first)
             if not self._resumable.rest.strip():
                 self._finish_whole(trio.current_time())
             elif self._resumable.n_fruitless == MAX_FRUITLESS:
-                super()._fail(self._interruption, trio.current_time())
+                super()._fail(interruption, trio.current_time())
             elif has_brought_audio:
                 self.seams.append(self.n_samples)
         return self.end is None
 
     def _begin(self, send: Send) -> Speak:
-        self._is_waiting, self._interruption = False, None
+        self._is_waiting = False
         return evolve(super()._begin(send), text=self._resumable.rest)
 
     def _take(self, message: SpeechMessage, at: float) -> None:

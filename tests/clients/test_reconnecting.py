@@ -19,6 +19,8 @@ from kokoro_trio import client, reconnecting
 from kokoro_trio.clients.resuming import MAX_FRUITLESS
 from kokoro_trio.config import REPOSITORY
 from kokoro_trio.reconnecting import ConnectFailed, ConnectionLost, HandshakeRejected, RequestFailed, connect
+from kokoro_trio.wire.messages import Speak, Start
+from kokoro_trio.wire.settings import Settings
 from tests.support.peers import Peer, levels, say_nothing, serving, serving_requests, talking
 from tests.support.processes import free_port
 from tests.support.readme import snippet
@@ -541,6 +543,16 @@ class TestGivingUp:
                 with pytest.raises(Exception, match="1011"):
                     await speech.read_all()
         assert n_connections == MAX_FRUITLESS
+
+    async def test_connections_lost_before_the_request_count_once(self) -> None:
+        async def send(message: object) -> None:
+            pass
+
+        speech = reconnecting.Speech(Speak("a"), Start(), Settings())
+        speech._begin(send)
+        speech._fail(ConnectionLost(1006), 0.0)
+        for _ in range(MAX_FRUITLESS + 1):
+            assert speech._resume(is_first=True)
 
     async def test_refused_request_is_not_retried(self) -> None:
         async def refuse(peer: Peer) -> None:
