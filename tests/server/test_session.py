@@ -534,12 +534,19 @@ class TestDialects:
         assert kinds(heard)[0] == "session.created"
         assert all(isinstance(each, dict) for each in heard)
 
-    async def test_refused_messages_are_counted(self, autojump_clock: None) -> None:
+    async def test_messages_refused_by_the_dialect_are_counted(self, autojump_clock: None) -> None:
         async with stage(make_dialect=Together) as it:
             it.connection.say("response.create")
             await it.connection.hear_until("conversation.item.tts.failed")
             text, _ = it.telemetry.scrape("")
             assert scraped(text.decode())["refused_total{code=unknown_type}"] == 1
+
+    async def test_messages_refused_by_the_protocol_are_counted(self, autojump_clock: None) -> None:
+        async with stage() as it:
+            it.connection.say("speak", text="Hi.", voice="nobody")
+            await it.connection.hear_until("error")
+            text, _ = it.telemetry.scrape("")
+            assert scraped(text.decode())["refused_total{code=unknown_voice}"] == 1
 
     @pytest.mark.parametrize(("ends_after_s", "hears_after_s"), [(1.0, 1.0), (100.0, TURN_END_TIMEOUT_S)])
     async def test_done_waits_for_the_end_of_the_turn_or_the_timeout(
