@@ -67,7 +67,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 @asynccontextmanager
 async def behind_nginx(server: Server, folder: Path) -> AsyncIterator[int]:
-    """Runs nginx with the configuration of the README and yields its port."""
+    """Runs nginx with the configuration of the operations page and yields its port."""
     port, file, path = free_port(), folder / "nginx.conf", PROGRAMS["nginx"].path
     assert path is not None
     pooling = snippet("# nginx.conf, inside http { … }")
