@@ -54,7 +54,7 @@ def draw(result: object, path: Path) -> None:
             return
     ttfa.set_title("Time to the first audible sample")
     ttfa.set_ylabel("TTFA in ms")
-    ttfa.legend()
+    ttfa.legend(loc="upper left")
     xrt.set_title("Throughput, all connections together")
     xrt.set_ylabel("xRT: seconds of audio per second")
     for axes in (ttfa, xrt):
